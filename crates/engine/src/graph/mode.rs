@@ -1,0 +1,63 @@
+//! Thread-local grad mode.
+
+use std::cell::Cell;
+
+thread_local! {
+    static GRAD: Cell<bool> = const { Cell::new(true) };
+    static INFERENCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether operations on this thread are recorded.
+#[inline]
+pub fn is_grad_enabled() -> bool {
+    GRAD.get()
+}
+
+/// Switches recording on this thread; returns what it was.
+pub fn set_grad_enabled(enabled: bool) -> bool {
+    GRAD.replace(enabled)
+}
+
+/// Whether this thread is in inference mode: no recording, no views or versions tracked.
+#[inline]
+pub fn is_inference() -> bool {
+    INFERENCE.get()
+}
+
+/// Switches inference mode on this thread; returns what it was.
+pub fn set_inference(enabled: bool) -> bool {
+    INFERENCE.replace(enabled)
+}
+
+/// Restores the grad mode when dropped.
+///
+/// ```
+/// use rustgrad_engine::graph::{GradMode, is_grad_enabled};
+/// let guard = GradMode::no_grad();
+/// assert!(!is_grad_enabled());
+/// drop(guard);
+/// assert!(is_grad_enabled());
+/// ```
+#[must_use]
+pub struct GradMode(bool);
+
+impl GradMode {
+    /// Recording as told until the guard is dropped.
+    pub fn set(enabled: bool) -> Self {
+        Self(set_grad_enabled(enabled))
+    }
+    /// No recording until the guard is dropped.
+    pub fn no_grad() -> Self {
+        Self::set(false)
+    }
+    /// Recording until the guard is dropped.
+    pub fn enable_grad() -> Self {
+        Self::set(true)
+    }
+}
+
+impl Drop for GradMode {
+    fn drop(&mut self) {
+        set_grad_enabled(self.0);
+    }
+}

@@ -1,0 +1,264 @@
+//! What a node is: which rule, edges to its inputs' nodes, what it saved, when and where it was made.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+use parking_lot::lock_api::RawMutex as _;
+use parking_lot::{Mutex, RawMutex};
+
+use super::arena::NodeRef;
+use super::hooks::Hooks;
+use super::site::Site;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::ops::Op;
+use crate::shape::Dims;
+use crate::storage::Core;
+use crate::tensor::Tensor;
+
+/// Where a gradient goes: output `out` of a node, or nowhere.
+#[derive(Clone, Default)]
+pub struct Edge {
+    /// The node that made the value, if it needs a gradient.
+    pub node: Option<NodeRef>,
+    /// Which of that node's outputs the value is.
+    pub out: u32,
+}
+
+/// Shape and dtype of an output, compact: a gradient is summed and cast to it before it arrives.
+pub(crate) enum OutMeta {
+    Small { dtype: DType, ndim: u8, dims: [u32; 3] },
+    Big(Box<(DType, Dims)>),
+}
+
+impl OutMeta {
+    pub(crate) fn new(dtype: DType, shape: &[usize]) -> Self {
+        let mut dims = [0; 3];
+        if shape.len() <= 3 && shape.iter().all(|&n| n <= u32::MAX as usize) {
+            for (small, &n) in dims.iter_mut().zip(shape) {
+                *small = n as u32;
+            }
+            Self::Small { dtype, ndim: shape.len() as u8, dims }
+        } else {
+            Self::Big(Box::new((dtype, Dims::from_slice(shape))))
+        }
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Self::Small { dtype, .. } => *dtype,
+            Self::Big(big) => big.0,
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Dims {
+        match self {
+            Self::Small { ndim, dims, .. } => {
+                dims[..*ndim as usize].iter().map(|&n| n as usize).collect()
+            }
+            Self::Big(big) => big.1.clone(),
+        }
+    }
+
+    /// Whether a tensor has this dtype and shape.
+    #[inline]
+    pub(crate) fn fits(&self, core: &Core) -> bool {
+        match self {
+            Self::Small { dtype, ndim, dims } => {
+                core.dtype() == *dtype
+                    && core.shape().len() == *ndim as usize
+                    && core.shape().iter().zip(dims).all(|(&n, &m)| n == m as usize)
+            }
+            Self::Big(big) => core.dtype() == big.0 && core.shape() == &big.1[..],
+        }
+    }
+}
+
+/// Which value of the operation a saved tensor was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Input(u16),
+    Output(u16),
+    /// Made by the operation for its own use.
+    Private,
+}
+
+/// Something packed by user hooks in place of a saved tensor.
+pub trait Packed: Send + Sync {
+    /// The tensor again.
+    fn unpack(&self) -> Result<Tensor>;
+    /// For the embedder to look inside.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A saved tensor: data without autograd state, so that no cycle through the graph can arise.
+pub(crate) struct Saved {
+    pub(crate) core: Option<Arc<Core>>,
+    pub(crate) version: u32,
+    pub(crate) role: Role,
+}
+
+impl Saved {
+    pub(crate) const EMPTY: Self = Self { core: None, version: 0, role: Role::Private };
+}
+
+/// What most nodes do not have; made on demand and then there for the node's life.
+#[derive(Default)]
+pub(crate) struct More {
+    /// All edges, when there are more than two.
+    pub(crate) edges: Box<[Edge]>,
+    /// All outputs, when there is more than one.
+    pub(crate) outs: Box<[OutMeta]>,
+    /// What is saved beyond the two places in the node.
+    pub(crate) saved: Mutex<Vec<Saved>>,
+    /// What hooks packed, by position among the saved tensors.
+    pub(crate) packed: Mutex<Vec<Option<Arc<dyn Packed>>>>,
+    pub(crate) hooks: Mutex<Hooks>,
+    /// The embedder's own handle of this node, without ownership.
+    pub(crate) foreign: AtomicPtr<()>,
+}
+
+/// One recorded operation.
+pub struct Node {
+    pub(crate) op: Op,
+    /// Above the numbers of all nodes it leads to, so that descending order is a topological one.
+    pub(crate) seq: u64,
+    pub(crate) site: Site,
+    pub(crate) flags: AtomicU8,
+    pub(crate) n_edges: u8,
+    /// Guards `saved`; apart from it because together they would pad the node by eight bytes.
+    pub(super) lock: RawMutex,
+    pub(crate) edges: [Edge; 2],
+    pub(crate) out: OutMeta,
+    pub(super) more: AtomicPtr<More>,
+    pub(super) saved: UnsafeCell<[Saved; 2]>,
+}
+
+/// The node has run without `retain_graph`: what it saved is gone.
+pub(crate) const RELEASED: u8 = 1;
+/// The node saved something when it was made.
+pub(crate) const SAVES: u8 = 2;
+
+impl Node {
+    /// The line of the user's program that made the node.
+    pub fn site(&self) -> Site {
+        self.site
+    }
+
+    /// torch's class name of the node: `MulBackward0`.
+    pub fn name(&self) -> &str {
+        self.op.name()
+    }
+
+    /// The sequence number: larger than those of all nodes it leads to.
+    pub fn sequence_nr(&self) -> u64 {
+        self.seq
+    }
+
+    /// Edges to the inputs' nodes.
+    #[inline]
+    pub fn edges(&self) -> &[Edge] {
+        if self.n_edges == u8::MAX {
+            self.more_if().map_or(&[], |more| &more.edges)
+        } else {
+            &self.edges[..self.n_edges as usize]
+        }
+    }
+
+    /// How many outputs the operation had.
+    pub fn num_outputs(&self) -> usize {
+        self.more_if().map_or(1, |more| more.outs.len().max(1))
+    }
+
+    pub(crate) fn out_meta(&self, i: u32) -> &OutMeta {
+        match self.more_if() {
+            Some(more) if !more.outs.is_empty() => {
+                more.outs.get(i as usize).unwrap_or(&self.out)
+            }
+            _ => &self.out,
+        }
+    }
+
+    pub(crate) fn is_leaf(&self) -> bool {
+        matches!(self.op, Op::Accumulate(_))
+    }
+
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    pub(crate) fn set(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::AcqRel);
+    }
+
+    pub(crate) fn new(
+        op: Op,
+        seq: u64,
+        site: Site,
+        n_edges: u8,
+        edges: [Edge; 2],
+        out: OutMeta,
+        saved: [Saved; 2],
+        flags: u8,
+        more: Option<Box<More>>,
+    ) -> Self {
+        let more = more.map_or(std::ptr::null_mut(), Box::into_raw);
+        Self {
+            op,
+            seq,
+            site,
+            flags: AtomicU8::new(flags),
+            n_edges,
+            lock: RawMutex::INIT,
+            edges,
+            out,
+            more: AtomicPtr::new(more),
+            saved: UnsafeCell::new(saved),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn more_if(&self) -> Option<&More> {
+        super::arena::load_more(&self.more)
+    }
+
+    /// The rare parts, made when there are none yet.
+    pub(crate) fn more(&self) -> &More {
+        super::arena::get_or_make_more(&self.more)
+    }
+
+    /// Drops what the node saved; later use is an error that names the node's line.
+    pub(crate) fn release_saved(&self) {
+        if self.has(SAVES) {
+            self.set(RELEASED);
+            // Dropped only after the locks are free: a destructor may run foreign code.
+            let _inline = self.with_saved(|saved| std::mem::replace(saved, [Saved::EMPTY; 2]));
+            let _rest = self.more_if().map(|more| {
+                (std::mem::take(&mut *more.packed.lock()), std::mem::take(&mut *more.saved.lock()))
+            });
+        }
+        self.op.release();
+    }
+
+    /// The error for using what is gone.
+    #[cold]
+    pub(crate) fn released_error(&self) -> Error {
+        Error::runtime(format!(
+            "Trying to backward through the graph a second time (or directly access saved tensors \
+             after they have already been freed). Saved intermediate values of the graph are freed \
+             when you call .backward() or autograd.grad(). Specify retain_graph=True if you need \
+             to backward through the graph a second time or if you need to access saved tensors \
+             after calling backward.\n  {} was recorded at {}",
+            self.name(),
+            self.site
+        ))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        super::arena::drop_more(&mut self.more);
+    }
+}
