@@ -207,6 +207,24 @@ impl Core {
         }))
     }
 
+    /// The same fresh, unshared buffer with another dense layout.
+    pub(crate) fn into_layout(
+        self: Arc<Self>,
+        shape: &[usize],
+        strides: &[isize],
+    ) -> Result<Arc<Self>> {
+        let mut this = self;
+        match Arc::get_mut(&mut this) {
+            Some(core) => {
+                core.contiguous = is_contiguous(shape, strides);
+                core.shape = Dims::from_slice(shape);
+                core.strides = Strides::from_slice(strides);
+                Ok(this)
+            }
+            None => this.view(shape, strides, 0),
+        }
+    }
+
     /// The core that owns the buffer.
     #[inline]
     pub(crate) fn root(&self) -> &Self {
@@ -416,6 +434,29 @@ impl<'a> Access<'a> {
     }
 }
 
+impl<'a> Access<'a> {
+    /// Write access to `write` and read access to `reads`, unless somebody holds a lock.
+    pub(crate) fn try_new(reads: &[&'a Core], write: &'a Core) -> Option<Self> {
+        let root = write.root();
+        if !root.lock.try_lock_exclusive() {
+            return None;
+        }
+        let mut this = Self { held: SmallVec::new() };
+        this.held.push((root, true));
+        for core in reads {
+            let root = core.root();
+            if this.held.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
+                continue;
+            }
+            if !root.lock.try_lock_shared_recursive() {
+                return None;
+            }
+            this.held.push((root, false));
+        }
+        Some(this)
+    }
+}
+
 impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
@@ -430,4 +471,16 @@ impl Drop for Access<'_> {
             }
         }
     }
+}
+
+/// All elements of a dense core.
+pub(crate) fn to_vec<T: Element>(core: &Core) -> Vec<T> {
+    assert!(core.is_contiguous() && core.dtype() == T::DTYPE, "checked by the callers");
+    let mut values = vec![T::default(); core.numel()];
+    let _access = Access::read(core);
+    // SAFETY: dense, of this many elements of this type, and read-locked.
+    unsafe {
+        std::ptr::copy_nonoverlapping(core.data().cast::<T>(), values.as_mut_ptr(), values.len());
+    }
+    values
 }

@@ -292,6 +292,14 @@ pub fn capacity() -> u32 {
     *NEXT_CHUNK.lock() * CHUNK as u32
 }
 
+/// A counted handle of a node that is borrowed, hence alive.
+pub(crate) fn handle(id: u32, node: &Node) -> NodeRef {
+    let slot = slot(id);
+    debug_assert!(std::ptr::eq(slot.node.get().cast::<Node>(), node));
+    slot.refs.fetch_add(1, Ordering::Relaxed);
+    NodeRef(NonZeroU32::new(id).unwrap_or(NonZeroU32::MIN))
+}
+
 /// Handles of all nodes alive now; other threads may change the graph meanwhile.
 pub fn live_nodes() -> Vec<NodeRef> {
     let mut nodes = Vec::new();

@@ -1,0 +1,133 @@
+//! Gradients on their way: fitted to the value they belong to, added up in a fixed order.
+
+use super::hooks::GradList;
+use super::node::{Node, OutMeta};
+use crate::error::{Result, bail, ensure};
+use crate::ops::Op;
+use crate::shape::shape_text;
+use crate::tensor::Tensor;
+
+/// Sums a gradient over broadcast dimensions and casts it, so that it has the shape and dtype of
+/// the value it belongs to.
+pub(super) fn fit(grad: Tensor, meta: &OutMeta, from: &Node, input: usize) -> Result<Tensor> {
+    if meta.fits(&grad.core()) {
+        return Ok(grad);
+    }
+    let shape = meta.shape();
+    let mut grad = grad;
+    if grad.core().shape() != &shape[..] {
+        ensure!(
+            crate::shape::is_expandable_to(&shape, grad.core().shape()),
+            runtime,
+            "Function {} returned an invalid gradient at index {input} - got {} but expected \
+             shape compatible with {}\n  {} was recorded at {}",
+            from.name(),
+            shape_text(grad.core().shape()),
+            shape_text(&shape),
+            from.name(),
+            from.site
+        );
+        grad = grad.sum_to_shape(&shape)?;
+    }
+    if grad.dtype() != meta.dtype() {
+        ensure!(
+            meta.dtype().is_float(),
+            runtime,
+            "Function {} returned a gradient for a value of dtype {}",
+            from.name(),
+            meta.dtype()
+        );
+        grad = grad.to_dtype(meta.dtype())?;
+    }
+    Ok(grad)
+}
+
+/// Adds a contribution to what has arrived so far. The first is moved; later ones are added in
+/// place when nobody else can see the buffer and nothing is recorded.
+#[inline]
+pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
+    *place = Some(match place.take() {
+        None => grad,
+        Some(sum) => {
+            if !super::is_grad_enabled() && sum.owns_buffer_alone() {
+                sum.add_into(&grad)?;
+                sum
+            } else {
+                sum.add(&grad)?
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Runs the accumulator of a leaf: hooks, the sum into `.grad`, hooks after it.
+pub(super) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
+    let Op::Accumulate(leaf) = &node.op else {
+        bail!(runtime, "{} is not an accumulator", node.name());
+    };
+    let mut grad = grad;
+    for hook in leaf.leaf_hooks() {
+        if let Some(seen) = &grad {
+            if let Some(new) = hook.call(seen)? {
+                grad = Some(new);
+            }
+        }
+    }
+    let hooks = node.more_if().map(|more| {
+        let hooks = more.hooks.lock();
+        let pre: Vec<_> = hooks.pre.iter().map(|hook| hook.1.clone()).collect();
+        let post: Vec<_> = hooks.post.iter().map(|hook| hook.1.clone()).collect();
+        (pre, post)
+    });
+    if let Some((pre, _)) = &hooks {
+        for hook in pre {
+            let seen: GradList = smallvec::smallvec![grad.clone()];
+            if let Some(mut new) = hook.call(&seen, None)? {
+                grad = new.pop().flatten();
+            }
+        }
+    }
+    let after = leaf.post_accumulate_hooks();
+    let seen = hooks.as_ref().is_some_and(|(_, post)| !post.is_empty()).then(|| grad.clone());
+    let Some(grad) = grad else { return Ok(()) };
+    store(leaf, grad)?;
+    for hook in after {
+        hook.call(leaf)?;
+    }
+    if let (Some((_, post)), Some(seen)) = (&hooks, seen) {
+        for hook in post {
+            hook.call(&GradList::new(), Some(&smallvec::smallvec![seen.clone()]))?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds to `.grad`, without losing the addition of another thread.
+fn store(leaf: &Tensor, grad: Tensor) -> Result<()> {
+    let recording = super::is_grad_enabled();
+    // What goes into `.grad` must be nobody else's: a rule may have passed one tensor on twice.
+    let mut fresh = if recording {
+        grad.copied()?
+    } else if grad.owns_buffer_for_leaf() && grad.strides_suit(leaf) {
+        grad
+    } else {
+        grad.copy_like(leaf)?
+    };
+    loop {
+        let Some((old, back)) = leaf.offer_grad(fresh) else { return Ok(()) };
+        fresh = back;
+        if recording {
+            let sum = old.add(&fresh)?;
+            if leaf.exchange_grad(&old, &sum) {
+                return Ok(());
+            }
+        } else if old.add_into(&fresh)? {
+            return Ok(());
+        } else {
+            let sum = old.detach().add(&fresh)?;
+            if leaf.exchange_grad(&old, &sum) {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The entrance: what a backward pass starts from, what it is to deliver, and running it.
+
+use smallvec::SmallVec;
+
+use super::accumulate::{add, fit};
+use super::hooks::GradList;
+use super::mode::GradMode;
+use super::node::Edge;
+use super::plan::Plan;
+use crate::error::{Result, ensure};
+use crate::tensor::Tensor;
+
+/// Where a pass starts: a place in the graph and the gradient there.
+pub struct Root {
+    /// The value's node.
+    pub edge: Edge,
+    /// The gradient with respect to it.
+    pub grad: Tensor,
+}
+
+/// A place in the graph whose gradient is wanted.
+#[derive(Clone)]
+pub struct Target(pub Edge);
+
+impl Target {
+    pub(super) fn id(&self) -> u32 {
+        self.0.node.as_ref().map_or(0, super::NodeRef::id)
+    }
+}
+
+/// How to run a backward pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backward {
+    /// Keep what nodes saved, so that the pass can run again.
+    pub retain_graph: bool,
+    /// Record the pass itself, so that gradients can be differentiated.
+    pub create_graph: bool,
+    /// Always use the serial executor.
+    pub serial: bool,
+}
+
+/// The state of one pass.
+pub(super) struct Pass<'a> {
+    options: Backward,
+    /// What is wanted: slot, output, position in `results`; sorted by slot.
+    captures: SmallVec<[(u32, u32, usize); 4]>,
+    results: &'a mut [Option<Tensor>],
+    /// Whether leaves' gradients are only handed out, not added to `.grad`.
+    captures_only: bool,
+    steps: u32,
+}
+
+impl Pass<'_> {
+    pub(super) fn retain(&self) -> bool {
+        self.options.retain_graph
+    }
+
+    pub(super) fn captures_only(&self) -> bool {
+        self.captures_only
+    }
+
+    /// Hands out the gradients wanted at a node.
+    pub(super) fn capture(&mut self, id: u32, grads: &mut GradList) -> Result<()> {
+        if self.captures.is_empty() {
+            return Ok(());
+        }
+        let from = self.captures.partition_point(|capture| capture.0 < id);
+        for &(_, out, result) in self.captures[from..].iter().take_while(|c| c.0 == id) {
+            self.results[result] = grads.get(out as usize).cloned().flatten();
+        }
+        Ok(())
+    }
+
+    /// Lets the embedder end a long pass.
+    #[inline]
+    pub(super) fn check_stop(&mut self) -> Result<()> {
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps & 0x3ff == 0 { crate::interrupt::check() } else { Ok(()) }
+    }
+}
+
+impl Backward {
+    /// Runs a pass and adds the gradients of all leaves it reaches to their `.grad`.
+    ///
+    /// # Errors
+    /// If a needed saved tensor is gone or was overwritten, or a hook or a custom function fails.
+    pub fn run(self, roots: Vec<Root>) -> Result<()> {
+        self.execute(&roots, None, false, &mut [])
+    }
+
+    /// Runs a pass that only visits what leads to `targets` and adds the gradients of those that
+    /// are leaves to their `.grad`; gives back the gradients of the others.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_into(self, roots: Vec<Root>, targets: &[Target]) -> Result<Vec<Option<Tensor>>> {
+        let mut results = vec![None; targets.len()];
+        self.execute(&roots, Some(targets), false, &mut results)?;
+        Ok(results)
+    }
+
+    /// The gradients at `targets`; `.grad` is not touched. `None` where a target is not reached.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn grad(self, roots: Vec<Root>, targets: &[Target]) -> Result<Vec<Option<Tensor>>> {
+        let mut results = vec![None; targets.len()];
+        self.execute(&roots, Some(targets), true, &mut results)?;
+        Ok(results)
+    }
+
+    fn execute(
+        self,
+        roots: &[Root],
+        targets: Option<&[Target]>,
+        captures_only: bool,
+        results: &mut [Option<Tensor>],
+    ) -> Result<()> {
+        let _mode = GradMode::set(self.create_graph);
+        let starts = roots.iter().filter_map(|root| {
+            root.edge.node.as_ref().map(|node| (node.id(), &**node))
+        });
+        let mut plan = Plan::new(starts, targets)?;
+        let mut grads: Vec<Option<Tensor>> = vec![None; plan.grads];
+        for root in roots {
+            let Some(node) = &root.edge.node else { continue };
+            let Some(place) = plan.places.get(node.id()) else { continue };
+            let meta = node.out_meta(root.edge.out);
+            ensure!(
+                meta.shape()[..] == *root.grad.core().shape(),
+                runtime,
+                "Mismatch in shape: grad_output has a shape of {} and output has a shape of {}.",
+                crate::shape::size_text(root.grad.core().shape()),
+                crate::shape::size_text(&meta.shape())
+            );
+            let grad = fit(root.grad.clone(), meta, node, 0)?;
+            add(&mut grads[plan.steps[place].first as usize + root.edge.out as usize], grad)?;
+        }
+        let mut captures: SmallVec<[(u32, u32, usize); 4]> = targets
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+            .map(|(i, target)| (target.id(), target.0.out, i))
+            .collect();
+        captures.sort_unstable();
+        let mut pass = Pass { options: self, captures, results, captures_only, steps: 0 };
+        if self.serial || self.create_graph || plan.foreign || !super::parallel::pays(&plan) {
+            super::serial::run(&mut plan, &mut pass, &mut grads)
+        } else {
+            super::parallel::run(&mut plan, &mut pass, &mut grads)
+        }
+    }
+}
+
+impl Tensor {
+    /// The gradient of this scalar with respect to all leaves it was computed from, added to their
+    /// `.grad`.
+    ///
+    /// # Errors
+    /// If the tensor has more than one element or does not require a gradient; else as
+    /// [`Backward::run`].
+    pub fn backward(&self) -> Result<()> {
+        Backward::default().run(vec![self.root(None)?])
+    }
+
+    /// This tensor as a place to start from, with the gradient there (ones for a scalar).
+    ///
+    /// # Errors
+    /// If the gradient is absent and the tensor is not a scalar, if its shape differs from the
+    /// tensor's, or if the tensor does not require a gradient.
+    pub fn root(&self, grad: Option<Self>) -> Result<Root> {
+        ensure!(
+            self.requires_grad(),
+            runtime,
+            "element 0 of tensors does not require grad and does not have a grad_fn"
+        );
+        let grad = match grad {
+            Some(grad) => grad,
+            None => {
+                ensure!(
+                    self.numel() == 1,
+                    runtime,
+                    "grad can be implicitly created only for scalar outputs"
+                );
+                Self::ones_like(self)?
+            }
+        };
+        Ok(Root { edge: self.gradient_edge(), grad })
+    }
+
+    /// This tensor as a place whose gradient is wanted.
+    pub fn target(&self) -> Target {
+        Target(self.gradient_edge())
+    }
+}

@@ -1,0 +1,179 @@
+//! Hooks: foreign code that sees or replaces gradients. The graph calls them, holding no lock.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// Gradients of a node's outputs or inputs, one place each.
+pub type GradList = smallvec::SmallVec<[Option<Tensor>; 2]>;
+
+/// Sees the gradient of one tensor and may replace it.
+pub trait TensorHook: Send + Sync {
+    /// `None` keeps the gradient.
+    fn call(&self, grad: &Tensor) -> Result<Option<Tensor>>;
+    /// For the embedder to look inside.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Runs before (`outputs` empty) or after a node.
+pub trait NodeHook: Send + Sync {
+    /// As pre-hook `grads` are the gradients of the node's outputs, and the result replaces them;
+    /// as post-hook `grads` are those of its inputs, `outputs` those of its outputs.
+    fn call(&self, grads: &GradList, outputs: Option<&GradList>) -> Result<Option<GradList>>;
+    /// For the embedder to look inside.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Names a registered hook, for its removal.
+pub type HookId = u64;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A fresh hook id.
+pub(crate) fn next_id() -> HookId {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The hooks of one node, in order of registration.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    /// On the gradient of one output, before all else.
+    pub(crate) tensor: Vec<(HookId, u32, Arc<dyn TensorHook>)>,
+    /// Tensors that keep their gradient: the output and the tensor that wants it.
+    pub(crate) retains: Vec<(u32, crate::tensor::WeakTensor)>,
+    pub(crate) pre: Vec<(HookId, Arc<dyn NodeHook>)>,
+    pub(crate) post: Vec<(HookId, Arc<dyn NodeHook>)>,
+}
+
+impl Hooks {
+    /// Removes a hook wherever it is; returns it, to be dropped without the lock.
+    pub(crate) fn remove(&mut self, id: HookId) -> Option<Box<dyn Any>> {
+        if let Some(at) = self.tensor.iter().position(|hook| hook.0 == id) {
+            return Some(Box::new(self.tensor.remove(at)));
+        }
+        for list in [&mut self.pre, &mut self.post] {
+            if let Some(at) = list.iter().position(|hook| hook.0 == id) {
+                return Some(Box::new(list.remove(at)));
+            }
+        }
+        None
+    }
+}
+
+/// Runs the hooks of one kind on a node; the list is copied first, so no lock is held meanwhile.
+impl super::Node {
+    pub(super) fn has_foreign_hooks(&self) -> bool {
+        match &self.op {
+            crate::ops::Op::Accumulate(leaf) => {
+                leaf.has_hooks() || self.more_if().is_some_and(|more| more.hooks.lock().any())
+            }
+            _ => self.more_if().is_some_and(|more| more.hooks.lock().any()),
+        }
+    }
+
+    pub(super) fn has_post_hooks(&self) -> bool {
+        self.more_if().is_some_and(|more| !more.hooks.lock().post.is_empty())
+    }
+
+    /// Hooks on the gradients of the outputs, then the wishes to keep them.
+    pub(super) fn run_tensor_hooks(&self, grads: &mut GradList) -> Result<()> {
+        let Some(more) = self.more_if() else { return Ok(()) };
+        let (tensor, retains) = {
+            let hooks = more.hooks.lock();
+            if hooks.tensor.is_empty() && hooks.retains.is_empty() {
+                return Ok(());
+            }
+            let tensor: Vec<_> =
+                hooks.tensor.iter().map(|hook| (hook.1, hook.2.clone())).collect();
+            (tensor, hooks.retains.clone())
+        };
+        for (out, hook) in tensor {
+            let place = &mut grads[out as usize];
+            if let Some(grad) = place {
+                if let Some(new) = hook.call(grad)? {
+                    *place = Some(new);
+                }
+            }
+        }
+        for (out, weak) in retains {
+            if let (Some(grad), Some(tensor)) = (&grads[out as usize], weak.upgrade()) {
+                tensor.retain(grad)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_leaf_hooks(&self, grads: &mut GradList) -> Result<()> {
+        let crate::ops::Op::Accumulate(leaf) = &self.op else { return Ok(()) };
+        for hook in leaf.leaf_hooks() {
+            if let Some(Some(grad)) = grads.first() {
+                if let Some(new) = hook.call(grad)? {
+                    grads[0] = Some(new);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_pre_hooks(&self, grads: &mut GradList) -> Result<()> {
+        let Some(more) = self.more_if() else { return Ok(()) };
+        let pre: Vec<_> = more.hooks.lock().pre.iter().map(|hook| hook.1.clone()).collect();
+        for hook in pre {
+            if let Some(new) = hook.call(grads, None)? {
+                *grads = new;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_post_hooks(&self, grads: &mut GradList, outputs: &GradList) -> Result<()> {
+        let Some(more) = self.more_if() else { return Ok(()) };
+        let post: Vec<_> = more.hooks.lock().post.iter().map(|hook| hook.1.clone()).collect();
+        grads.resize(self.edges().len(), None);
+        for hook in post {
+            if let Some(new) = hook.call(grads, Some(outputs))? {
+                *grads = new;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers a hook that runs before the node.
+    pub fn register_prehook(&self, hook: Arc<dyn NodeHook>) -> HookId {
+        let id = next_id();
+        self.more().hooks.lock().pre.push((id, hook));
+        id
+    }
+
+    /// Registers a hook that runs after the node.
+    pub fn register_hook(&self, hook: Arc<dyn NodeHook>) -> HookId {
+        let id = next_id();
+        self.more().hooks.lock().post.push((id, hook));
+        id
+    }
+
+    /// Removes a hook of this node.
+    pub fn remove_hook(&self, id: HookId) {
+        if let Some(more) = self.more_if() {
+            let removed = more.hooks.lock().remove(id);
+            drop(removed);
+        }
+    }
+
+    /// Where the embedder may note its own handle of this node (without ownership).
+    pub fn foreign(&self) -> &std::sync::atomic::AtomicPtr<()> {
+        &self.more().foreign
+    }
+}
+
+impl Hooks {
+    fn any(&self) -> bool {
+        !(self.tensor.is_empty()
+            && self.retains.is_empty()
+            && self.pre.is_empty()
+            && self.post.is_empty())
+    }
+}

@@ -1,0 +1,28 @@
+//! The graph: recording, planning and running. Knows no operation by name.
+//!
+//! Invariants: nothing recurses over the graph (recording, planning, running, dropping); no lock is
+//! held while a rule, a hook or a destructor runs; sequence numbers fall along every edge; gradients
+//! have the shape and dtype of the value before they reach its node; both executors add the
+//! contributions to a gradient in descending order of the nodes they come from, so that their
+//! results are equal to the bit.
+
+mod accumulate;
+pub(crate) mod arena;
+mod backward;
+pub mod hooks;
+mod mode;
+pub(crate) mod node;
+mod parallel;
+mod plan;
+mod record;
+mod serial;
+pub mod site;
+
+pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
+pub use backward::{Backward, Root, Target};
+pub use mode::{
+    GradMode, is_grad_enabled, is_inference, set_grad_enabled, set_inference,
+};
+pub use node::{Edge, Node, Packed};
+pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
+pub use site::Site;

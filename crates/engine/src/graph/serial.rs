@@ -1,0 +1,106 @@
+//! The reference executor: one node after the other, in the plan's order. The parallel executor is
+//! held to its results, bit for bit.
+
+use super::accumulate::{accumulate_leaf, add, fit};
+use super::backward::Pass;
+use super::hooks::GradList;
+use super::node::Node;
+use super::plan::Plan;
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// Runs a plan on this thread.
+pub(super) fn run(plan: &mut Plan<'_>, pass: &mut Pass<'_>, grads: &mut [Option<Tensor>]) -> Result<()> {
+    for at in 0..plan.steps.len() {
+        let step = &plan.steps[at];
+        if !step.wanted || step.node.is_leaf() {
+            // A leaf runs as soon as its last contribution has arrived, like torch's; one that is
+            // itself a root and has no other contribution runs here.
+            if step.wanted && step.waits == 0 {
+                leaf(plan, at, pass, grads)?;
+            }
+            continue;
+        }
+        pass.check_stop()?;
+        let node = step.node;
+        let n = node.num_outputs();
+        let first = step.first as usize;
+        let mut incoming = GradList::new();
+        incoming.extend(grads[first..first + n].iter_mut().map(Option::take));
+        node.run_tensor_hooks(&mut incoming)?;
+        pass.capture(step.id, &mut incoming)?;
+        if !step.runs {
+            continue;
+        }
+        let mut outgoing = run_node(node, step.id, incoming, plan, pass)?;
+        for (i, edge) in node.edges().iter().enumerate() {
+            let Some(next) = &edge.node else { continue };
+            let Some(place) = plan.places.get(next.id()) else { continue };
+            if !plan.steps[place].wanted {
+                continue;
+            }
+            if let Some(grad) = outgoing.get_mut(i).and_then(Option::take) {
+                let grad = fit(grad, next.out_meta(edge.out), node, i)?;
+                let slot = plan.steps[place].first as usize + edge.out as usize;
+                add(&mut grads[slot], grad)?;
+            }
+            let target = &mut plan.steps[place];
+            target.waits -= 1;
+            if target.waits == 0 && target.node.is_leaf() {
+                leaf(plan, place, pass, grads)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn leaf(
+    plan: &Plan<'_>,
+    at: usize,
+    pass: &mut Pass<'_>,
+    grads: &mut [Option<Tensor>],
+) -> Result<()> {
+    let step = &plan.steps[at];
+    let grad = grads[step.first as usize].take();
+    if pass.captures_only() {
+        let mut incoming: GradList = smallvec::smallvec![grad];
+        step.node.run_leaf_hooks(&mut incoming)?;
+        return pass.capture(step.id, &mut incoming);
+    }
+    if let Some(grad) = grad {
+        accumulate_leaf(step.node, Some(grad))?;
+    }
+    Ok(())
+}
+
+/// Runs one node's rule, with its pre- and post-hooks.
+pub(super) fn run_node(
+    node: &Node,
+    id: u32,
+    mut incoming: GradList,
+    plan: &Plan<'_>,
+    pass: &Pass<'_>,
+) -> Result<GradList> {
+    node.run_pre_hooks(&mut incoming)?;
+    if incoming.iter().all(Option::is_none) && !node.op.wants_absent() {
+        return Ok(GradList::new());
+    }
+    let mut needs = 0u64;
+    for (i, edge) in node.edges().iter().enumerate().take(64) {
+        let wanted = edge
+            .node
+            .as_ref()
+            .and_then(|next| plan.places.get(next.id()))
+            .is_some_and(|place| plan.steps[place].wanted);
+        needs |= u64::from(wanted) << i;
+    }
+    let seen = node.has_post_hooks().then(|| incoming.clone());
+    let mut outgoing = crate::ops::vjp(node, id, incoming, needs)?;
+    if let Some(seen) = seen {
+        node.run_post_hooks(&mut outgoing, &seen)?;
+    }
+    if !pass.retain() {
+        node.release_saved();
+    }
+    Ok(outgoing)
+}

@@ -1,0 +1,217 @@
+//! Every operation: shape rule, forward and derivative rule side by side, by family.
+//!
+//! A family of elementwise operations is one variant of [`Op`]; any other operation is a [`Rule`]
+//! in its family's file. Rules are written in differentiable operations, before broadcasting and
+//! casts are undone: the graph does that.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::error::{Result, bail};
+use crate::graph::hooks::GradList;
+use crate::graph::node::{Role, Saved};
+use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
+use crate::storage::Core;
+use crate::tensor::Tensor;
+
+pub mod algebra;
+pub mod binary;
+pub mod elementwise;
+pub mod matmul;
+pub mod reduce;
+pub mod unary;
+pub mod view;
+
+/// The rule of a node.
+pub(crate) enum Op {
+    /// Collects the gradient of a leaf.
+    Accumulate(Tensor),
+    /// A row of the unary table, with its parameters.
+    Unary(unary::Unary, [f64; 2]),
+    /// A row of the binary table on two tensors, with its parameter.
+    Binary(binary::Binary, f64),
+    /// A row of the binary table on a tensor and a number; `true`: the number is on the left.
+    Scalar(binary::Binary, bool, f64),
+    /// Anything else.
+    Rule(Box<dyn Rule>),
+}
+
+/// The derivative of an operation that is not elementwise.
+pub trait Rule: Send + Sync {
+    /// torch's class name of the node.
+    fn name(&self) -> &str;
+    /// Gradients of the inputs that `cx` says are needed, from those of the outputs.
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList>;
+    /// Whether it runs foreign code, which must stay on the calling thread.
+    fn is_foreign(&self) -> bool {
+        false
+    }
+    /// Whether it is to be called even if all gradients are absent.
+    fn wants_absent(&self) -> bool {
+        false
+    }
+    /// Called when the pass has no more use for what the rule keeps.
+    fn release(&self) {}
+    /// For the embedder to look inside.
+    fn as_any(&self) -> Option<&dyn Any> {
+        None
+    }
+}
+
+impl Op {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Accumulate(_) => "AccumulateGrad",
+            Self::Unary(kind, _) => kind.node_name(),
+            Self::Binary(kind, _) | Self::Scalar(kind, ..) => kind.node_name(),
+            Self::Rule(rule) => rule.name(),
+        }
+    }
+
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.is_foreign())
+    }
+
+    pub(crate) fn wants_absent(&self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.wants_absent())
+    }
+
+    pub(crate) fn release(&self) {
+        if let Self::Rule(rule) = self {
+            rule.release();
+        }
+    }
+
+    /// A rule without state needs no allocation.
+    pub(crate) fn rule(rule: impl Rule + 'static) -> Self {
+        Self::Rule(Box::new(rule))
+    }
+}
+
+/// What a rule sees of its node.
+pub struct Cx<'a> {
+    node: &'a Node,
+    id: u32,
+    needs: u64,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(node: &'a Node, id: u32, needs: u64) -> Self {
+        Self { node, id, needs }
+    }
+
+    /// Whether the gradient of input `i` is needed.
+    #[inline]
+    pub fn needs(&self, i: usize) -> bool {
+        i >= 64 || self.needs >> i & 1 == 1
+    }
+
+    /// The node itself.
+    pub fn node(&self) -> &'a Node {
+        self.node
+    }
+
+    /// A handle of the node.
+    pub fn handle(&self) -> NodeRef {
+        crate::graph::arena::handle(self.id, self.node)
+    }
+
+    /// The saved tensor at a position in the list the operation saved; connected to the graph if
+    /// the pass itself is recorded.
+    ///
+    /// # Errors
+    /// If it was released, or overwritten since: the message names both lines.
+    pub fn saved(&self, i: usize) -> Result<Tensor> {
+        unpack(self.node, i, || self.handle())
+    }
+}
+
+/// A saved tensor of a node; see [`Cx::saved`].
+pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) -> Result<Tensor> {
+    use crate::graph::node::RELEASED;
+    if node.has(RELEASED) {
+        return Err(node.released_error());
+    }
+    let packed = node
+        .more_if()
+        .and_then(|more| more.packed.lock().get(i).cloned().flatten());
+    let (core, version, role) = if i < 2 {
+        node.with_saved(|saved| snapshot(&saved[i]))
+    } else {
+        match node.more_if().and_then(|more| more.saved.lock().get(i - 2).map(snapshot)) {
+            Some(found) => found,
+            None => return Err(node.released_error()),
+        }
+    };
+    let connect = |core: Arc<Core>| {
+        let edge = match role {
+            Role::Input(at) => node.edges().get(at as usize).cloned().unwrap_or_default(),
+            Role::Output(out) => Edge { node: Some(handle()), out: u32::from(out) },
+            Role::Private => Edge::default(),
+        };
+        if let Some(Op::Accumulate(leaf)) = edge.node.as_deref().map(|node| &node.op) {
+            if Arc::ptr_eq(&leaf.core(), &core) {
+                return leaf.clone();
+            }
+        }
+        Tensor::with_edge(core, edge)
+    };
+    if let Some(packed) = packed {
+        let unpacked = packed.unpack()?;
+        return Ok(if is_grad_enabled() { connect(unpacked.shared_core()) } else { unpacked });
+    }
+    let Some(core) = core else { return Err(node.released_error()) };
+    if core.version() != version {
+        return Err(overwritten(node, &core, version, role));
+    }
+    Ok(if is_grad_enabled() { connect(core) } else { Tensor::from_core(core) })
+}
+
+fn snapshot(saved: &Saved) -> (Option<Arc<Core>>, u32, Role) {
+    (saved.core.clone(), saved.version, saved.role)
+}
+
+#[cold]
+fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::error::Error {
+    let what = match role {
+        Role::Output(i) => format!(", which is output {i} of {},", node.name()),
+        Role::Input(i) => match node.edges().get(i as usize) {
+            Some(Edge { node: Some(maker), out }) => {
+                format!(", which is output {out} of {},", maker.name())
+            }
+            _ => String::new(),
+        },
+        Role::Private => String::new(),
+    };
+    let writer = crate::graph::Site(core.last_writer());
+    crate::error::Error::runtime(format!(
+        "one of the variables needed for gradient computation has been modified by an inplace \
+         operation: [torch.{}Tensor {}]{what} is at version {}; expected version {version} \
+         instead. Hint: enable anomaly detection to find the operation that failed to compute its \
+         gradient, with torch.autograd.set_detect_anomaly(True).\n  saved by {} at {}\n  \
+         overwritten at {writer}",
+        core.dtype().scalar_name(),
+        crate::shape::shape_text(core.shape()),
+        core.version(),
+        node.name(),
+        node.site(),
+    ))
+}
+
+/// Runs the rule of a node.
+pub(crate) fn vjp(node: &Node, id: u32, grads: GradList, needs: u64) -> Result<GradList> {
+    let cx = Cx::new(node, id, needs);
+    match &node.op {
+        Op::Accumulate(_) => bail!(runtime, "an accumulator has no inputs"),
+        Op::Unary(kind, p) => elementwise::unary_vjp(*kind, p, &cx, first(grads)),
+        Op::Binary(kind, p) => elementwise::binary_vjp(*kind, *p, &cx, first(grads)),
+        Op::Scalar(kind, reversed, s) => {
+            elementwise::scalar_vjp(*kind, *reversed, *s, &cx, first(grads))
+        }
+        Op::Rule(rule) => rule.vjp(&cx, &grads),
+    }
+}
+
+fn first(grads: GradList) -> Option<Tensor> {
+    grads.into_iter().next().flatten()
+}

@@ -1,0 +1,805 @@
+//! Views: other layouts of the same buffer. Their rules are the inverse views, or for those that
+//! leave elements out, a scatter into zeros.
+
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use super::elementwise::{copy_core, run_into};
+use super::{Cx, Op, Rule};
+use crate::dtype::DType;
+use crate::error::{Result, ensure};
+use crate::graph::hooks::GradList;
+use crate::graph::{Edge, NodeRef, attach, attach_node, is_grad_enabled, recording1};
+use crate::kernels::copy;
+use crate::shape::{
+    Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides,
+};
+use crate::storage::Core;
+use crate::tensor::{Creation, Tensor};
+
+/// Sizes, strides and position in a buffer, all in elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) shape: Dims,
+    pub(crate) strides: Strides,
+    pub(crate) offset: isize,
+}
+
+impl Geometry {
+    pub(crate) fn of(core: &Core) -> Self {
+        Self {
+            shape: Dims::from_slice(core.shape()),
+            strides: Strides::from_slice(core.strides()),
+            offset: core.offset(),
+        }
+    }
+
+    fn dense(shape: &[usize]) -> Self {
+        Self { shape: Dims::from_slice(shape), strides: contiguous_strides(shape), offset: 0 }
+    }
+
+    /// One past the last element it reaches.
+    fn end(&self) -> usize {
+        if self.shape.contains(&0) {
+            return 0;
+        }
+        let reach: isize = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .map(|(&n, &stride)| ((n as isize - 1) * stride).max(0))
+            .sum();
+        (self.offset + reach + 1).max(0) as usize
+    }
+
+    /// Whether several indices may reach one element: exact for what views make, careful else.
+    fn overlaps(&self) -> bool {
+        let mut dims: Vec<(isize, usize)> = self
+            .strides
+            .iter()
+            .zip(&self.shape)
+            .filter(|&(_, &n)| n > 1)
+            .map(|(&stride, &n)| (stride.abs(), n))
+            .collect();
+        dims.sort_unstable();
+        let mut reach = 0;
+        for (stride, n) in dims {
+            if stride <= reach {
+                return true;
+            }
+            reach += stride * (n as isize - 1);
+        }
+        false
+    }
+}
+
+/// How the gradient of a view gets back.
+enum Inverse {
+    /// The engine sums it to the input's shape.
+    Same,
+    Reshape(Dims),
+    Permute(Dims),
+    /// Elements were left out: scatter into zeros of the input's shape.
+    Scatter { from: Geometry, input: Dims },
+}
+
+struct View {
+    name: &'static str,
+    inverse: Inverse,
+}
+
+impl Rule for View {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        let grad = match &self.inverse {
+            Inverse::Same => grad.clone(),
+            Inverse::Reshape(shape) => grad.reshape_to(shape)?,
+            Inverse::Permute(dims) => grad.permute_to(dims)?,
+            Inverse::Scatter { from, input } => regather(grad, from, &Geometry::dense(input))?,
+        };
+        Ok(smallvec![Some(grad)])
+    }
+}
+
+/// Moves elements from one geometry of a notional zero-filled buffer to another: a linear map
+/// whose transpose is itself with the geometries exchanged. Elements reached several times add up.
+pub(crate) fn regather(input: &Tensor, from: &Geometry, to: &Geometry) -> Result<Tensor> {
+    let dtype = input.dtype();
+    let len = from.end().max(to.end());
+    let output = if *from == Geometry::dense(&from.shape) && input.is_contiguous() {
+        let source = input.shared_core();
+        let span = source.offset();
+        let view = source.view(&to.shape, &to.strides, to.offset + span);
+        copy_core(&view?)?
+    } else {
+        let buffer = Tensor::zeros(&[len], dtype)?.shared_core();
+        let place = buffer.view(&from.shape, &from.strides, from.offset)?;
+        let source = input.shared_core();
+        if from.overlaps() {
+            scatter_add_strided(&place, &source)?;
+        } else {
+            run_into(copy::copy_block(dtype.size()), &[0.0; 2], &place, &[&source])?;
+        }
+        let out = buffer.view(&to.shape, &to.strides, to.offset)?;
+        if out.is_contiguous() && to.end() == len && to.offset == 0 { out } else { copy_core(&out)? }
+    };
+    let output = Tensor::from_core(output);
+    if recording1(input) {
+        let rule = Regather { from: from.clone(), to: to.clone() };
+        attach(Op::rule(rule), &[input], &[], &[&output])?;
+    }
+    Ok(output)
+}
+
+/// Adds element by element, for geometries that reach one place several times.
+fn scatter_add_strided(place: &Arc<Core>, source: &Arc<Core>) -> Result<()> {
+    let add = super::elementwise::add_block(place.dtype())?;
+    let shape = place.shape();
+    // Along every overlapping dimension one index at a time, the rest at once.
+    let split = shape
+        .iter()
+        .zip(place.strides())
+        .enumerate()
+        .filter(|&(_, (&n, _))| n > 1)
+        .min_by_key(|&(_, (_, &stride))| stride.abs())
+        .map_or(0, |(dim, _)| dim);
+    let (mut rest, mut strides) = (Dims::from_slice(shape), Strides::from_slice(place.strides()));
+    let n = rest.remove(split);
+    let stride = strides.remove(split);
+    let from = Strides::from_slice(source.strides());
+    let mut from_rest = from.clone();
+    from_rest.remove(split);
+    for i in 0..n as isize {
+        let to = place.view(&rest, &strides, place.offset() + i * stride)?;
+        let part = source.view(&rest, &from_rest, source.offset() + i * from[split])?;
+        if (Geometry { shape: rest.clone(), strides: strides.clone(), offset: 0 }).overlaps() {
+            scatter_add_strided(&to, &part)?;
+        } else {
+            run_into(add, &[1.0, 0.0], &to, &[&to, &part])?;
+        }
+    }
+    Ok(())
+}
+
+struct Regather {
+    from: Geometry,
+    to: Geometry,
+}
+
+impl Rule for Regather {
+    fn name(&self) -> &'static str {
+        "AsStridedScatterBackward0"
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let grad = grads[0].as_ref().map(|grad| regather(grad, &self.to, &self.from)).transpose()?;
+        Ok(smallvec![grad])
+    }
+}
+
+/// The node of a view whose base was written in place since.
+pub(crate) fn as_strided_edge(base: &Tensor, view: &Tensor) -> Result<Edge> {
+    let rule = as_strided_rule(&base.core(), &view.core());
+    let node = attach_node(Op::rule(rule), &[base], &[], &[view])?;
+    Ok(Edge { node: Some(node), out: 0 })
+}
+
+struct AsStrided {
+    base: Geometry,
+    view: Geometry,
+}
+
+fn as_strided_rule(base: &Core, view: &Core) -> AsStrided {
+    let (mut base, mut view) = (Geometry::of(base), Geometry::of(view));
+    let lowest = base.offset.min(view.offset);
+    base.offset -= lowest;
+    view.offset -= lowest;
+    AsStrided { base, view }
+}
+
+impl Rule for AsStrided {
+    fn name(&self) -> &'static str {
+        "AsStridedBackward0"
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let grad =
+            grads[0].as_ref().map(|grad| regather(grad, &self.view, &self.base)).transpose()?;
+        Ok(smallvec![grad])
+    }
+}
+
+/// A write into a view, as its base sees it: the node that wrote, applied to one part.
+struct CopySlices {
+    geometry: AsStrided,
+    inner: NodeRef,
+    out: u32,
+}
+
+impl Rule for CopySlices {
+    fn name(&self) -> &'static str {
+        "CopySlices"
+    }
+    fn is_foreign(&self) -> bool {
+        self.inner.op.is_foreign()
+    }
+    fn release(&self) {
+        self.inner.release_saved();
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
+        let AsStrided { base, view } = &self.geometry;
+        let part = regather(grad, base, view)?;
+        let mut outputs: GradList = smallvec![None; self.inner.num_outputs()];
+        outputs[self.out as usize] = Some(part);
+        let mut needs = 0;
+        for i in 0..self.inner.edges().len().min(64) {
+            needs |= u64::from(cx.needs(i)) << i;
+        }
+        let mut inner = super::vjp(&self.inner, self.inner.id(), outputs, needs)?;
+        inner.resize(self.inner.edges().len(), None);
+        if cx.needs(0) {
+            let part = inner[0].take();
+            let part = part.map(|part| part.sum_to_shape(&view.shape)).transpose()?;
+            inner[0] = Some(replace_part(grad, part.as_ref(), base, view)?);
+        }
+        Ok(inner)
+    }
+}
+
+/// `grad` with the part that `view` shows replaced (by zeros if `part` is absent).
+fn replace_part(
+    grad: &Tensor,
+    part: Option<&Tensor>,
+    base: &Geometry,
+    view: &Geometry,
+) -> Result<Tensor> {
+    let len = base.end().max(view.end());
+    let buffer = Tensor::zeros(&[len], grad.dtype())?.shared_core();
+    let copy = copy::copy_block(grad.dtype().size());
+    let whole = buffer.view(&base.shape, &base.strides, base.offset)?;
+    run_into(copy, &[0.0; 2], &whole, &[&grad.core()])?;
+    let place = buffer.view(&view.shape, &view.strides, view.offset)?;
+    match part {
+        Some(part) => {
+            let part = part.expand_to(&view.shape)?.to_dtype(grad.dtype())?;
+            run_into(copy, &[0.0; 2], &place, &[&part.core()])?;
+        }
+        None => crate::tensor::fill(&place, crate::Scalar::Int(0))?,
+    }
+    let output = Tensor::from_core(whole);
+    let inputs = [Some(grad), part];
+    let inputs: smallvec::SmallVec<[&Tensor; 2]> = inputs.into_iter().flatten().collect();
+    if crate::graph::recording(&inputs) {
+        let rule = ReplacePart { base: base.clone(), view: view.clone() };
+        attach(Op::rule(rule), &inputs, &[], &[&output])?;
+    }
+    Ok(output)
+}
+
+struct ReplacePart {
+    base: Geometry,
+    view: Geometry,
+}
+
+impl Rule for ReplacePart {
+    fn name(&self) -> &'static str {
+        "SliceScatterBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
+        let whole =
+            cx.needs(0).then(|| replace_part(grad, None, &self.base, &self.view)).transpose()?;
+        let part = cx.needs(1).then(|| regather(grad, &self.base, &self.view)).transpose()?;
+        Ok(smallvec![whole, part])
+    }
+}
+
+/// Gives the base of a view that was written in place its new history.
+#[track_caller]
+pub(crate) fn rebase_base(base: &Tensor, view: &Tensor, inner: NodeRef, out: u32) -> Result<()> {
+    let geometry = as_strided_rule(&base.core(), &view.core());
+    let edges: Vec<Edge> = std::iter::once(base.gradient_edge())
+        .chain(inner.edges().iter().skip(1).cloned())
+        .collect();
+    let rule = CopySlices { geometry, inner, out };
+    let node = crate::graph::attach_edges(Op::rule(rule), edges, base)?;
+    let old = base.grad_fn().map(|(node, _)| node);
+    base.set_edge(Edge { node: Some(node), out: 0 });
+    base.move_retained(old.as_ref());
+    Ok(())
+}
+
+impl Tensor {
+    #[track_caller]
+    fn view_op(
+        &self,
+        name: &'static str,
+        shape: &[usize],
+        strides: &[isize],
+        offset: isize,
+        inverse: impl FnOnce(&Core) -> Inverse,
+    ) -> Result<Self> {
+        let core = self.core();
+        let view = core.view(shape, strides, offset)?;
+        let creation = if is_grad_enabled() { Creation::Recorded } else { Creation::NoGrad };
+        let output = self.make_view(view, creation);
+        if recording1(self) {
+            let rule = View { name, inverse: inverse(&core) };
+            attach(Op::rule(rule), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// The geometry of a view of this tensor as if the tensor were dense.
+    fn scatter_inverse(
+        core: &Core,
+        change: impl FnOnce(&mut Geometry),
+    ) -> Inverse {
+        let mut from = Geometry::dense(core.shape());
+        change(&mut from);
+        Inverse::Scatter { from, input: Dims::from_slice(core.shape()) }
+    }
+
+    /// The same elements in another shape, as a view.
+    ///
+    /// # Errors
+    /// If the numbers of elements differ or the strides do not allow it.
+    #[track_caller]
+    pub fn view(&self, shape: &[i64]) -> Result<Self> {
+        let shape = infer_reshape(shape, self.numel())?;
+        let core = self.core();
+        let strides = view_strides(core.shape(), core.strides(), &shape);
+        let Some(strides) = strides else {
+            crate::error::bail!(
+                runtime,
+                "view size is not compatible with input tensor's size and stride (at least one \
+                 dimension spans across two contiguous subspaces). Use .reshape(...) instead.\n  \
+                 view of shape {} with strides {:?} as {}",
+                crate::shape::shape_text(core.shape()),
+                core.strides(),
+                crate::shape::shape_text(&shape)
+            );
+        };
+        self.view_op("ViewBackward0", &shape, &strides, core.offset(), |core| {
+            Inverse::Reshape(Dims::from_slice(core.shape()))
+        })
+    }
+
+    /// The same elements in another shape: a view where strides allow it, else a copy.
+    ///
+    /// # Errors
+    /// If the numbers of elements differ.
+    #[track_caller]
+    pub fn reshape(&self, shape: &[i64]) -> Result<Self> {
+        let shape = infer_reshape(shape, self.numel())?;
+        self.reshape_to(&shape)
+    }
+
+    /// [`Self::reshape`] to a known shape.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn reshape_to(&self, shape: &[usize]) -> Result<Self> {
+        let core = self.core();
+        ensure!(
+            shape.iter().product::<usize>() == core.numel(),
+            runtime,
+            "shape '{}' is invalid for input of size {}",
+            crate::shape::shape_text(shape),
+            core.numel()
+        );
+        match view_strides(core.shape(), core.strides(), shape) {
+            Some(strides) => {
+                self.view_op("ViewBackward0", shape, &strides, core.offset(), |core| {
+                    Inverse::Reshape(Dims::from_slice(core.shape()))
+                })
+            }
+            None => {
+                let dense = self.copied()?;
+                let strides = contiguous_strides(shape);
+                dense.view_op("UnsafeViewBackward0", shape, &strides, 0, |core| {
+                    Inverse::Reshape(Dims::from_slice(core.shape()))
+                })
+            }
+        }
+    }
+
+    /// Dimensions in another order, as a view.
+    ///
+    /// # Errors
+    /// If `dims` is not a permutation.
+    #[track_caller]
+    pub fn permute(&self, dims: &[i64]) -> Result<Self> {
+        let ndim = self.ndim();
+        ensure!(
+            dims.len() == ndim,
+            runtime,
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the \
+             length of the desired ordering of dimensions i.e. input.dim() = {} is not equal to \
+             len(dims) = {}",
+            ndim,
+            dims.len()
+        );
+        let mut order = Dims::new();
+        for &dim in dims {
+            let dim = norm_dim(dim, ndim)?;
+            ensure!(!order.contains(&dim), runtime, "permute(): duplicate dims are not allowed.");
+            order.push(dim);
+        }
+        self.permute_to(&order)
+    }
+
+    #[track_caller]
+    pub(crate) fn permute_to(&self, order: &[usize]) -> Result<Self> {
+        self.permute_named("PermuteBackward0", order)
+    }
+
+    #[track_caller]
+    fn permute_named(&self, name: &'static str, order: &[usize]) -> Result<Self> {
+        let core = self.core();
+        let shape: Dims = order.iter().map(|&dim| core.shape()[dim]).collect();
+        let strides: Strides = order.iter().map(|&dim| core.strides()[dim]).collect();
+        self.view_op(name, &shape, &strides, core.offset(), |_| {
+            let mut inverse: Dims = smallvec![0; order.len()];
+            for (to, &from) in order.iter().enumerate() {
+                inverse[from] = to;
+            }
+            Inverse::Permute(inverse)
+        })
+    }
+
+    /// Two dimensions exchanged, as a view.
+    ///
+    /// # Errors
+    /// If a dimension is out of range.
+    #[track_caller]
+    pub fn transpose(&self, dim0: i64, dim1: i64) -> Result<Self> {
+        let ndim = self.ndim();
+        let (a, b) = (norm_dim(dim0, ndim)?, norm_dim(dim1, ndim)?);
+        let mut order: Dims = (0..ndim).collect();
+        if ndim > 0 {
+            order.swap(a, b);
+        }
+        self.permute_named("TransposeBackward0", &order)
+    }
+
+    /// The transpose of a matrix; vectors and scalars as they are.
+    ///
+    /// # Errors
+    /// For more than two dimensions.
+    #[track_caller]
+    pub fn t(&self) -> Result<Self> {
+        let ndim = self.ndim();
+        ensure!(
+            ndim <= 2,
+            runtime,
+            "t() expects a tensor with <= 2 dimensions, but self is {ndim}D"
+        );
+        let order: Dims = (0..ndim).rev().collect();
+        self.permute_named("TBackward0", &order)
+    }
+
+    /// Broadcast to a larger shape, as a view; -1 keeps a size.
+    ///
+    /// # Errors
+    /// If a size differs that is not one.
+    #[track_caller]
+    pub fn expand(&self, sizes: &[i64]) -> Result<Self> {
+        let core = self.core();
+        let (shape, strides) = crate::shape::expand(core.shape(), core.strides(), sizes)?;
+        self.view_op("ExpandBackward0", &shape, &strides, core.offset(), |_| Inverse::Same)
+    }
+
+    #[track_caller]
+    pub(crate) fn expand_to(&self, shape: &[usize]) -> Result<Self> {
+        if self.core().shape() == shape {
+            return Ok(self.clone());
+        }
+        let sizes: smallvec::SmallVec<[i64; 6]> = shape.iter().map(|&n| n as i64).collect();
+        self.expand(&sizes)
+    }
+
+    /// Without the dimensions of size one: all, or those named.
+    ///
+    /// # Errors
+    /// If a dimension is out of range.
+    #[track_caller]
+    pub fn squeeze(&self, dims: Option<&[i64]>) -> Result<Self> {
+        let core = self.core();
+        let ndim = core.shape().len();
+        let mut drop: Dims = smallvec![0; ndim];
+        match dims {
+            None => drop.fill(1),
+            Some(dims) => {
+                for &dim in dims {
+                    let dim = norm_dim(dim, ndim)?;
+                    if ndim > 0 {
+                        drop[dim] = 1;
+                    }
+                }
+            }
+        }
+        let keep = |&dim: &usize| !(drop[dim] == 1 && core.shape()[dim] == 1);
+        let shape: Dims = (0..ndim).filter(keep).map(|dim| core.shape()[dim]).collect();
+        let strides: Strides = (0..ndim).filter(keep).map(|dim| core.strides()[dim]).collect();
+        let name = match dims {
+            None => "SqueezeBackward0",
+            Some([_]) => "SqueezeBackward1",
+            Some(_) => "SqueezeBackward2",
+        };
+        self.view_op(name, &shape, &strides, core.offset(), |core| {
+            Inverse::Reshape(Dims::from_slice(core.shape()))
+        })
+    }
+
+    /// With a dimension of size one put in.
+    ///
+    /// # Errors
+    /// If the place is out of range.
+    #[track_caller]
+    pub fn unsqueeze(&self, dim: i64) -> Result<Self> {
+        let core = self.core();
+        let dim = norm_dim(dim, core.shape().len() + 1)?;
+        let (mut shape, mut strides) =
+            (Dims::from_slice(core.shape()), Strides::from_slice(core.strides()));
+        let stride = match shape.get(dim) {
+            Some(&n) => n as isize * strides[dim],
+            None => 1,
+        };
+        shape.insert(dim, 1);
+        strides.insert(dim, stride);
+        self.view_op("UnsqueezeBackward0", &shape, &strides, core.offset(), |core| {
+            Inverse::Reshape(Dims::from_slice(core.shape()))
+        })
+    }
+
+    /// Elements `start, start + step, ...` before `end` of one dimension, as a view. `start` and
+    /// `end` count from the end when negative and are clamped, as Python's slices are.
+    ///
+    /// # Errors
+    /// If the dimension is out of range or the step is not positive.
+    #[track_caller]
+    pub fn slice(&self, dim: i64, start: i64, end: i64, step: i64) -> Result<Self> {
+        let core = self.core();
+        ensure!(!core.shape().is_empty(), runtime, "slice() cannot be applied to a 0-dim tensor.");
+        ensure!(step > 0, runtime, "slice step must be positive");
+        let dim = norm_dim(dim, core.shape().len())?;
+        let n = core.shape()[dim] as i64;
+        let clamp = |at: i64| if at < 0 { (at + n).max(0) } else { at.min(n) };
+        let (start, end) = (clamp(start), clamp(end));
+        let len = if end > start { (end - start + step - 1) / step } else { 0 };
+        let (mut shape, mut strides) =
+            (Dims::from_slice(core.shape()), Strides::from_slice(core.strides()));
+        let offset = core.offset() + start as isize * strides[dim];
+        shape[dim] = len as usize;
+        strides[dim] *= step as isize;
+        self.view_op("SliceBackward0", &shape, &strides, offset, |core| {
+            Self::scatter_inverse(core, |geometry| {
+                geometry.offset += start as isize * geometry.strides[dim];
+                geometry.shape[dim] = len as usize;
+                geometry.strides[dim] *= step as isize;
+            })
+        })
+    }
+
+    /// One index of one dimension, as a view without that dimension.
+    ///
+    /// # Errors
+    /// If dimension or index are out of range.
+    #[track_caller]
+    pub fn select(&self, dim: i64, index: i64) -> Result<Self> {
+        let core = self.core();
+        let ndim = core.shape().len();
+        ensure!(ndim > 0, index, "select() cannot be applied to a 0-dim tensor.");
+        let at = norm_dim(dim, ndim)?;
+        let n = core.shape()[at] as i64;
+        ensure!(
+            (-n..n).contains(&index),
+            index,
+            "select(): index {index} out of range for tensor of size {} at dimension {dim}",
+            crate::shape::shape_text(core.shape())
+        );
+        let index = if index < 0 { index + n } else { index } as isize;
+        let (mut shape, mut strides) =
+            (Dims::from_slice(core.shape()), Strides::from_slice(core.strides()));
+        shape.remove(at);
+        let offset = core.offset() + index * strides.remove(at);
+        self.view_op("SelectBackward0", &shape, &strides, offset, |core| {
+            Self::scatter_inverse(core, |geometry| {
+                geometry.shape.remove(at);
+                geometry.offset += index * geometry.strides.remove(at);
+            })
+        })
+    }
+
+    /// The diagonal `offset` of two dimensions, as a view with the diagonal as last dimension.
+    ///
+    /// # Errors
+    /// If a dimension is out of range or the two are the same.
+    #[track_caller]
+    pub fn diagonal(&self, offset: i64, dim1: i64, dim2: i64) -> Result<Self> {
+        let core = self.core();
+        let ndim = core.shape().len();
+        let (a, b) = (norm_dim(dim1, ndim)?, norm_dim(dim2, ndim)?);
+        ensure!(
+            a != b,
+            runtime,
+            "diagonal dimensions cannot be identical {dim1}, {dim2}"
+        );
+        let (n, m) = (core.shape()[a] as i64, core.shape()[b] as i64);
+        let len = if offset >= 0 { n.min(m - offset) } else { (n + offset).min(m) }.max(0) as usize;
+        let change = move |geometry: &mut Geometry| {
+            let (sa, sb) = (geometry.strides[a], geometry.strides[b]);
+            if len > 0 {
+                geometry.offset += if offset >= 0 { offset as isize * sb } else { -offset as isize * sa };
+            }
+            for dim in [a.max(b), a.min(b)] {
+                geometry.shape.remove(dim);
+                geometry.strides.remove(dim);
+            }
+            geometry.shape.push(len);
+            geometry.strides.push(sa + sb);
+        };
+        let mut view = Geometry::of(&core);
+        change(&mut view);
+        self.view_op("DiagonalBackward0", &view.shape, &view.strides, view.offset, |core| {
+            Self::scatter_inverse(core, change)
+        })
+    }
+
+    /// Windows of `size` elements every `step` along a dimension, as a view with the window as last
+    /// dimension.
+    ///
+    /// # Errors
+    /// If the dimension is out of range, the window too large, or the step not positive.
+    #[track_caller]
+    pub fn unfold(&self, dim: i64, size: usize, step: usize) -> Result<Self> {
+        let core = self.core();
+        let ndim = core.shape().len();
+        let at = norm_dim(dim, ndim)?;
+        let n = core.shape().get(at).copied().unwrap_or(1);
+        ensure!(
+            size <= n,
+            runtime,
+            "maximum size for tensor at dimension {at} is {n} but size is {size}"
+        );
+        ensure!(step > 0, runtime, "step is {step} but must be > 0");
+        let windows = (n - size) / step + 1;
+        let change = move |geometry: &mut Geometry| {
+            if ndim == 0 {
+                geometry.shape.push(size);
+                geometry.strides.push(1);
+            } else {
+                let stride = geometry.strides[at];
+                geometry.shape[at] = windows;
+                geometry.strides[at] = stride * step as isize;
+                geometry.shape.push(size);
+                geometry.strides.push(stride);
+            }
+        };
+        let mut view = Geometry::of(&core);
+        change(&mut view);
+        self.view_op("UnfoldBackward0", &view.shape, &view.strides, view.offset, |core| {
+            Self::scatter_inverse(core, change)
+        })
+    }
+
+    /// Any sizes and strides over the same buffer.
+    ///
+    /// # Errors
+    /// If they leave the buffer or are negative.
+    #[track_caller]
+    pub fn as_strided(&self, shape: &[usize], strides: &[isize], offset: Option<isize>) -> Result<Self> {
+        ensure!(
+            shape.len() == strides.len(),
+            runtime,
+            "mismatch in length of strides and shape"
+        );
+        ensure!(
+            strides.iter().all(|&stride| stride >= 0),
+            runtime,
+            "as_strided: Negative strides are not supported at the moment, got strides: {:?}",
+            strides
+        );
+        let core = self.core();
+        let view = core.view(shape, strides, offset.unwrap_or(core.offset()))?;
+        let creation = if is_grad_enabled() { Creation::Recorded } else { Creation::NoGrad };
+        let output = self.make_view(view, creation);
+        if recording1(self) {
+            let rule = as_strided_rule(&core, &output.core());
+            attach(Op::rule(rule), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// The tensor itself if dense and row-major, else a copy that is.
+    ///
+    /// # Errors
+    /// If memory is short.
+    #[track_caller]
+    pub fn contiguous(&self) -> Result<Self> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.copied() }
+    }
+
+    /// A dense copy, recorded.
+    ///
+    /// # Errors
+    /// If memory is short.
+    #[track_caller]
+    pub fn copied(&self) -> Result<Self> {
+        let output = Self::from_core(copy_core(&self.core())?);
+        if recording1(self) {
+            let rule = View { name: "CloneBackward0", inverse: Inverse::Same };
+            attach(Op::rule(rule), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// A view of everything.
+    ///
+    /// # Errors
+    /// Never in practice.
+    #[track_caller]
+    pub fn alias(&self) -> Result<Self> {
+        let core = self.core();
+        self.view_op("AliasBackward0", core.shape(), core.strides(), core.offset(), |_| {
+            Inverse::Same
+        })
+    }
+
+    /// Converted to another dtype; the tensor itself if it has that dtype.
+    ///
+    /// # Errors
+    /// If memory is short.
+    #[track_caller]
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        if self.dtype() == dtype {
+            return Ok(self.clone());
+        }
+        let core = self.core();
+        let block = copy::cast_block(core.dtype(), dtype);
+        let output = super::elementwise::map(block, &[0.0; 2], dtype, core.shape(), &[&core])?;
+        let output = Self::from_core(output);
+        if dtype.is_float() && recording1(self) {
+            let rule = View { name: "ToCopyBackward0", inverse: Inverse::Same };
+            attach(Op::rule(rule), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// A constant in place of this tensor, whose gradient is zero (for `fill_`).
+    #[track_caller]
+    pub(crate) fn filled_with(&self, value: &Self) -> Result<Self> {
+        let output = Self::from_core(copy_core(&value.expand_to(&self.shape())?.core())?);
+        attach(Op::rule(Overwrite("FillBackward0")), &[self], &[], &[&output])?;
+        Ok(output)
+    }
+
+    /// `source` in place of this tensor, whose gradient is zero (for `copy_`).
+    #[track_caller]
+    pub(crate) fn overwritten_by(&self, source: &Self) -> Result<Self> {
+        let from = source.detach().expand_to(&self.shape())?;
+        let output = Self::from_core(copy_core(&from.core())?).to_dtype(self.dtype())?;
+        attach(Op::rule(Overwrite("CopyBackwards")), &[self, source], &[], &[&output])?;
+        Ok(output)
+    }
+}
+
+/// The old contents do not matter; the gradient goes to the source, if there is one.
+struct Overwrite(&'static str);
+
+impl Rule for Overwrite {
+    fn name(&self) -> &str {
+        self.0
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
+        let old = cx.needs(0).then(|| Tensor::zeros_like(grad)).transpose()?;
+        let source = cx.needs(1).then(|| grad.clone());
+        Ok(smallvec![old, source])
+    }
+}

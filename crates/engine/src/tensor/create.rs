@@ -1,0 +1,180 @@
+//! Tensors from nothing: filled, counted, from slices.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::Tensor;
+use crate::dtype::{DType, Element, Scalar};
+use crate::error::{Result, ensure};
+use crate::kernels::copy;
+use crate::ops::elementwise::run_into;
+use crate::storage::{Core, from_slice};
+
+static DEFAULT: AtomicU8 = AtomicU8::new(DType::F32 as u8);
+
+/// The dtype of tensors made from Python floats.
+pub fn default_dtype() -> DType {
+    if DEFAULT.load(Ordering::Relaxed) == DType::F64 as u8 { DType::F64 } else { DType::F32 }
+}
+
+/// Sets the dtype of tensors made from floats.
+///
+/// # Errors
+/// If it is not a floating-point type.
+pub fn set_default_dtype(dtype: DType) -> Result<()> {
+    ensure!(
+        dtype.is_float(),
+        type_error,
+        "only floating-point types are supported as the default type"
+    );
+    DEFAULT.store(dtype as u8, Ordering::Relaxed);
+    Ok(())
+}
+
+impl Tensor {
+    /// A row-major tensor holding a copy of `data`.
+    ///
+    /// # Errors
+    /// If `data` does not fill the shape, or memory is short.
+    pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
+        Ok(Self::from_core(from_slice(data, shape)?))
+    }
+
+    /// A 0-d tensor.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn scalar<T: Element>(value: T) -> Result<Self> {
+        Self::from_slice(&[value], &[])
+    }
+
+    /// A 0-d tensor of a number, in a given dtype.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn from_scalar(value: Scalar, dtype: DType) -> Result<Self> {
+        crate::dtype::dispatch!(dtype, T => Self::scalar(T::from_scalar(value)))
+    }
+
+    /// A tensor of unspecified contents.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn empty(shape: &[usize], dtype: DType) -> Result<Self> {
+        Ok(Self::from_core(Core::alloc(dtype, shape)?))
+    }
+
+    /// A tensor with the same value everywhere.
+    ///
+    /// ```
+    /// use rustgrad_engine::{DType, Tensor};
+    /// let t = Tensor::full(&[2, 2], 1.5.into(), DType::F64)?;
+    /// assert_eq!(t.to_vec::<f64>()?, [1.5; 4]);
+    /// # Ok::<(), rustgrad_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Self> {
+        let core = Core::alloc(dtype, shape)?;
+        fill(&core, value)?;
+        Ok(Self::from_core(core))
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn zeros(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(shape, Scalar::Int(0), dtype)
+    }
+
+    /// A tensor of ones.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn ones(shape: &[usize], dtype: DType) -> Result<Self> {
+        Self::full(shape, Scalar::Int(1), dtype)
+    }
+
+    /// Zeros of another tensor's shape and dtype.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn zeros_like(other: &Self) -> Result<Self> {
+        Self::zeros(other.core().shape(), other.dtype())
+    }
+
+    /// Ones of another tensor's shape and dtype.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn ones_like(other: &Self) -> Result<Self> {
+        Self::ones(other.core().shape(), other.dtype())
+    }
+
+    /// `start + i * step` for `i` in `0..count`, computed in double precision (integers exactly).
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn arange(start: Scalar, step: Scalar, count: usize, dtype: DType) -> Result<Self> {
+        crate::dtype::dispatch!(dtype, T => {
+            let values: Vec<T> = if dtype.is_float() {
+                let (start, step) = (start.to_f64(), step.to_f64());
+                (0..count).map(|i| T::from_f64(start + i as f64 * step)).collect()
+            } else {
+                let (start, step) = (start.to_i64(), step.to_i64());
+                (0..count).map(|i| T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64)))).collect()
+            };
+            Self::from_slice(&values, &[count])
+        })
+    }
+
+    /// `count` numbers from `start` to `end`, both included, evenly spaced; the second half is
+    /// counted back from the end, so that both ends are exact.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn linspace(start: f64, end: f64, count: usize, dtype: DType) -> Result<Self> {
+        crate::dtype::dispatch!(dtype, T => {
+            let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
+            let single = dtype == DType::F32;
+            let values: Vec<T> = (0..count)
+                .map(|i| {
+                    let (from, n) = if i < count / 2 || count == 1 {
+                        (start, i as f64)
+                    } else {
+                        (end, i as f64 - (count - 1) as f64)
+                    };
+                    if single {
+                        let step = ((end as f32) - (start as f32)) / (count.max(2) - 1) as f32;
+                        T::from_f64(f64::from(step.mul_add(n as f32, from as f32)))
+                    } else {
+                        T::from_f64(step.mul_add(n, from))
+                    }
+                })
+                .collect();
+            Self::from_slice(&values, &[count])
+        })
+    }
+
+    /// A matrix with ones on the diagonal.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn eye(n: usize, m: usize, dtype: DType) -> Result<Self> {
+        crate::dtype::dispatch!(dtype, T => {
+            let mut values = vec![T::default(); n * m];
+            for i in 0..n.min(m) {
+                values[i * m + i] = T::from_i64(1);
+            }
+            Self::from_slice(&values, &[n, m])
+        })
+    }
+}
+
+/// Writes one value everywhere.
+pub(crate) fn fill(core: &Core, value: Scalar) -> Result<()> {
+    let one = Tensor::from_scalar(value, core.dtype())?;
+    let one = one.core();
+    run_into(copy::copy_block(core.dtype().size()), &[0.0; 2], core, &[&one])
+}

@@ -1,0 +1,200 @@
+//! Writing in place: versions, what saved tensors must survive, and the new history.
+
+use std::sync::Arc;
+
+use super::{Tensor, VIEW};
+use crate::dtype::Scalar;
+use crate::error::{Result, ensure};
+use crate::graph::node::Role;
+use crate::graph::{Edge, Site};
+use crate::kernels::copy;
+use crate::ops::elementwise::{copy_core, run_into};
+use crate::shape::shape_text;
+use crate::storage::Core;
+
+impl Tensor {
+    /// Runs an operation on this tensor and puts the result in its place.
+    ///
+    /// The operation is recorded as its out-of-place form is; what it saved of this tensor's old
+    /// contents is kept in a copy, what it saved of its result refers to the new contents.
+    ///
+    /// # Errors
+    /// If torch refuses the write (leaves that require a gradient, some views), or the result has
+    /// another shape or a dtype that does not convert.
+    #[track_caller]
+    pub fn inplace(&self, op: &str, f: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
+        self.check_write(op)?;
+        let result = f(self)?;
+        self.take_result(op, &result)
+    }
+
+    fn check_write(&self, op: &str) -> Result<()> {
+        self.check_inplace()?;
+        let core = self.core();
+        ensure!(
+            core.writable(),
+            runtime,
+            "{op}: the tensor shares memory that is read-only"
+        );
+        ensure!(
+            !self.is_inference() || crate::graph::is_inference(),
+            runtime,
+            "Inplace update to inference tensor outside InferenceMode is not allowed.You can make \
+             a clone to get a normal tensor before doing inplace update.See \
+             https://github.com/pytorch/rfcs/pull/17 for more details."
+        );
+        let overlaps =
+            core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0);
+        ensure!(
+            !overlaps,
+            runtime,
+            "unsupported operation: more than one element of the written-to tensor refers to a \
+             single memory location. Please clone() the tensor before performing the operation."
+        );
+        Ok(())
+    }
+
+    #[track_caller]
+    fn take_result(&self, op: &str, result: &Self) -> Result<()> {
+        let core = self.core();
+        let new = result.core();
+        ensure!(
+            crate::shape::is_expandable_to(new.shape(), core.shape()),
+            runtime,
+            "output with shape {} doesn't match the broadcast shape {}",
+            shape_text(core.shape()),
+            shape_text(new.shape())
+        );
+        let (from, to) = (new.dtype(), core.dtype());
+        ensure!(
+            from.category() <= to.category(),
+            runtime,
+            "result type {} can't be cast to the desired output type {}",
+            from.scalar_name(),
+            to.scalar_name()
+        );
+        let fn_ = result.grad_fn();
+        if let Some((node, _)) = &fn_ {
+            // Before the old contents go.
+            let keep = |saved: &mut crate::graph::node::Saved| -> Result<()> {
+                if let (Role::Input(_) | Role::Private, Some(old)) = (saved.role, &saved.core) {
+                    if old.same_storage(&core) && !result.core().same_storage(&core) {
+                        let copy = copy_core(old)?;
+                        saved.version = copy.version();
+                        saved.core = Some(copy);
+                    }
+                }
+                Ok(())
+            };
+            node.for_saved(keep)?;
+        }
+        if !Arc::ptr_eq(&new, &core) {
+            write(&core, &new)?;
+        }
+        core.bump_version(Site::here().0);
+        if let Some((node, out)) = fn_ {
+            let version = core.version();
+            node.for_saved(|saved| {
+                if let (Role::Output(_), Some(old)) = (saved.role, &saved.core) {
+                    if Arc::ptr_eq(old, &new) && from == to {
+                        saved.core = Some(core.clone());
+                        saved.version = version;
+                    }
+                }
+                Ok(())
+            })?;
+            self.rebase(Edge { node: Some(node), out })?;
+        }
+        let _ = op;
+        Ok(())
+    }
+
+    /// Gives the tensor a new history; for a view, also its base.
+    #[track_caller]
+    pub(crate) fn rebase(&self, edge: Edge) -> Result<()> {
+        if self.flag(VIEW) {
+            if let (Some(base), Some(node)) = (self.base(), edge.node) {
+                crate::ops::view::rebase_base(&base, self, node, edge.out)?;
+                let fresh = crate::ops::view::as_strided_edge(&base, self)?;
+                self.set_view_edge(fresh);
+                return Ok(());
+            }
+            return Ok(());
+        }
+        let old = self.grad_fn().map(|(node, _)| node);
+        self.set_edge(edge);
+        self.move_retained(old.as_ref());
+        Ok(())
+    }
+
+    /// Writes without any autograd, in the same shape and dtype: only for buffers that are known
+    /// to be fit for it. `false` when the buffer is locked by work below on this very thread.
+    pub(crate) fn add_into(&self, other: &Self) -> Result<bool> {
+        let (core, grad) = (self.core(), other.core());
+        let block = crate::ops::elementwise::add_block(core.dtype())?;
+        let done = crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
+        if done {
+            core.bump_version(0);
+        }
+        Ok(done)
+    }
+
+    /// Writes one value everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::inplace`].
+    #[track_caller]
+    pub fn fill_(&self, value: Scalar) -> Result<()> {
+        self.check_write("fill_")?;
+        let dtype = self.dtype();
+        if !crate::graph::recording1(self) {
+            super::create::fill(&self.core(), value)?;
+            self.core().bump_version(Site::here().0);
+            return Ok(());
+        }
+        let value = Self::from_scalar(value, dtype)?;
+        self.inplace("fill_", |this| this.filled_with(&value))
+    }
+
+    /// Writes zeros everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::inplace`].
+    #[track_caller]
+    pub fn zero_(&self) -> Result<()> {
+        self.fill_(Scalar::Int(0))
+    }
+
+    /// Copies `source`, broadcast and cast, into this tensor.
+    ///
+    /// # Errors
+    /// As [`Self::inplace`], or if the source does not broadcast to this shape.
+    #[track_caller]
+    pub fn copy_(&self, source: &Self) -> Result<()> {
+        self.check_write("copy_")?;
+        if crate::graph::recording(&[self, source]) {
+            return self.inplace("copy_", |this| this.overwritten_by(source));
+        }
+        let (core, from) = (self.core(), source.core());
+        ensure!(
+            crate::shape::is_expandable_to(from.shape(), core.shape()),
+            runtime,
+            "The expanded size of the tensor must match the existing size: copy_ of a tensor of \
+             shape {} into one of shape {}",
+            shape_text(from.shape()),
+            shape_text(core.shape())
+        );
+        write(&core, &from)?;
+        core.bump_version(Site::here().0);
+        Ok(())
+    }
+}
+
+/// Copies with broadcast and cast; overlapping memory through a temporary.
+pub(crate) fn write(to: &Core, from: &Arc<Core>) -> Result<()> {
+    if to.same_storage(from) {
+        let temporary = copy_core(from)?;
+        return run_into(copy::cast_block(from.dtype(), to.dtype()), &[0.0; 2], to, &[&temporary]);
+    }
+    run_into(copy::cast_block(from.dtype(), to.dtype()), &[0.0; 2], to, &[from])
+}
