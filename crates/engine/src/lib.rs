@@ -5,6 +5,7 @@ pub mod dtype;
 pub mod error;
 pub mod kernels;
 pub mod parallel;
+pub mod random;
 pub mod shape;
 
 pub use dtype::{DType, Element, Scalar};
