@@ -1,6 +1,7 @@
 //! Reverse-mode automatic differentiation over strided tensors.
 #![deny(unsafe_code)]
 
+pub mod display;
 pub mod dtype;
 pub mod error;
 pub mod kernels;

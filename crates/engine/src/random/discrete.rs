@@ -5,7 +5,7 @@ use super::engine::Generator;
 use crate::dtype::{DType, Element};
 use crate::error::{Result, ensure};
 
-/// Above this range torch takes 64 random bits, so that the remainder is nearly uniform.
+/// From this range on torch takes 64 random bits, so that the remainder is nearly uniform.
 const WIDE: u64 = 1 << 28;
 
 /// Fills with integers uniform in `[low, high)`; the type may be floating.
