@@ -72,9 +72,11 @@ for shape in ([0], [0, 3], [3, 0], [2, 0, 4]):
     case("float32", shape, [], default="float64")
 # Lines, brackets, summaries.
 for shape in ([7], [13], [14], [30], [100], [1000], [1001], [2, 20], [3, 2, 2], [2, 2, 1, 3],
-              [6, 200], [7, 200], [200, 6], [200, 7], [1001, 1], [1, 1001], [5, 5, 50], [10, 11, 12],
+              [6, 200], [7, 200], [200, 6], [200, 7], [1001, 1], [1, 1001], [4, 4, 50], [10, 11, 12],
               [2, 600], [8, 2, 2, 40]):
     for d, f in (("float32", "%37,11,1009,8"), ("int64", "%37,11,1009,1"), ("float64", "%7,1,19,1")):
+        if shape in ([1000], [4, 4, 50], [10, 11, 12]) and d != "int64":
+            continue
         case(d, shape, f, grad="MulBackward0" if d == "float32" else "-")
 # Suffixes around the end of the line.
 for n in range(1, 26):

@@ -5,6 +5,8 @@
 
 mod number;
 
+use std::ops::Range;
+
 use parking_lot::RwLock;
 
 use crate::dtype::{DType, Scalar};
@@ -200,18 +202,19 @@ pub fn contents(view: &View, indent: usize, options: &PrintOptions) -> String {
     writer.out
 }
 
+/// Whether items of a dimension are left out.
+fn has_gap(size: usize, edge: Option<usize>) -> bool {
+    edge.is_some_and(|edge| size.saturating_sub(edge) > edge)
+}
+
 /// The indices shown of a dimension: those before the gap, then those behind it.
 ///
 /// Without a gap, the second range is empty.
-fn shown_indices(size: usize, edge: Option<usize>) -> [std::ops::Range<usize>; 2] {
+fn shown_indices(size: usize, edge: Option<usize>) -> [Range<usize>; 2] {
     match edge {
-        Some(edge) if size / 2 >= edge && size > 2 * edge => [0..edge, size - edge..size],
+        Some(edge) if has_gap(size, Some(edge)) => [0..edge, size - edge..size],
         _ => [0..size, size..size],
     }
-}
-
-fn has_gap(size: usize, edge: Option<usize>) -> bool {
-    edge.is_some_and(|edge| size / 2 >= edge && size > 2 * edge)
 }
 
 /// Fetches the elements shown, in row-major order.

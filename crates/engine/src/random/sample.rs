@@ -16,20 +16,22 @@ use crate::error::{Result, ensure};
 /// assert_eq!(out, [0, 1, 2, 3]);
 /// ```
 pub fn randperm<T: Element>(generator: &mut Generator, out: &mut [T]) {
-    let n = out.len();
+    // From this length on, a 32-bit remainder would be visibly uneven, and torch changes over to
+    // wide draws and the inside-out variant of the shuffle.
+    if out.len() >= u32::MAX as usize / 20 {
+        for i in 0..out.len() {
+            let place = (generator.next_u64() % (i as u64 + 1)) as usize;
+            out[i] = T::from_i64(i as i64);
+            out.swap(place, i);
+        }
+        return;
+    }
     for (i, slot) in out.iter_mut().enumerate() {
         *slot = T::from_i64(i as i64);
     }
-    // From this length on, a 32-bit remainder would be visibly uneven.
-    let wide = n >= u32::MAX as usize / 20;
-    for i in 0..n.saturating_sub(1) {
-        let rest = (n - i) as u64;
-        let step = if wide {
-            generator.next_u64() % rest
-        } else {
-            u64::from(generator.next_u32() % rest as u32)
-        };
-        out.swap(i, i + step as usize);
+    for i in 0..out.len().saturating_sub(1) {
+        let rest = (out.len() - i) as u32;
+        out.swap(i, i + (generator.next_u32() % rest) as usize);
     }
 }
 
@@ -95,8 +97,14 @@ pub fn multinomial<P: Real>(
     for (keys, out) in keys.chunks_exact(categories).zip(out.chunks_exact_mut(draws)) {
         order.clear();
         order.extend(0..categories);
-        // Stable, hence the first of equal keys, as argmax has it.
-        order.sort_by(|&a, &b| keys[b].to_f64().total_cmp(&keys[a].to_f64()));
+        // Of equal keys the first, as argmax has it.
+        let by_key =
+            |&a: &usize, &b: &usize| keys[b].to_f64().total_cmp(&keys[a].to_f64()).then(a.cmp(&b));
+        if draws < categories {
+            order.select_nth_unstable_by(draws - 1, by_key);
+            order.truncate(draws);
+        }
+        order.sort_unstable_by(by_key);
         for (slot, &category) in out.iter_mut().zip(&order) {
             *slot = category as i64;
         }
