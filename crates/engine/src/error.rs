@@ -125,7 +125,9 @@ macro_rules! bail {
 /// Returns early unless the condition holds: `ensure!(cond, index, "text {}", x)`.
 macro_rules! ensure {
     ($cond:expr, $kind:ident, $($arg:tt)*) => {
-        if !$cond {
+        // Named, so that conditions on floats (false for NaN) are not negated in place.
+        let holds: bool = $cond;
+        if !holds {
             $crate::error::bail!($kind, $($arg)*);
         }
     };

@@ -1,4 +1,6 @@
 //! Against texts and strides recorded from torch 2.15.
+#![allow(clippy::expect_used)]
+
 use super::*;
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
