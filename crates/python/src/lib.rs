@@ -1,1 +1,32 @@
-//! Python bindings of the engine.
+//! Python bindings of the engine: convert, call, convert back; nothing else.
+
+mod autograd;
+mod convert;
+mod dtype;
+mod error;
+mod functions;
+mod gil;
+mod site;
+mod tensor;
+
+use pyo3::prelude::*;
+
+/// The extension module behind the package `rustgrad`.
+#[pymodule(gil_used = true)]
+mod _core {
+    #[pymodule_export]
+    use crate::dtype::PyDType;
+    #[pymodule_export]
+    use crate::tensor::PyTensor;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::site::register();
+        crate::gil::register();
+        crate::dtype::export(module)?;
+        crate::functions::export(module)?;
+        crate::autograd::export(module)
+    }
+}

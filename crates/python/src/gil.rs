@@ -1,0 +1,44 @@
+//! The one place that detaches from the interpreter.
+
+use pyo3::prelude::*;
+use rustgrad_engine::graph::site::Forced;
+use rustgrad_engine::graph::Site;
+
+use crate::error::{Bind, to_engine};
+
+/// Work on fewer bytes than this keeps the interpreter: handing it over costs more, and two threads
+/// with small tensors would wait for each other.
+const WORTH: usize = 1 << 18;
+
+/// Lets Ctrl-C end long work.
+pub(crate) fn register() {
+    rustgrad_engine::interrupt::set_check(|| {
+        Python::try_attach(|py| py.check_signals().map_err(to_engine)).unwrap_or(Ok(()))
+    });
+}
+
+/// Runs engine work, without the interpreter if it moves many bytes.
+#[inline]
+pub(crate) fn detached<T: Send>(
+    py: Python<'_>,
+    bytes: usize,
+    work: impl FnOnce() -> rustgrad_engine::Result<T> + Send,
+) -> Bind<T> {
+    if bytes < WORTH {
+        return Ok(work()?);
+    }
+    detached_large(py, work)
+}
+
+#[inline(never)]
+fn detached_large<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> rustgrad_engine::Result<T> + Send,
+) -> Bind<T> {
+    // What is recorded meanwhile belongs to the line that called.
+    let site = Site::here();
+    Ok(py.detach(|| {
+        let _site = Forced::new(site);
+        work()
+    })?)
+}

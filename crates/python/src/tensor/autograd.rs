@@ -1,0 +1,200 @@
+//! Autograd state of a tensor, and its hooks.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use rustgrad_engine::graph::hooks::TensorHook;
+use rustgrad_engine::{Result, Tensor};
+
+use super::{Out, PyTensor, Wrapped, out, wrap};
+use crate::convert;
+use crate::error::{Bind, to_engine};
+
+/// A Python callable as a hook.
+pub(crate) struct PyHook(pub(crate) Py<PyAny>);
+
+impl TensorHook for PyHook {
+    fn call(&self, grad: &Tensor) -> Result<Option<Tensor>> {
+        Python::attach(|py| {
+            let called = || -> PyResult<Option<Tensor>> {
+                let result = self.0.bind(py).call1((wrap(py, grad.clone())?,))?;
+                if result.is_none() {
+                    return Ok(None);
+                }
+                match convert::tensor(&result) {
+                    Some(tensor) => Ok(Some(tensor.clone())),
+                    None => Err(PyTypeError::new_err(format!(
+                        "a hook must return a Tensor or None, not {}",
+                        result.get_type().name()?
+                    ))),
+                }
+            };
+            called().map_err(to_engine)
+        })
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[pymethods]
+impl PyTensor {
+    /// Whether operations on the tensor are recorded.
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        self.tensor.requires_grad()
+    }
+
+    #[setter]
+    fn set_requires_grad(&self, on: bool) -> Bind<()> {
+        Ok(self.tensor.set_requires_grad(on)?)
+    }
+
+    /// Switches the collection of a gradient on or off, in place.
+    #[pyo3(signature = (requires_grad = true))]
+    fn requires_grad_<'py>(slf: Bound<'py, Self>, requires_grad: bool) -> Bind<Bound<'py, Self>> {
+        slf.get().tensor.set_requires_grad(requires_grad)?;
+        Ok(slf)
+    }
+
+    /// The collected gradient, or None.
+    #[getter]
+    fn grad(&self) -> Option<Wrapped> {
+        self.tensor.grad().map(Wrapped)
+    }
+
+    #[setter]
+    fn set_grad(&self, value: Option<&Bound<'_, PyAny>>) -> Bind<()> {
+        let Some(value) = value.filter(|value| !value.is_none()) else {
+            self.tensor.set_grad(None)?;
+            return Ok(());
+        };
+        match convert::tensor(value) {
+            Some(grad) => Ok(self.tensor.set_grad(Some(grad.clone()))?),
+            None => Err(PyTypeError::new_err(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {}",
+                value.get_type().name()?
+            ))
+            .into()),
+        }
+    }
+
+    /// Whether the tensor was not computed by a recorded operation.
+    #[getter]
+    fn is_leaf(&self) -> bool {
+        self.tensor.is_leaf()
+    }
+
+    /// The gradients of this tensor with respect to the leaves, added to their `.grad`.
+    #[pyo3(signature = (gradient = None, retain_graph = None, create_graph = false, inputs = None))]
+    fn backward(
+        &self,
+        py: Python<'_>,
+        gradient: Option<&Bound<'_, PyAny>>,
+        retain_graph: Option<bool>,
+        create_graph: bool,
+        inputs: Option<&Bound<'_, PyAny>>,
+    ) -> Bind<()> {
+        let gradients = vec![match gradient.filter(|gradient| !gradient.is_none()) {
+            None => None,
+            Some(gradient) => Some(convert::tensor(gradient).cloned().ok_or_else(|| {
+                PyTypeError::new_err("gradients can be either Tensors or None, but got something else")
+            })?),
+        }];
+        crate::autograd::backward(
+            py,
+            vec![self.tensor.clone()],
+            gradients,
+            retain_graph.unwrap_or(create_graph),
+            create_graph,
+            inputs,
+        )
+    }
+
+    /// The same data without history.
+    fn detach(&self) -> Out {
+        Ok(Wrapped(self.tensor.detach()))
+    }
+
+    /// Cuts the tensor from its history, in place.
+    fn detach_<'py>(slf: Bound<'py, Self>) -> Bind<Bound<'py, Self>> {
+        slf.get().tensor.detach_()?;
+        Ok(slf)
+    }
+
+    /// The same data without history and with a version counter of its own.
+    #[getter]
+    fn data(&self) -> Out {
+        out(self.tensor.data())
+    }
+
+    #[setter]
+    fn set_data(&self, value: &Bound<'_, PyAny>) -> Bind<()> {
+        match convert::tensor(value) {
+            Some(other) => Ok(self.tensor.set_data(other)?),
+            None => Err(PyTypeError::new_err("Variable data has to be a tensor").into()),
+        }
+    }
+
+    /// Keeps the gradient of a non-leaf in `.grad`.
+    fn retain_grad(&self) -> Bind<()> {
+        Ok(self.tensor.retain_grad()?)
+    }
+
+    /// Whether a non-leaf keeps its gradient.
+    #[getter]
+    fn retains_grad(&self) -> bool {
+        self.tensor.retains_grad()
+    }
+
+    /// How often the data was written in place.
+    #[getter]
+    fn _version(&self) -> u32 {
+        self.tensor.version()
+    }
+
+    /// The tensor this one is a view of, or None.
+    #[getter]
+    fn _base(&self) -> Option<Wrapped> {
+        self.tensor.base().map(Wrapped)
+    }
+
+    fn _is_view(&self) -> bool {
+        self.tensor.is_view()
+    }
+
+    /// Writes zeros everywhere.
+    fn zero_<'py>(slf: Bound<'py, Self>) -> Bind<Bound<'py, Self>> {
+        slf.get().tensor.zero_()?;
+        Ok(slf)
+    }
+
+    /// Registers a hook on the gradient; returns its id (the package wraps it in a handle).
+    fn _register_hook(&self, hook: Py<PyAny>) -> Bind<u64> {
+        Ok(self.tensor.register_hook(Arc::new(PyHook(hook)))?)
+    }
+
+    fn _register_post_accumulate_grad_hook(&self, hook: Py<PyAny>) -> Bind<u64> {
+        Ok(self.tensor.register_post_accumulate_grad_hook(Arc::new(PyHook(hook)))?)
+    }
+
+    fn _remove_hook(&self, id: u64) {
+        self.tensor.remove_hook(id);
+    }
+
+    /// The node that made the tensor, or None.
+    #[getter]
+    fn grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
+        match self.tensor.grad_fn() {
+            None => Ok(None),
+            Some((node, _)) => Ok(Some(crate::autograd::node_object(py, node)?)),
+        }
+    }
+
+    #[setter]
+    fn set_grad_fn(&self, _value: &Bound<'_, PyAny>) -> Bind<()> {
+        Err(PyRuntimeError::new_err("grad_fn cannot be assigned; use detach()").into())
+    }
+}

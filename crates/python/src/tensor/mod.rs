@@ -1,0 +1,88 @@
+//! The class `Tensor`: the engine's tensor itself, one Python object per tensor while it lives.
+#![allow(unsafe_code)]
+
+mod arithmetic;
+mod autograd;
+mod dunder;
+mod reduce;
+mod view;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use rustgrad_engine::Tensor;
+
+use crate::error::Bind;
+
+/// A multi-dimensional array with automatic differentiation.
+#[pyclass(frozen, subclass, dict, weakref, name = "Tensor", module = "rustgrad")]
+pub struct PyTensor {
+    pub(crate) tensor: Tensor,
+}
+
+/// From the Python object to the `PyTensor` inside it; the same for all objects of the class.
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+impl Drop for PyTensor {
+    #[inline]
+    fn drop(&mut self) {
+        let object = (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
+        let slot = self.tensor.foreign();
+        // Another object may have taken the place, if this one was being torn down when a tensor
+        // was asked for it.
+        if slot.load(Ordering::Relaxed) as usize == object {
+            slot.store(std::ptr::null_mut(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The Python object of a tensor: the one it has, or a new one.
+#[inline]
+pub(crate) fn wrap(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyTensor>> {
+    let known = tensor.foreign().load(Ordering::Relaxed);
+    if !known.is_null() {
+        let object = known.cast::<ffi::PyObject>();
+        // SAFETY: attached; the slot is cleared when its object is torn down, and an object that
+        // is being torn down right now shows a count of zero.
+        unsafe {
+            if ffi::Py_REFCNT(object) > 0 {
+                return Ok(Bound::from_borrowed_ptr(py, object).cast_into_unchecked());
+            }
+        }
+    }
+    let bound = Bound::new(py, PyTensor { tensor })?;
+    adopt(&bound);
+    Ok(bound)
+}
+
+/// Notes the Python object in its tensor.
+#[inline]
+pub(crate) fn adopt(bound: &Bound<'_, PyTensor>) {
+    let inner = std::ptr::from_ref(bound.get()) as usize;
+    let object = bound.as_ptr() as usize;
+    OFFSET.store(inner - object, Ordering::Relaxed);
+    bound.get().tensor.foreign().store(bound.as_ptr().cast(), Ordering::Relaxed);
+}
+
+/// A result of the engine on its way to Python.
+pub(crate) struct Wrapped(pub(crate) Tensor);
+
+impl<'py> IntoPyObject<'py> for Wrapped {
+    type Target = PyTensor;
+    type Output = Bound<'py, PyTensor>;
+    type Error = PyErr;
+    #[inline]
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Self::Output> {
+        wrap(py, self.0)
+    }
+}
+
+/// The result of a method that gives a tensor.
+pub(crate) type Out = Bind<Wrapped>;
+
+/// Wraps the result of an engine call.
+#[inline]
+pub(crate) fn out(result: rustgrad_engine::Result<Tensor>) -> Out {
+    Ok(Wrapped(result?))
+}
