@@ -1,0 +1,121 @@
+//! Reading and writing at computed positions.
+//!
+//! Where several sources meet in one element they are taken in index order: work is divided by
+//! destination, never by source, so no atomics and no dependence on threads.
+#![allow(unsafe_code)]
+
+mod advanced;
+mod mask;
+mod scatter;
+mod select;
+
+pub use advanced::{index, index_put, IndexArray, IndexPlan};
+pub use mask::{masked_scatter, masked_select, nonzero, one_hot, repeat_indices, roll, triangle};
+pub use scatter::{gather, scatter, scatter_reduce, Combine, Reduction};
+pub use select::{index_add, index_copy, index_fill, index_select};
+
+use crate::dtype::Element;
+use crate::error::{ensure, Error, Result};
+
+/// An element type with the arithmetic that writing at indices needs (wrapping for integers).
+pub trait Number: super::reduce::Ordered {
+    /// Sum; of bools, "or".
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
+    /// Product; of bools, "and".
+    #[must_use]
+    fn times(self, other: Self) -> Self;
+    /// Quotient by a count; integers round down, as torch's mean does.
+    #[must_use]
+    fn over(self, count: i64) -> Self;
+}
+
+macro_rules! number {
+    ($($t:ident)*) => {$(
+        impl Number for $t {
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self { self.wrapping_add(other) }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self { self.wrapping_mul(other) }
+            #[inline(always)]
+            fn over(self, count: i64) -> Self { (self as i64).div_euclid(count) as Self }
+        }
+    )*};
+}
+number!(u8 i8 i16 i32 i64);
+
+macro_rules! float {
+    ($($t:ident)*) => {$(
+        impl Number for $t {
+            #[inline(always)]
+            fn plus(self, other: Self) -> Self { self + other }
+            #[inline(always)]
+            fn times(self, other: Self) -> Self { self * other }
+            #[inline(always)]
+            fn over(self, count: i64) -> Self { self / count as Self }
+        }
+    )*};
+}
+float!(f32 f64);
+
+impl Number for crate::dtype::Bool {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        (self.get() | other.get()).into()
+    }
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        (self.get() & other.get()).into()
+    }
+    #[inline(always)]
+    fn over(self, _: i64) -> Self {
+        self
+    }
+}
+
+#[cold]
+fn out_of_bounds(index: i64, dim: usize, size: usize) -> Error {
+    Error::index(format!("index {index} is out of bounds for dimension {dim} with size {size}"))
+}
+
+/// Checks that all of `indices` lie in `0..size`.
+///
+/// # Errors
+/// torch's text, with the first index that does not.
+pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
+    // Without branches, so that the common case is one vector pass; a negative index is huge.
+    let worst = indices.iter().fold(0u64, |worst, &i| worst.max(i as u64));
+    if worst >= size as u64 {
+        let bad = indices.iter().find(|&&i| i as u64 >= size as u64);
+        ensure!(bad.is_none(), index, "{}", out_of_bounds(bad.map_or(0, |&i| i), dim, size));
+    }
+    Ok(())
+}
+
+/// `len` elements from one place to another, strided or not.
+///
+/// # Safety
+/// Both must be valid for `len` elements at their strides and not overlap.
+#[inline(always)]
+unsafe fn copy_run<T: Element>(from: *const T, from_step: isize, to: *mut T, to_step: isize, len: usize) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        if from_step == 1 && to_step == 1 {
+            // Short runs lose more to the call than they win.
+            if len <= 4 {
+                for j in 0..len {
+                    *to.add(j) = *from.add(j);
+                }
+            } else {
+                std::ptr::copy_nonoverlapping(from, to, len);
+            }
+        } else {
+            for j in 0..len as isize {
+                *to.wrapping_offset(j * to_step) = *from.wrapping_offset(j * from_step);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

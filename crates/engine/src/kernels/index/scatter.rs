@@ -1,0 +1,294 @@
+//! `gather` and the scatter family: one index per element.
+#![allow(unsafe_code)]
+
+use smallvec::SmallVec;
+
+use super::{check, Number};
+use crate::dtype::Element;
+use crate::error::Result;
+use crate::kernels::raw::{split, Dst, Src, Walk};
+
+/// Columns of one task where the dimension is not the last.
+const TILE: usize = 256;
+
+/// How a source element meets the one already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// It replaces it; the last one wins.
+    Set,
+    /// Sum.
+    Add,
+    /// Product.
+    Multiply,
+    /// The greater; NaN wins.
+    Max,
+    /// The less; NaN wins.
+    Min,
+}
+
+/// What `scatter_reduce` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    /// Sum.
+    Sum,
+    /// Product.
+    Prod,
+    /// Mean.
+    Mean,
+    /// Greatest.
+    Max,
+    /// Least.
+    Min,
+}
+
+/// The independent lines along `dim` of an index array: no two lines touch the same destination.
+struct Lines {
+    /// Dimensions that number the lines, with strides of (index, indexed, other).
+    dims: SmallVec<[(usize, [isize; 3]); 6]>,
+    /// The last dimension, walked in the innermost loop, unless it is `dim`.
+    run: (usize, [isize; 3]),
+    n: usize,
+    steps: [isize; 3],
+}
+
+impl Lines {
+    fn new(shape: &[usize], dim: usize, indexed: &[isize], other: &[isize]) -> Self {
+        let mut lines =
+            Self { dims: SmallVec::new(), run: (1, [0; 3]), n: 1, steps: [0, 0, 0] };
+        let mut stride = 1;
+        for (d, &size) in shape.iter().enumerate().rev() {
+            let strides = [stride, indexed[d], other[d]];
+            stride *= size as isize;
+            if d == dim {
+                lines.n = size;
+                lines.steps = strides;
+            } else if d + 1 == shape.len() {
+                lines.run = (size, strides);
+            } else {
+                lines.dims.push((size, strides));
+            }
+        }
+        lines.dims.reverse();
+        lines
+    }
+
+    /// Calls `f(index offset, indexed offset, other offset, run length)` for every piece of a run,
+    /// those of one line in order.
+    fn for_each(&self, f: impl Fn([isize; 3], usize) + Sync) {
+        let tiles = self.run.0.div_ceil(TILE);
+        let units = self.dims.iter().map(|d| d.0).product::<usize>() * tiles;
+        split(units, self.n * self.run.0.min(TILE), |first, last| {
+            for unit in first..last {
+                let base = Walk::new(self.dims.iter().copied(), unit / tiles).offset;
+                let start = unit % tiles * TILE;
+                let len = TILE.min(self.run.0 - start);
+                for i in 0..self.n as isize {
+                    let at = |k: usize| {
+                        base[k] + start as isize * self.run.1[k] + i * self.steps[k]
+                    };
+                    // The indexed operand does not move with i: its place comes from the index.
+                    f([at(0), at(1) - i * self.steps[1], at(2)], len);
+                }
+            }
+        });
+    }
+}
+
+/// `output[p] = input[p with p[dim] = index[p]]`; index and output are contiguous of `shape`.
+///
+/// # Errors
+/// An index outside `0..size`, the extent of `input` along `dim`; nothing is written then.
+///
+/// # Safety
+/// `input` must be readable wherever `shape` (with `size` along `dim`) and `strides` reach,
+/// `output` writable for the product of `shape`; `index` has that length.
+pub unsafe fn gather<T: Element>(
+    input: *const T,
+    strides: &[isize],
+    dim: usize,
+    size: usize,
+    index: &[i64],
+    shape: &[usize],
+    output: *mut T,
+) -> Result<()> {
+    check(index, dim, size)?;
+    if shape.is_empty() {
+        // SAFETY: 0-d: one element each.
+        unsafe { *output = *input };
+        return Ok(());
+    }
+    let lines = Lines::new(shape, dim, strides, strides);
+    let (x, y) = (Src::new(input), Dst::new(output));
+    let (step, run) = (lines.steps[1], lines.run.1[1]);
+    if lines.run.0 == 1 && lines.steps[0] == 1 {
+        // Along the last dimension: one tight loop per line.
+        let n = lines.n;
+        let units = index.len() / n.max(1);
+        split(units, n, |first, last| {
+            let mut walk = Walk::new(lines.dims.iter().copied(), first);
+            for _ in first..last {
+                let base = x.at(walk.offset[1]);
+                let at = walk.offset[0];
+                for i in 0..n {
+                    // SAFETY: every index was checked.
+                    unsafe {
+                        let index = *index.get_unchecked(at as usize + i) as isize;
+                        *y.at(at + i as isize) = *base.wrapping_offset(index * step);
+                    }
+                }
+                walk.advance();
+            }
+        });
+        return Ok(());
+    }
+    lines.for_each(|[at, base, _], len| {
+        for j in 0..len as isize {
+            // SAFETY: every index was checked.
+            unsafe {
+                let index = *index.get_unchecked((at + j) as usize) as isize;
+                *y.at(at + j) = *x.at(base + j * run + index * step);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// `output[p with p[dim] = index[p]]` combined with `source[p]`, for all p of `shape` (that of the
+/// contiguous index); sources that meet are taken in index order. `source_strides` of 0 make a
+/// scalar of the source.
+///
+/// # Errors
+/// An index outside `0..size`, the extent of `output` along `dim`; nothing is written then.
+///
+/// # Safety
+/// `source` must be readable wherever `shape` reaches, `output` readable and writable wherever
+/// `shape` (with `size` along `dim`) and `strides` reach; they do not overlap.
+pub unsafe fn scatter<T: Number>(
+    combine: Combine,
+    output: *mut T,
+    strides: &[isize],
+    dim: usize,
+    size: usize,
+    index: &[i64],
+    shape: &[usize],
+    source: *const T,
+    source_strides: &[isize],
+) -> Result<()> {
+    check(index, dim, size)?;
+    let write = |f: &(dyn Fn(*mut T, T) + Sync)| {
+        // SAFETY: every index was checked; lines of different tasks are disjoint.
+        unsafe { lines_write(output, strides, dim, index, shape, source, source_strides, f) };
+    };
+    // SAFETY (all): the destination is valid and belongs to the line.
+    match combine {
+        // SAFETY: see above.
+        Combine::Set => write(&|to, x| unsafe { *to = x }),
+        // SAFETY: see above.
+        Combine::Add => unsafe {
+            lines_write(output, strides, dim, index, shape, source, source_strides, |to, x| {
+                // The common one is worth its own loop.
+                *to = (*to).plus(x);
+            });
+        },
+        // SAFETY: see above.
+        Combine::Multiply => write(&|to, x| unsafe { *to = (*to).times(x) }),
+        // SAFETY: see above.
+        Combine::Max => write(&|to, x| unsafe {
+            if x > *to || x.unordered() {
+                *to = x;
+            }
+        }),
+        // SAFETY: see above.
+        Combine::Min => write(&|to, x| unsafe {
+            if x < *to || x.unordered() {
+                *to = x;
+            }
+        }),
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As for [`scatter`], with the indices checked.
+unsafe fn lines_write<T: Number>(
+    output: *mut T,
+    strides: &[isize],
+    dim: usize,
+    index: &[i64],
+    shape: &[usize],
+    source: *const T,
+    source_strides: &[isize],
+    f: impl Fn(*mut T, T) + Sync,
+) {
+    let (x, y) = (Src::new(source), Dst::new(output));
+    if shape.is_empty() {
+        // SAFETY: 0-d: one element each.
+        f(output, unsafe { *source });
+        return;
+    }
+    let lines = Lines::new(shape, dim, strides, source_strides);
+    let (step, run, run_source) = (lines.steps[1], lines.run.1[1], lines.run.1[2]);
+    lines.for_each(|[at, base, from], len| {
+        for j in 0..len as isize {
+            // SAFETY: every index was checked; this task owns the line.
+            unsafe {
+                let index = *index.get_unchecked((at + j) as usize) as isize;
+                f(y.at(base + j * run + index * step), *x.at(from + j * run_source));
+            }
+        }
+    });
+}
+
+/// torch's `scatter_reduce`: as [`scatter`] on a contiguous `output` of `out_shape`; without
+/// `include_self` the elements that were there do not take part where a source arrives.
+///
+/// # Errors
+/// An index out of range; nothing is written then.
+///
+/// # Safety
+/// As for [`scatter`], `output` being contiguous of `out_shape`.
+pub unsafe fn scatter_reduce<T: Number>(
+    reduction: Reduction,
+    include_self: bool,
+    output: *mut T,
+    out_shape: &[usize],
+    dim: usize,
+    index: &[i64],
+    shape: &[usize],
+    source: *const T,
+    source_strides: &[isize],
+) -> Result<()> {
+    let size = out_shape.get(dim).copied().unwrap_or(1);
+    check(index, dim, size)?;
+    let mut strides = SmallVec::<[isize; 6]>::from_elem(1, out_shape.len());
+    for d in (1..out_shape.len()).rev() {
+        strides[d - 1] = strides[d] * out_shape[d] as isize;
+    }
+    let zeros = SmallVec::<[isize; 6]>::from_elem(0, shape.len());
+    let (identity, combine) = match reduction {
+        Reduction::Sum | Reduction::Mean => (T::default(), Combine::Add),
+        Reduction::Prod => (T::from_i64(1), Combine::Multiply),
+        Reduction::Max => (T::LOWEST, Combine::Max),
+        Reduction::Min => (T::HIGHEST, Combine::Min),
+    };
+    // SAFETY: the caller's promise is passed on; the counts have the output's shape.
+    unsafe {
+        if !include_self {
+            scatter(Combine::Set, output, &strides, dim, size, index, shape, &raw const identity, &zeros)?;
+        }
+        scatter(combine, output, &strides, dim, size, index, shape, source, source_strides)?;
+        if reduction == Reduction::Mean {
+            let total = out_shape.iter().product::<usize>();
+            let mut counts = vec![i64::from(include_self); total];
+            let one = 1i64;
+            let to = counts.as_mut_ptr();
+            scatter(Combine::Add, to, &strides, dim, size, index, shape, &raw const one, &zeros)?;
+            for (at, &count) in counts.iter().enumerate() {
+                if count > 1 {
+                    *output.add(at) = (*output.add(at)).over(count);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Small and thin products: no packing, any strides.
+#![allow(unsafe_code)]
+
+use super::{Float, Problem, Strides};
+use crate::kernels::multiversion::{self, Job};
+use crate::kernels::raw::split;
+use crate::kernels::reduce::lanes;
+use crate::kernels::vexp::Real;
+
+/// Fused multiply-add.
+pub trait Fused: Real {
+    /// `self * a + b`, rounded once.
+    fn fused(self, a: Self, b: Self) -> Self;
+}
+impl Fused for f32 {
+    #[inline(always)]
+    fn fused(self, a: Self, b: Self) -> Self {
+        self.mul_add(a, b)
+    }
+}
+impl Fused for f64 {
+    #[inline(always)]
+    fn fused(self, a: Self, b: Self) -> Self {
+        self.mul_add(a, b)
+    }
+}
+
+/// Elements of one dot product taken with one set of lanes.
+const BLOCK: usize = 4096;
+/// Columns whose sums are kept in registers or L1 together.
+const WIDTH: usize = 64;
+
+/// # Safety
+/// See [`super::gemm`].
+pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
+    let mut problem = *problem;
+    // The inner loops run along contiguous columns of c; a transposed product has them swapped.
+    let transposed = |p: Problem<T>| Problem {
+        m: p.n,
+        n: p.m,
+        a: p.b,
+        sa: Strides { row: p.sb.column, column: p.sb.row },
+        b: p.a,
+        sb: Strides { row: p.sa.column, column: p.sa.row },
+        sc: Strides { row: p.sc.column, column: p.sc.row },
+        ..p
+    };
+    // A matrix times a vector becomes a vector times a matrix.
+    if (problem.n == 1 && problem.m > 1)
+        || (problem.m > 1 && problem.sc.column != 1 && problem.sc.row == 1)
+    {
+        problem = transposed(problem);
+    }
+    let dots = problem.sa.column == 1 && problem.sb.row == 1 && problem.sb.column != 1
+        || (problem.m == 1 && problem.n < 4 && problem.sb.column != 1);
+    let work = |units: usize, unit: usize, f: &(dyn Fn(usize, usize) + Sync)| {
+        if parallel {
+            split(units, unit, f);
+        } else {
+            f(0, units);
+        }
+    };
+    if dots && (problem.k >= 32 || problem.m == 1) {
+        let units = problem.m * problem.n;
+        work(units, problem.k, &|first, last| {
+            multiversion::run(Dots { problem, first, last });
+        });
+    } else {
+        let tiles = problem.n.div_ceil(WIDTH);
+        let units = problem.m * tiles;
+        work(units, problem.k * WIDTH.min(problem.n), &|first, last| {
+            multiversion::run(Axpys { problem, first, last });
+        });
+    }
+}
+
+#[inline(always)]
+unsafe fn store<T: Float>(p: &Problem<T>, i: usize, j: usize, sum: T) {
+    let c = p.c.at(i as isize * p.sc.row + j as isize * p.sc.column);
+    // SAFETY: (i, j) lies within c, which is read only if beta says so.
+    unsafe {
+        *c = if p.beta == T::ZERO { p.alpha * sum } else { p.beta * *c + p.alpha * sum };
+    }
+}
+
+/// Each element as a dot product along contiguous (or packed) runs of k.
+struct Dots<T> {
+    problem: Problem<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Float> Job for Dots<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let p = &self.problem;
+        for unit in self.first..self.last {
+            let (i, j) = (unit / p.n, unit % p.n);
+            let (a, b) = (p.a.at(i as isize * p.sa.row), p.b.at(j as isize * p.sb.column));
+            let mut total = T::ZERO;
+            let mut at = 0;
+            while at < p.k {
+                let len = BLOCK.min(p.k - at);
+                if p.sa.column == 1 && p.sb.row == 1 {
+                    // SAFETY: `len` elements of a row of a and of a column of b.
+                    let (x, y) = unsafe {
+                        (
+                            std::slice::from_raw_parts(a.add(at), len),
+                            std::slice::from_raw_parts(b.add(at), len),
+                        )
+                    };
+                    total += dot(x, y);
+                } else {
+                    for l in at..at + len {
+                        let l = l as isize;
+                        // SAFETY: within row i of a and column j of b.
+                        unsafe {
+                            let x = *a.wrapping_offset(l * p.sa.column);
+                            total = x.fused(*b.wrapping_offset(l * p.sb.row), total);
+                        }
+                    }
+                }
+                at += len;
+            }
+            // SAFETY: (i, j) lies within c.
+            unsafe { store(p, i, j, total) };
+        }
+    }
+}
+
+#[inline(always)]
+fn dot<T: Float>(x: &[T], y: &[T]) -> T {
+    const LANES: usize = 64;
+    let mut acc = [T::ZERO; LANES];
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            acc[i] = x[i].fused(y[i], acc[i]);
+        }
+    }
+    for i in 0..x_rest.len() {
+        acc[i] = x_rest[i].fused(y_rest[i], acc[i]);
+    }
+    lanes(&acc, T::ZERO, |x| x, |a, b| a + b)
+}
+
+/// Rows of c as sums of multiples of rows of b.
+struct Axpys<T> {
+    problem: Problem<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Float> Job for Axpys<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let p = &self.problem;
+        let tiles = p.n.div_ceil(WIDTH);
+        for unit in self.first..self.last {
+            // Tiles outside rows: a panel of b stays in cache for all rows of a.
+            let (i, start) = (unit % p.m, unit / p.m * WIDTH);
+            debug_assert!(unit / p.m < tiles);
+            let width = WIDTH.min(p.n - start);
+            let a = p.a.at(i as isize * p.sa.row);
+            let b = p.b.at(start as isize * p.sb.column);
+            let mut acc = [T::ZERO; WIDTH];
+            if p.sb.column == 1 && width == WIDTH {
+                for l in 0..p.k as isize {
+                    // SAFETY: row l of b has WIDTH elements from here on.
+                    unsafe {
+                        let x = *a.wrapping_offset(l * p.sa.column);
+                        let row = &*b.wrapping_offset(l * p.sb.row).cast::<[T; WIDTH]>();
+                        for j in 0..WIDTH {
+                            acc[j] = x.fused(row[j], acc[j]);
+                        }
+                    }
+                }
+            } else if p.sb.column == 1 {
+                for l in 0..p.k as isize {
+                    // SAFETY: row l of b has `width` elements from here on.
+                    unsafe {
+                        let x = *a.wrapping_offset(l * p.sa.column);
+                        let row =
+                            std::slice::from_raw_parts(b.wrapping_offset(l * p.sb.row), width);
+                        for (acc, &y) in acc.iter_mut().zip(row) {
+                            *acc = x.fused(y, *acc);
+                        }
+                    }
+                }
+            } else {
+                for l in 0..p.k as isize {
+                    // SAFETY: as above, element by element.
+                    unsafe {
+                        let x = *a.wrapping_offset(l * p.sa.column);
+                        let row = b.wrapping_offset(l * p.sb.row);
+                        for (j, acc) in acc[..width].iter_mut().enumerate() {
+                            *acc = x.fused(*row.wrapping_offset(j as isize * p.sb.column), *acc);
+                        }
+                    }
+                }
+            }
+            for (j, &sum) in acc[..width].iter().enumerate() {
+                // SAFETY: (i, start + j) lies within c.
+                unsafe { store(p, i, start + j, sum) };
+            }
+        }
+    }
+}

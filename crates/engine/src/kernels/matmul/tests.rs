@@ -1,0 +1,107 @@
+use super::*;
+
+fn layout(order: usize, rows: usize, columns: usize) -> (Strides, usize) {
+    match order {
+        0 => (Strides { row: columns as isize, column: 1 }, 0),
+        1 => (Strides { row: 1, column: rows as isize }, 0),
+        2 => (Strides { row: 2 * columns as isize, column: 2 }, 0),
+        3 => (Strides { row: -(columns as isize), column: 1 }, (rows - 1) * columns),
+        _ => (Strides { row: 0, column: 0 }, 0),
+    }
+}
+
+#[test]
+fn every_shape_and_layout() {
+    for (m, n, k) in [
+        (1, 1, 1),
+        (1, 1, 5000),
+        (1, 70, 9),
+        (70, 1, 9),
+        (65, 1, 130),
+        (1, 129, 200),
+        (5, 7, 1),
+        (3, 3, 3),
+        (17, 19, 23),
+        (64, 48, 40),
+        (130, 30, 70),
+        (600, 3, 40),
+        (520, 530, 33),
+    ] {
+        let a: Vec<f64> = (0..2 * m * k).map(|i| (i * 7 % 11) as f64 - 5.0).collect();
+        let b: Vec<f64> = (0..2 * n * k).map(|i| (i * 5 % 13) as f64 - 6.0).collect();
+        for (la, lb, lc) in
+            [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (2, 2, 2), (3, 3, 0), (4, 0, 0), (0, 4, 1)]
+        {
+            let (sa, oa) = layout(la, m, k);
+            let (sb, ob) = layout(lb, k, n);
+            let (sc, _) = layout(lc, m, n);
+            for (alpha, beta) in [(1.0, 0.0), (2.0, 1.0)] {
+                let start = if beta == 0.0 { f64::NAN } else { 3.0 };
+                let mut c = vec![start; 2 * m * n];
+                // SAFETY: the vectors cover the layouts.
+                unsafe {
+                    let (a, b) = (a.as_ptr().add(oa), b.as_ptr().add(ob));
+                    gemm(m, n, k, alpha, a, sa, b, sb, beta, c.as_mut_ptr(), sc);
+                }
+                for i in (0..m).step_by(1 + m / 20) {
+                    for j in (0..n).step_by(1 + n / 20) {
+                        let mut want = 0.0;
+                        for l in 0..k as isize {
+                            let x = oa as isize + i as isize * sa.row + l * sa.column;
+                            let y = ob as isize + l * sb.row + j as isize * sb.column;
+                            want += a[x as usize] * b[y as usize];
+                        }
+                        let want = alpha * want + if beta == 0.0 { 0.0 } else { beta * 3.0 };
+                        let at = i as isize * sc.row + j as isize * sc.column;
+                        assert_eq!(c[at as usize], want, "{m} {n} {k} {la} {lb} {lc} {i} {j}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_to_sum() {
+    let s = Strides { row: 2, column: 1 };
+    let mut c = [f32::NAN; 4];
+    // SAFETY: k is zero, c is 2 x 2.
+    unsafe { gemm(2, 2, 0, 1.0, c.as_ptr(), s, c.as_ptr(), s, 0.0, c.as_mut_ptr(), s) };
+    assert_eq!(c, [0.0; 4]);
+    c = [1.0; 4];
+    // SAFETY: as above.
+    unsafe { gemm(2, 2, 0, 1.0, c.as_ptr(), s, c.as_ptr(), s, 3.0, c.as_mut_ptr(), s) };
+    assert_eq!(c, [3.0; 4]);
+}
+
+#[test]
+fn batches() {
+    let (batch, m, n, k) = (5, 3, 4, 2);
+    let a: Vec<f32> = (0..batch * m * k).map(|i| i as f32).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| i as f32).collect();
+    let mut c = vec![0.0f32; batch * m * n];
+    let row = |n: usize| Strides { row: n as isize, column: 1 };
+    // SAFETY: the vectors have these sizes; b is shared by the batch.
+    unsafe {
+        let (pa, pb, pc) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+        bmm(batch, m, n, k, 1.0, pa, row(k), 6, pb, row(n), 0, 0.0, pc, row(n), 12);
+    }
+    for (at, &c) in c.iter().enumerate() {
+        let (i, j) = (at / n, at % n);
+        assert_eq!(c, a[2 * i] * b[j] + a[2 * i + 1] * b[n + j]);
+    }
+}
+
+#[test]
+fn integers_wrap() {
+    let (a, b) = ([100i8, 2, 3, 4], [2i8, 0, 1, 1]);
+    let mut c = [0i8; 4];
+    let s = Strides { row: 2, column: 1 };
+    // SAFETY: all are 2 x 2.
+    unsafe { integer_gemm(2, 2, 2, a.as_ptr(), s, b.as_ptr(), s, c.as_mut_ptr(), s) };
+    assert_eq!(c, [200u8 as i8 + 2, 2, 10, 4]);
+    let t = Strides { row: 1, column: 2 };
+    // SAFETY: as above.
+    unsafe { integer_gemm(2, 2, 2, a.as_ptr(), s, b.as_ptr(), t, c.as_mut_ptr(), s) };
+    assert_eq!(c, [200u8 as i8, 102, 6, 7]);
+}

@@ -1,0 +1,96 @@
+//! One generic source, compiled for several instruction sets and chosen once per process.
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+
+/// The instruction sets a kernel is compiled for, in rising order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// What every x86-64 (or other) machine has.
+    Baseline,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+}
+
+fn detect() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if avx512 {
+            return Level::Avx512;
+        }
+        if avx2 {
+            return Level::Avx2;
+        }
+    }
+    Level::Baseline
+}
+
+/// The level in use: what the machine has, or less if `RUSTGRAD_ISA` says so.
+#[inline]
+pub(crate) fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let wanted = match std::env::var("RUSTGRAD_ISA").as_deref() {
+            Ok("baseline") => Level::Baseline,
+            Ok("avx2") => Level::Avx2,
+            _ => Level::Avx512,
+        };
+        detect().min(wanted)
+    })
+}
+
+/// A piece of work to be compiled once per level. `run` must be `#[inline(always)]`, as must be
+/// what it calls, or the callee is compiled for the baseline.
+pub(crate) trait Job {
+    /// What `run` gives.
+    type Output;
+    /// Does the work.
+    fn run(self) -> Self::Output;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+fn avx512<J: Job>(job: J) -> J::Output {
+    job.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
+fn avx2<J: Job>(job: J) -> J::Output {
+    job.run()
+}
+
+/// Runs the job as compiled for the level in use.
+#[inline]
+pub(crate) fn run<J: Job>(job: J) -> J::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        match level() {
+            // SAFETY: `level` found these features on this machine.
+            Level::Avx512 => return unsafe { avx512(job) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(job) },
+            Level::Baseline => {}
+        }
+    }
+    job.run()
+}
+
+/// As [`run`], but AVX2 at most: for integers, where AVX-512 copies would only cost code size.
+#[inline]
+pub(crate) fn run_narrow<J: Job>(job: J) -> J::Output {
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx2 {
+        // SAFETY: `level` found these features on this machine.
+        return unsafe { avx2(job) };
+    }
+    job.run()
+}

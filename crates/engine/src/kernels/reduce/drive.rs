@@ -1,0 +1,547 @@
+//! The driver: normalises dimensions, splits work into units, runs row or column loops.
+#![allow(unsafe_code)]
+
+use smallvec::SmallVec;
+
+use super::kind::{Kind, Sum};
+use crate::dtype::Element;
+use crate::kernels::multiversion::{self, Job};
+use crate::kernels::raw::{split, Dst, Src, Walk, GRAIN};
+use crate::kernels::vexp::Real;
+
+/// Elements of a contiguous run reduced with one set of lanes.
+const BLOCK: usize = 4096;
+/// Columns whose accumulators are kept together.
+const TILE: usize = 1024;
+/// Rows handed to `Kind::columns` at once.
+const ROWS: usize = 8;
+/// Merges per level of the cascade.
+const FAN: usize = 64;
+
+/// One dimension: size, strides of both operands, stride of the output, reduced or kept.
+#[derive(Clone, Copy, Debug)]
+struct Dim {
+    size: usize,
+    input: [isize; 2],
+    output: isize,
+    reduced: bool,
+}
+
+type Dims = SmallVec<[Dim; 6]>;
+
+/// Where elements come from: one operand, or two to be multiplied.
+trait Source<T: Element>: Copy + Send + Sync {
+    /// Whether a run with these strides can be read in place.
+    fn direct(self, strides: [isize; 2]) -> Option<Src<T>>;
+    /// Copies `n` elements of a run to `to`.
+    ///
+    /// # Safety
+    /// The run must lie within the operands and `to` must hold `n` elements.
+    unsafe fn pack(self, offset: [isize; 2], strides: [isize; 2], n: usize, to: *mut T);
+}
+
+#[derive(Clone, Copy)]
+struct One<T>(Src<T>);
+#[derive(Clone, Copy)]
+struct Product<T>(Src<T>, Src<T>);
+
+impl<T: Element> Source<T> for One<T> {
+    #[inline(always)]
+    fn direct(self, strides: [isize; 2]) -> Option<Src<T>> {
+        (strides[0] == 1).then_some(self.0)
+    }
+    #[inline(always)]
+    unsafe fn pack(self, offset: [isize; 2], strides: [isize; 2], n: usize, to: *mut T) {
+        let from = self.0.at(offset[0]);
+        for i in 0..n {
+            // SAFETY: the caller vouches for both ranges.
+            unsafe { *to.add(i) = *from.wrapping_offset(i as isize * strides[0]) };
+        }
+    }
+}
+
+impl<T: Real> Source<T> for Product<T> {
+    #[inline(always)]
+    fn direct(self, _: [isize; 2]) -> Option<Src<T>> {
+        None
+    }
+    #[inline(always)]
+    unsafe fn pack(self, offset: [isize; 2], strides: [isize; 2], n: usize, to: *mut T) {
+        let (a, b) = (self.0.at(offset[0]), self.1.at(offset[1]));
+        // The contiguous cases apart, so that they become vector loops.
+        match strides {
+            [1, 1] => {
+                for i in 0..n {
+                    // SAFETY: the caller vouches for all ranges.
+                    unsafe { *to.add(i) = *a.add(i) * *b.add(i) };
+                }
+            }
+            [1, 0] | [0, 1] => {
+                let (run, one) = if strides[0] == 1 { (a, b) } else { (b, a) };
+                // SAFETY: n > 0 elements are readable at both.
+                let factor = unsafe { *one };
+                for i in 0..n {
+                    // SAFETY: as above.
+                    unsafe { *to.add(i) = *run.add(i) * factor };
+                }
+            }
+            [sa, sb] => {
+                for i in 0..n as isize {
+                    // SAFETY: as above.
+                    unsafe {
+                        *to.offset(i) = *a.wrapping_offset(i * sa) * *b.wrapping_offset(i * sb);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A sum of sums: every level takes [`FAN`] values before it goes to the next.
+struct Cascade<A> {
+    levels: [A; 4],
+    count: usize,
+}
+
+impl<A: Copy> Cascade<A> {
+    #[inline(always)]
+    fn new(identity: A) -> Self {
+        Self { levels: [identity; 4], count: 0 }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, value: A, identity: A, merge: impl Fn(A, A) -> A) {
+        self.levels[0] = merge(self.levels[0], value);
+        self.count += 1;
+        let mut full = FAN;
+        for level in 1..4 {
+            if !self.count.is_multiple_of(full) {
+                break;
+            }
+            self.levels[level] = merge(self.levels[level], self.levels[level - 1]);
+            self.levels[level - 1] = identity;
+            full *= FAN;
+        }
+    }
+
+    #[inline(always)]
+    fn total(&self, merge: impl Fn(A, A) -> A) -> A {
+        if self.count < FAN {
+            return self.levels[0];
+        }
+        merge(merge(self.levels[3], self.levels[2]), merge(self.levels[1], self.levels[0]))
+    }
+}
+
+/// Reduces the dimensions whose bit is set in `mask`; the output is contiguous over the others.
+///
+/// An empty reduction gives the identity of the kind; that of max and min is for the caller to
+/// refuse.
+///
+/// # Safety
+/// `input` must be readable at every offset the shape and strides reach, `output` writable for
+/// the product of the kept sizes, and the two must not overlap.
+pub unsafe fn reduce<T: Element, K: Kind<T>>(
+    kind: K,
+    input: *const T,
+    shape: &[usize],
+    strides: &[isize],
+    mask: u64,
+    output: *mut K::Out,
+) {
+    let dims = normalise(shape, |i| [strides[i], 0], mask);
+    // SAFETY: the caller's promise is passed on.
+    unsafe { drive(kind, One(Src::new(input)), dims, Dst::new(output)) };
+}
+
+/// Sums the products of two inputs over the dimensions set in `mask`: what a broadcast factor
+/// receives as gradient. Strides may be 0 for either.
+///
+/// # Safety
+/// As for [`reduce`], for both inputs.
+pub unsafe fn sum_of_product<T: Real>(
+    a: *const T,
+    a_strides: &[isize],
+    b: *const T,
+    b_strides: &[isize],
+    shape: &[usize],
+    mask: u64,
+    output: *mut T,
+) where
+    Sum: Kind<T, Out = T>,
+{
+    let dims = normalise(shape, |i| [a_strides[i], b_strides[i]], mask);
+    // SAFETY: the caller's promise is passed on.
+    unsafe { drive(Sum, Product(Src::new(a), Src::new(b)), dims, Dst::new(output)) };
+}
+
+/// Drops sizes of one, orders by stride (outermost first) and joins what can be joined.
+fn normalise(shape: &[usize], strides: impl Fn(usize) -> [isize; 2], mask: u64) -> Dims {
+    let mut dims = Dims::new();
+    let mut output = 1;
+    for (i, &size) in shape.iter().enumerate().rev() {
+        let reduced = mask >> i & 1 == 1;
+        if size != 1 {
+            let stride = if reduced { 0 } else { output };
+            dims.push(Dim { size, input: strides(i), output: stride, reduced });
+        }
+        if !reduced {
+            output *= size as isize;
+        }
+    }
+    // Broadcast dimensions go outermost: they cost no memory traffic there.
+    let key = |dim: &Dim| match dim.input {
+        [0, 0] => usize::MAX,
+        [0, b] => b.unsigned_abs(),
+        [a, _] => a.unsigned_abs(),
+    };
+    dims.reverse();
+    dims.sort_by_key(|dim| std::cmp::Reverse(key(dim)));
+    let mut joined = Dims::new();
+    for dim in dims {
+        if let Some(last) = joined.last_mut() {
+            let n = dim.size as isize;
+            if last.reduced == dim.reduced
+                && last.input[0] == dim.input[0] * n
+                && last.input[1] == dim.input[1] * n
+                && last.output == dim.output * n
+            {
+                last.size *= dim.size;
+                last.input = dim.input;
+                last.output = dim.output;
+                continue;
+            }
+        }
+        joined.push(dim);
+    }
+    // A short inner run wastes the vector lanes; the neighbour may be long.
+    if let [.., outer, inner] = &mut joined[..]
+        && outer.reduced != inner.reduced
+        && inner.size < 16
+        && outer.size >= 64
+    {
+        std::mem::swap(outer, inner);
+    }
+    joined
+}
+
+/// # Safety
+/// See [`reduce`].
+unsafe fn drive<T: Element, K: Kind<T>, S: Source<T>>(
+    kind: K,
+    source: S,
+    mut dims: Dims,
+    output: Dst<K::Out>,
+) {
+    let inner = dims.pop().unwrap_or(Dim { size: 1, input: [0; 2], output: 0, reduced: true });
+    let kept: Dims = dims.iter().copied().filter(|dim| !dim.reduced).collect();
+    let reduced: Dims = dims.iter().copied().filter(|dim| dim.reduced).collect();
+    let outputs: usize = kept.iter().map(|dim| dim.size).product();
+    let rows: usize = reduced.iter().map(|dim| dim.size).product();
+    let plan = Plan { kind, source, inner, kept, reduced, outputs, rows, output };
+    // SAFETY: the plan covers exactly the caller's shape.
+    unsafe {
+        if inner.reduced {
+            plan.by_rows();
+        } else {
+            plan.by_columns();
+        }
+    }
+}
+
+struct Plan<K, S, O> {
+    kind: K,
+    source: S,
+    inner: Dim,
+    kept: Dims,
+    reduced: Dims,
+    outputs: usize,
+    rows: usize,
+    output: Dst<O>,
+}
+
+/// The kept dimensions with the stride of the output beside those of the input.
+fn kept_walk(kept: &Dims, at: usize) -> Walk<3> {
+    Walk::new(kept.iter().map(|d| (d.size, [d.input[0], d.input[1], d.output])), at)
+}
+
+fn reduced_walk(reduced: &Dims, at: usize) -> Walk<2> {
+    Walk::new(reduced.iter().map(|d| (d.size, d.input)), at)
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out> {
+    unsafe fn by_rows(&self) {
+        let n = self.inner.size;
+        if self.rows == 0 || n == 0 {
+            // SAFETY: the output is the caller's.
+            unsafe { self.fill_identity() };
+            return;
+        }
+        let chunks = n.div_ceil(GRAIN);
+        let per_group = if chunks > 1 { 1 } else { (GRAIN / n).max(1) };
+        let row_groups = self.rows.div_ceil(per_group);
+        let groups = row_groups * chunks;
+        let units = self.outputs * groups;
+        let work = if chunks > 1 { GRAIN } else { n * per_group.min(self.rows) };
+        let mut partials = Vec::<K::Acc>::new();
+        if groups > 1 {
+            partials.reserve_exact(units);
+        }
+        let scratch = Dst::new(partials.as_mut_ptr());
+        split(units, work, |first, last| {
+            run::<T, _>(RowTask { plan: self, first, last, groups, chunks, per_group, scratch });
+        });
+        if groups == 1 {
+            return;
+        }
+        split(self.outputs, groups, |first, last| {
+            let mut walk = kept_walk(&self.kept, first);
+            for output in first..last {
+                let mut cascade = Cascade::new(self.kind.identity());
+                for group in 0..groups {
+                    // SAFETY: every partial was written by the tasks above.
+                    let partial = unsafe { *scratch.at((output * groups + group) as isize) };
+                    cascade.push(partial, self.kind.identity(), |a, b| self.kind.merge(a, b));
+                }
+                let total = cascade.total(|a, b| self.kind.merge(a, b));
+                // SAFETY: each output belongs to one unit.
+                unsafe { *self.output.at(walk.offset[2]) = self.kind.finish(total) };
+                walk.advance();
+            }
+        });
+    }
+
+    unsafe fn by_columns(&self) {
+        let width = self.inner.size;
+        if self.rows == 0 || width == 0 {
+            // SAFETY: the output is the caller's.
+            unsafe { self.fill_identity() };
+            return;
+        }
+        let tile = width.min(TILE);
+        let tiles = width.div_ceil(tile);
+        // Whole cascades per group, and never so many groups that merging them costs much.
+        let per_group = (GRAIN / tile).max(self.rows.div_ceil(64)).next_multiple_of(ROWS * FAN);
+        let groups = self.rows.div_ceil(per_group);
+        let units = self.outputs * groups * tiles;
+        let mut partials = Vec::<K::Acc>::new();
+        if groups > 1 {
+            partials.reserve_exact(self.outputs * groups * width);
+        }
+        let scratch = Dst::new(partials.as_mut_ptr());
+        split(units, tile * per_group.min(self.rows), |first, last| {
+            run::<T, _>(ColumnTask { plan: self, first, last, groups, tile, per_group, scratch });
+        });
+        if groups == 1 {
+            return;
+        }
+        split(self.outputs * width, groups, |first, last| {
+            for column in first..last {
+                let (output, j) = (column / width, column % width);
+                let mut cascade = Cascade::new(self.kind.identity());
+                for group in 0..groups {
+                    let at = (output * groups + group) * width + j;
+                    // SAFETY: every partial was written by the tasks above.
+                    let partial = unsafe { *scratch.at(at as isize) };
+                    cascade.push(partial, self.kind.identity(), |a, b| self.kind.merge(a, b));
+                }
+                let total = cascade.total(|a, b| self.kind.merge(a, b));
+                let at = kept_walk(&self.kept, output).offset[2] + j as isize * self.inner.output;
+                // SAFETY: each output belongs to one unit.
+                unsafe { *self.output.at(at) = self.kind.finish(total) };
+            }
+        });
+    }
+
+    unsafe fn fill_identity(&self) {
+        let inner = if self.inner.reduced { 1 } else { self.inner.size };
+        for i in 0..self.outputs * inner {
+            // SAFETY: the kept dimensions, in whatever order, fill the output from its start.
+            unsafe { *self.output.at(i as isize) = self.kind.finish(self.kind.identity()) };
+        }
+    }
+}
+
+/// The two ways to run a plan (a trait only to name the bounds once).
+trait PlanOf<T: Element, K: Kind<T>, S: Source<T>> {
+    unsafe fn by_rows(&self);
+    unsafe fn by_columns(&self);
+    unsafe fn fill_identity(&self);
+}
+
+#[inline]
+fn run<T: Element, J: Job>(job: J) -> J::Output {
+    if const { T::DTYPE.is_float() } {
+        multiversion::run(job)
+    } else {
+        multiversion::run_narrow(job)
+    }
+}
+
+struct RowTask<'a, T: Element, K: Kind<T>, S> {
+    plan: &'a Plan<K, S, K::Out>,
+    first: usize,
+    last: usize,
+    groups: usize,
+    chunks: usize,
+    per_group: usize,
+    scratch: Dst<K::Acc>,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let direct = source.direct(inner.input);
+        let mut packed = Vec::<T>::new();
+        if direct.is_none() {
+            packed.resize(BLOCK.min(inner.size), T::default());
+        }
+        let mut kept = kept_walk(&self.plan.kept, self.first / self.groups);
+        let mut rows = reduced_walk(&self.plan.reduced, 0);
+        for unit in self.first..self.last {
+            let group = unit % self.groups;
+            let row = group / self.chunks * self.per_group;
+            let count = self.per_group.min(self.plan.rows - row);
+            let start = group % self.chunks * GRAIN;
+            let n = if self.chunks > 1 { GRAIN.min(inner.size - start) } else { inner.size };
+            if self.plan.rows > 1 {
+                rows.seek(row);
+            }
+            let mut cascade = Cascade::new(kind.identity());
+            for _ in 0..count {
+                let base = |operand: usize, at: usize| {
+                    kept.offset[operand] + rows.offset[operand] + at as isize * inner.input[operand]
+                };
+                let mut at = start;
+                while at < start + n {
+                    let len = BLOCK.min(start + n - at);
+                    let x = if let Some(pointer) = direct {
+                        pointer.at(base(0, at))
+                    } else {
+                        let offset = [base(0, at), base(1, at)];
+                        // SAFETY: the run is part of the caller's shape.
+                        unsafe { source.pack(offset, inner.input, len, packed.as_mut_ptr()) };
+                        packed.as_ptr()
+                    };
+                    // SAFETY: `len` elements of the run, or of the packed copy.
+                    let x = unsafe { std::slice::from_raw_parts(x, len) };
+                    cascade.push(kind.block(x), kind.identity(), |a, b| kind.merge(a, b));
+                    at += len;
+                }
+                if self.plan.rows > 1 {
+                    rows.advance();
+                }
+            }
+            let total = cascade.total(|a, b| kind.merge(a, b));
+            // SAFETY: each unit owns its partial, or its output if it is the only group.
+            unsafe {
+                if self.groups == 1 {
+                    *self.plan.output.at(kept.offset[2]) = kind.finish(total);
+                } else {
+                    *self.scratch.at(unit as isize) = total;
+                }
+            }
+            if group + 1 == self.groups {
+                kept.advance();
+            }
+        }
+    }
+}
+
+struct ColumnTask<'a, T: Element, K: Kind<T>, S> {
+    plan: &'a Plan<K, S, K::Out>,
+    first: usize,
+    last: usize,
+    groups: usize,
+    tile: usize,
+    per_group: usize,
+    scratch: Dst<K::Acc>,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let direct = source.direct(inner.input);
+        let mut packed = Vec::<T>::new();
+        if direct.is_none() {
+            packed.resize(ROWS * self.tile, T::default());
+        }
+        let depth = if self.plan.rows <= ROWS * FAN { 1 } else { 4 };
+        let mut levels = vec![kind.identity(); depth * self.tile];
+        let tiles = inner.size.div_ceil(self.tile);
+        for unit in self.first..self.last {
+            let tile = unit % tiles;
+            let group = unit / tiles % self.groups;
+            let output = unit / tiles / self.groups;
+            let kept = kept_walk(&self.plan.kept, output);
+            let start = tile * self.tile;
+            let width = self.tile.min(inner.size - start);
+            let row = group * self.per_group;
+            let count = self.per_group.min(self.plan.rows - row);
+            let mut rows = reduced_walk(&self.plan.reduced, row);
+            levels.fill(kind.identity());
+            let mut at = 0;
+            let mut blocks = 0;
+            while at < count {
+                let len = ROWS.min(count - at);
+                let mut pointers = [std::ptr::null(); ROWS];
+                for (i, pointer) in pointers[..len].iter_mut().enumerate() {
+                    let base = |operand: usize| {
+                        kept.offset[operand]
+                            + rows.offset[operand]
+                            + start as isize * inner.input[operand]
+                    };
+                    *pointer = if let Some(pointer) = direct {
+                        pointer.at(base(0))
+                    } else {
+                        let to = packed[i * self.tile..].as_mut_ptr();
+                        // SAFETY: the run is part of the caller's shape; a tile of room is there.
+                        unsafe { source.pack([base(0), base(1)], inner.input, width, to) };
+                        to.cast_const()
+                    };
+                    rows.advance();
+                }
+                // SAFETY: each row is readable for `width` elements.
+                unsafe { kind.columns(&pointers[..len], &mut levels[..width]) };
+                at += len;
+                blocks += 1;
+                let mut full = FAN;
+                for level in 1..depth {
+                    if blocks % full != 0 {
+                        break;
+                    }
+                    let (low, high) = levels.split_at_mut(level * self.tile);
+                    let low = &mut low[(level - 1) * self.tile..][..width];
+                    for (high, low) in high[..width].iter_mut().zip(low) {
+                        *high = kind.merge(*high, *low);
+                        *low = kind.identity();
+                    }
+                    full *= FAN;
+                }
+            }
+            for level in 1..depth {
+                let (low, high) = levels.split_at_mut(level * self.tile);
+                for (low, high) in low[..width].iter_mut().zip(&high[..width]) {
+                    *low = kind.merge(*high, *low);
+                }
+            }
+            for (j, &acc) in levels[..width].iter().enumerate() {
+                let j = start + j;
+                // SAFETY: each unit owns its partials, or its outputs if it is the only group.
+                unsafe {
+                    if self.groups == 1 {
+                        let at = kept.offset[2] + j as isize * inner.output;
+                        *self.plan.output.at(at) = kind.finish(acc);
+                    } else {
+                        let at = (output * self.groups + group) * inner.size + j;
+                        *self.scratch.at(at as isize) = acc;
+                    }
+                }
+            }
+        }
+    }
+}

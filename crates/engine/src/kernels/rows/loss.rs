@@ -1,0 +1,177 @@
+//! Cross-entropy with class indices: log-softmax, pick and, backward, softmax minus one-hot.
+#![allow(unsafe_code)]
+
+use super::softmax::sum_blocks;
+use crate::error::{ensure, Result};
+use crate::kernels::multiversion::{self, Job};
+use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::reduce::{Kind, Max, Ordered};
+use crate::kernels::vexp::Real;
+
+/// The class of each row.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a, T> {
+    /// Class indices, one per row.
+    pub classes: &'a [i64],
+    /// Rows with this class count for nothing (torch's default is -100).
+    pub ignore: i64,
+    /// A factor per class, if any.
+    pub weights: Option<&'a [T]>,
+}
+
+impl<T: Real> Targets<'_, T> {
+    /// The factor of a row, nothing if it is ignored.
+    #[inline(always)]
+    fn weight(&self, row: usize) -> Option<(usize, T)> {
+        let class = self.classes[row];
+        if class == self.ignore {
+            return None;
+        }
+        let class = class as usize;
+        Some((class, self.weights.map_or(T::ONE, |w| w[class])))
+    }
+
+    /// The sum of the factors: what the mean divides by.
+    pub fn total_weight(&self) -> T {
+        let mut sum = T::ZERO;
+        for row in 0..self.classes.len() {
+            if let Some((_, weight)) = self.weight(row) {
+                sum += weight;
+            }
+        }
+        sum
+    }
+
+    /// torch's check: every class but the ignored one lies in `0..n`.
+    pub fn check(&self, n: usize) -> Result<()> {
+        for &class in self.classes {
+            ensure!(
+                class == self.ignore || (class >= 0 && (class as usize) < n),
+                index,
+                "Target {class} is out of bounds."
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The loss of each row of contiguous `rows` × `n` logits, and its log-sum-exp for the way back.
+///
+/// # Errors
+/// A class out of range; nothing has been written then.
+///
+/// # Safety
+/// `logits` must hold `classes.len() * n` elements, `losses` and `log_sums` one per row.
+pub unsafe fn cross_entropy<T: Real + Ordered>(
+    n: usize,
+    logits: *const T,
+    targets: Targets<'_, T>,
+    losses: *mut T,
+    log_sums: *mut T,
+) -> Result<()> {
+    targets.check(n)?;
+    let (x, losses, sums) = (Src::new(logits), Dst::new(losses), Dst::new(log_sums));
+    split(targets.classes.len(), n, |first, last| {
+        multiversion::run(Forward { n, x, targets, losses, sums, first, last });
+    });
+    Ok(())
+}
+
+struct Forward<'a, T> {
+    n: usize,
+    x: Src<T>,
+    targets: Targets<'a, T>,
+    losses: Dst<T>,
+    sums: Dst<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Real + Ordered> Job for Forward<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for row in self.first..self.last {
+            // SAFETY: row `row` of the logits.
+            let x = unsafe {
+                std::slice::from_raw_parts(self.x.at((row * self.n) as isize), self.n)
+            };
+            let max = Max.block(x);
+            let sum = sum_blocks(x, |x| (x - max).vexp()).ln();
+            let loss = match self.targets.weight(row) {
+                // In this order as torch's log-softmax: (x - max) - log(sum) loses least.
+                Some((class, weight)) => (sum - (x[class] - max)) * weight,
+                None => T::ZERO,
+            };
+            // SAFETY: one element per row.
+            unsafe {
+                *self.losses.at(row as isize) = loss;
+                *self.sums.at(row as isize) = max + sum;
+            }
+        }
+    }
+}
+
+/// The gradient of the logits: `(softmax - onehot) * weight * scale`, where `scales` holds one
+/// gradient per row or, if its length is one, the same for all.
+///
+/// # Errors
+/// As for [`cross_entropy`].
+///
+/// # Safety
+/// As for [`cross_entropy`], `grad_in` being as large as the logits; it may be the logits.
+pub unsafe fn cross_entropy_backward<T: Real + Ordered>(
+    n: usize,
+    logits: *const T,
+    targets: Targets<'_, T>,
+    log_sums: *const T,
+    scales: &[T],
+    grad_in: *mut T,
+) -> Result<()> {
+    targets.check(n)?;
+    let (x, sums, d) = (Src::new(logits), Src::new(log_sums), Dst::new(grad_in));
+    split(targets.classes.len(), n, |first, last| {
+        multiversion::run(Backward { n, x, targets, sums, scales, d, first, last });
+    });
+    Ok(())
+}
+
+struct Backward<'a, T> {
+    n: usize,
+    x: Src<T>,
+    targets: Targets<'a, T>,
+    sums: Src<T>,
+    scales: &'a [T],
+    d: Dst<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Real + Ordered> Job for Backward<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let n = self.n;
+        for row in self.first..self.last {
+            let at = (row * n) as isize;
+            let (x, d) = (self.x.at(at), self.d.at(at));
+            let Some((class, weight)) = self.targets.weight(row) else {
+                for i in 0..n {
+                    // SAFETY: row `row` of the gradient.
+                    unsafe { *d.add(i) = T::ZERO };
+                }
+                continue;
+            };
+            let scale = weight * self.scales[if self.scales.len() == 1 { 0 } else { row }];
+            // SAFETY: one element per row.
+            let sum = unsafe { *self.sums.at(row as isize) };
+            // SAFETY: `class` was checked; the row is read before it is written.
+            unsafe {
+                for i in 0..n {
+                    *d.add(i) = (*x.add(i) - sum).vexp() * scale;
+                }
+                *d.add(class) = *d.add(class) - scale;
+            }
+        }
+    }
+}

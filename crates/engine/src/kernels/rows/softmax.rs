@@ -1,0 +1,255 @@
+//! Softmax and log-softmax, forward and backward.
+#![allow(unsafe_code)]
+
+use super::Along;
+use crate::kernels::multiversion::{self, Job};
+use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::reduce::{lanes, Kind, Max, Ordered};
+use crate::kernels::vexp::Real;
+
+/// Columns worked on together when the dimension is not the last one.
+const TILE: usize = 64;
+
+/// `softmax(input)` or, if `log`, its logarithm.
+///
+/// # Safety
+/// Both must cover `along` contiguously and not overlap, or be the same.
+pub unsafe fn softmax<T: Real + Ordered>(
+    log: bool,
+    along: Along,
+    input: *const T,
+    output: *mut T,
+) {
+    if along.is_empty() {
+        return;
+    }
+    let (x, y) = (Src::new(input), Dst::new(output));
+    over(along, |first, last| {
+        multiversion::run(Forward { log, along, x, y, first, last });
+    });
+}
+
+/// The gradient of [`softmax`]: `y * (g - sum(y * g))`, or `g - exp(y) * sum(g)` if `log`.
+///
+/// # Safety
+/// As for [`softmax`]; `grad_in` may be `grad_out`.
+pub unsafe fn softmax_backward<T: Real + Ordered>(
+    log: bool,
+    along: Along,
+    output: *const T,
+    grad_out: *const T,
+    grad_in: *mut T,
+) {
+    if along.is_empty() {
+        return;
+    }
+    let (y, g, d) = (Src::new(output), Src::new(grad_out), Dst::new(grad_in));
+    over(along, |first, last| {
+        multiversion::run(Backward { log, along, y, g, d, first, last });
+    });
+}
+
+/// Splits into rows, or into tiles of columns if the dimension is strided.
+fn over(along: Along, f: impl Fn(usize, usize) + Sync) {
+    if along.inner == 1 {
+        split(along.outer, along.n, f);
+    } else {
+        let tiles = along.inner.div_ceil(TILE);
+        split(along.outer * tiles, along.n * TILE.min(along.inner), f);
+    }
+}
+
+/// Offset and width of a tile.
+#[inline(always)]
+fn tile(along: Along, unit: usize) -> (isize, usize) {
+    let tiles = along.inner.div_ceil(TILE);
+    let start = unit % tiles * TILE;
+    let offset = unit / tiles * along.n * along.inner + start;
+    (offset as isize, TILE.min(along.inner - start))
+}
+
+struct Forward<T> {
+    log: bool,
+    along: Along,
+    x: Src<T>,
+    y: Dst<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Real + Ordered> Job for Forward<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for unit in self.first..self.last {
+            if self.along.inner == 1 {
+                self.row(unit);
+            } else {
+                self.columns(unit);
+            }
+        }
+    }
+}
+
+impl<T: Real + Ordered> Forward<T> {
+    #[inline(always)]
+    fn row(&self, unit: usize) {
+        let n = self.along.n;
+        let (x, y) = (self.x.at((unit * n) as isize), self.y.at((unit * n) as isize));
+        // SAFETY: row `unit` of the input; writes below go through y only after the last read.
+        let max = Max.block(unsafe { std::slice::from_raw_parts(x, n) });
+        if self.log {
+            // SAFETY: as above.
+            let row = unsafe { std::slice::from_raw_parts(x, n) };
+            let shift = max + sum_blocks(row, |x| (x - max).vexp()).ln();
+            for i in 0..n {
+                // SAFETY: i < n; reads happen before the write of the same element.
+                unsafe { *y.add(i) = *x.add(i) - shift };
+            }
+            return;
+        }
+        let mut sum = T::ZERO;
+        let mut at = 0;
+        while at < n {
+            let len = 1024.min(n - at);
+            for i in at..at + len {
+                // SAFETY: as above.
+                unsafe { *y.add(i) = (*x.add(i) - max).vexp() };
+            }
+            // SAFETY: just written.
+            let block = unsafe { std::slice::from_raw_parts(y.add(at), len) };
+            sum += lanes(block, T::ZERO, |x| x, |a, b| a + b);
+            at += len;
+        }
+        let scale = T::ONE / sum;
+        for i in 0..n {
+            // SAFETY: as above.
+            unsafe { *y.add(i) = *y.add(i) * scale };
+        }
+    }
+
+    #[inline(always)]
+    fn columns(&self, unit: usize) {
+        let Along { n, inner, .. } = self.along;
+        let (offset, width) = tile(self.along, unit);
+        let row = |i: usize| offset + (i * inner) as isize;
+        let mut max = [T::NEG_INFINITY; TILE];
+        let mut sum = [T::ZERO; TILE];
+        for i in 0..n {
+            let x = self.x.at(row(i));
+            for (j, max) in max[..width].iter_mut().enumerate() {
+                // SAFETY: row i of the tile.
+                *max = max.max_nan(unsafe { *x.add(j) });
+            }
+        }
+        for i in 0..n {
+            let (x, y) = (self.x.at(row(i)), self.y.at(row(i)));
+            for j in 0..width {
+                // SAFETY: row i of the tile. For the logarithm y may be x, so it is not written.
+                unsafe {
+                    let e = (*x.add(j) - max[j]).vexp();
+                    sum[j] += e;
+                    if !self.log {
+                        *y.add(j) = e;
+                    }
+                }
+            }
+        }
+        for j in 0..width {
+            sum[j] = if self.log { max[j] + sum[j].ln() } else { T::ONE / sum[j] };
+        }
+        for i in 0..n {
+            let (x, y) = (self.x.at(row(i)), self.y.at(row(i)));
+            for j in 0..width {
+                // SAFETY: row i of the tile.
+                unsafe { *y.add(j) = if self.log { *x.add(j) - sum[j] } else { *y.add(j) * sum[j] } };
+            }
+        }
+    }
+}
+
+/// Sums `f` over a row, block by block.
+#[inline(always)]
+pub(super) fn sum_blocks<T: Real>(row: &[T], f: impl Fn(T) -> T) -> T {
+    let mut sum = T::ZERO;
+    for block in row.chunks(1024) {
+        sum += lanes(block, T::ZERO, &f, |a, b| a + b);
+    }
+    sum
+}
+
+struct Backward<T> {
+    log: bool,
+    along: Along,
+    y: Src<T>,
+    g: Src<T>,
+    d: Dst<T>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Real + Ordered> Job for Backward<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Along { n, inner, .. } = self.along;
+        for unit in self.first..self.last {
+            let (offset, width) =
+                if inner == 1 { ((unit * n) as isize, 1) } else { tile(self.along, unit) };
+            let row = |i: usize| offset + (i * inner) as isize;
+            if inner == 1 {
+                let (y, g, d) = (self.y.at(offset), self.g.at(offset), self.d.at(offset));
+                let sum = self.row_sum(y, g);
+                for i in 0..n {
+                    // SAFETY: i < n; the reads come before the write.
+                    unsafe { *d.add(i) = self.element(*y.add(i), *g.add(i), sum) };
+                }
+                continue;
+            }
+            let mut sum = [T::ZERO; TILE];
+            for i in 0..n {
+                let (y, g) = (self.y.at(row(i)), self.g.at(row(i)));
+                for (j, sum) in sum[..width].iter_mut().enumerate() {
+                    // SAFETY: row i of the tile.
+                    *sum += unsafe { if self.log { *g.add(j) } else { *y.add(j) * *g.add(j) } };
+                }
+            }
+            for i in 0..n {
+                let (y, g, d) = (self.y.at(row(i)), self.g.at(row(i)), self.d.at(row(i)));
+                for (j, &sum) in sum[..width].iter().enumerate() {
+                    // SAFETY: row i of the tile.
+                    unsafe { *d.add(j) = self.element(*y.add(j), *g.add(j), sum) };
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real + Ordered> Backward<T> {
+    #[inline(always)]
+    fn element(&self, y: T, g: T, sum: T) -> T {
+        if self.log { g - y.vexp() * sum } else { y * (g - sum) }
+    }
+
+    #[inline(always)]
+    fn row_sum(&self, y: *const T, g: *const T) -> T {
+        let n = self.along.n;
+        // SAFETY: a row each; nothing is written before this sum is done.
+        let (y, g) = unsafe {
+            (std::slice::from_raw_parts(y, n), std::slice::from_raw_parts(g, n))
+        };
+        if self.log {
+            return sum_blocks(g, |g| g);
+        }
+        let mut sum = T::ZERO;
+        let mut product = [T::ZERO; 1024];
+        for (y, g) in y.chunks(1024).zip(g.chunks(1024)) {
+            let product = &mut product[..y.len()];
+            for ((p, &y), &g) in product.iter_mut().zip(y).zip(g) {
+                *p = y * g;
+            }
+            sum += lanes(product, T::ZERO, |x| x, |a, b| a + b);
+        }
+        sum
+    }
+}

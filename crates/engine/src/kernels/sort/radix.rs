@@ -1,0 +1,72 @@
+//! A least-significant-digit radix sort of packed keys.
+
+/// A key in the high half and a position in the low half.
+pub trait Packed: Copy + Ord + Default + Send + Sync + std::fmt::Debug {
+    /// Bytes of the key.
+    const DIGITS: usize;
+    /// One byte of the key, from the least significant.
+    fn digit(self, digit: usize) -> usize;
+    /// The position.
+    fn position(self) -> usize;
+    /// Whether the keys are equal.
+    fn same_key(&self, other: &Self) -> bool;
+}
+
+macro_rules! packed {
+    ($($t:ident),*) => {$(
+        impl Packed for $t {
+            const DIGITS: usize = ($t::BITS / 16) as usize;
+            #[inline(always)]
+            fn digit(self, digit: usize) -> usize {
+                (self >> ($t::BITS as usize / 2 + 8 * digit)) as usize & 255
+            }
+            #[inline(always)]
+            fn position(self) -> usize {
+                (self & ((1 << ($t::BITS / 2)) - 1)) as usize
+            }
+            #[inline(always)]
+            fn same_key(&self, other: &Self) -> bool {
+                self >> ($t::BITS / 2) == other >> ($t::BITS / 2)
+            }
+        }
+    )*};
+}
+packed!(u64, u128);
+
+/// Keys below which counting costs more than comparing.
+const SMALL: usize = 768;
+
+/// Sorts keys whose positions ascend.
+pub(super) fn sort<P: Packed>(keys: &mut Vec<P>) {
+    let n = keys.len();
+    if n < SMALL {
+        keys.sort_unstable();
+        return;
+    }
+    if keys.is_sorted() {
+        return;
+    }
+    let mut counts = vec![[0u32; 256]; P::DIGITS];
+    for key in keys.iter() {
+        for (digit, counts) in counts.iter_mut().enumerate() {
+            counts[key.digit(digit)] += 1;
+        }
+    }
+    let mut other = vec![P::default(); n];
+    for (digit, counts) in counts.iter_mut().enumerate() {
+        // A digit that all keys share orders nothing.
+        if counts[keys[0].digit(digit)] as usize == n {
+            continue;
+        }
+        let mut start = 0;
+        for count in counts.iter_mut() {
+            (start, *count) = (start + *count, start);
+        }
+        for &key in keys.iter() {
+            let at = &mut counts[key.digit(digit)];
+            other[*at as usize] = key;
+            *at += 1;
+        }
+        std::mem::swap(keys, &mut other);
+    }
+}
