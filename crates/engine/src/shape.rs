@@ -10,6 +10,12 @@ use crate::error::{Result, bail, ensure};
 /// Sizes per dimension, inline up to six dimensions.
 pub type Dims = SmallVec<[usize; 6]>;
 
+/// Whether a tensor of shape `from` broadcasts to shape `to`.
+pub fn is_expandable_to(from: &[usize], to: &[usize]) -> bool {
+    from.len() <= to.len()
+        && from.iter().rev().zip(to.iter().rev()).all(|(&n, &m)| n == m || n == 1)
+}
+
 /// Steps per dimension, counted in elements; zero where a dimension is broadcast.
 pub type Strides = SmallVec<[isize; 6]>;
 

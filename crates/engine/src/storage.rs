@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result, ensure};
-use crate::shape::{Dims, Strides, contiguous_strides};
+use crate::shape::{Dims, Strides, contiguous_strides, is_contiguous};
 
 pub use pool::{PoolStats, release_cached, stats};
 
@@ -59,27 +59,10 @@ unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Sync for Core {}
 
-/// Whether strides describe a dense row-major block (dimensions of size one do not count).
-fn is_contiguous(shape: &[usize], strides: &[isize]) -> bool {
-    let mut expected = 1isize;
-    for (&n, &s) in shape.iter().zip(strides).rev() {
-        if n == 0 {
-            return true;
-        }
-        if n != 1 {
-            if s != expected {
-                return false;
-            }
-            expected *= n as isize;
-        }
-    }
-    true
-}
-
 impl Core {
     /// A fresh buffer of unspecified (but initialised) contents, row-major.
     pub(crate) fn alloc(dtype: DType, shape: &[usize]) -> Result<Arc<Self>> {
-        let numel = crate::shape::checked_numel(shape)?;
+        let numel = crate::shape::numel(shape)?;
         let bytes = numel.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize / 2);
         let Some(bytes) = bytes else {
             return Err(Error::memory(format!(
@@ -299,6 +282,17 @@ impl Core {
     /// Whether the buffer may be written.
     pub(crate) fn writable(&self) -> bool {
         !matches!(self.root().buf, Buf::Foreign(_, false))
+    }
+
+    /// Whether one handle is all that leads to the elements, and they are dense.
+    pub(crate) fn owned_by_one(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
+            && self.contiguous
+            && match &self.buf {
+                Buf::Inline | Buf::Pool { .. } => true,
+                Buf::View(root) => Arc::strong_count(root) == 1 && root.numel == self.numel,
+                Buf::Foreign(..) => false,
+            }
     }
 
     /// Whether two cores share one buffer.

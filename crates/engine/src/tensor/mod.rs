@@ -649,3 +649,93 @@ impl fmt::Debug for Tensor {
         write!(f, "Tensor({:?}, {})", self.core().shape(), self.dtype())
     }
 }
+
+// What the graph asks of gradients on their way.
+impl Tensor {
+    /// Whether nobody else can see the elements, so that they may be overwritten.
+    #[inline]
+    pub(crate) fn owns_buffer_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+            && Arc::weak_count(&self.0) == 0
+            && self.0.flags.load(Ordering::Acquire) & (REPLACED | VIEW) == 0
+            && self.0.core.owned_by_one()
+    }
+
+    /// Whether the tensor may become a leaf's `.grad` without a copy.
+    pub(crate) fn owns_buffer_for_leaf(&self) -> bool {
+        self.owns_buffer_alone() && self.is_leaf()
+    }
+
+    /// Whether the tensor is laid out as a leaf's gradient should be: like the leaf, if that is
+    /// dense, else row-major.
+    pub(crate) fn strides_suit(&self, leaf: &Self) -> bool {
+        let (mine, theirs) = (self.core(), leaf.core());
+        if theirs.is_contiguous() { mine.is_contiguous() } else { mine.strides() == theirs.strides() }
+    }
+
+    /// A copy laid out as the leaf's gradient should be.
+    pub(crate) fn copy_like(&self, leaf: &Self) -> Result<Self> {
+        let out = crate::ops::elementwise::alloc_permuted(self.dtype(), &leaf.core())?;
+        inplace::write(&out, &self.core())?;
+        Ok(Self::from_core(out))
+    }
+
+    /// Whether hooks are registered on this leaf.
+    pub(crate) fn has_hooks(&self) -> bool {
+        self.meta_if(|meta| !(meta.hooks.is_empty() && meta.post_accumulate.is_empty()))
+            .unwrap_or(false)
+    }
+
+    /// Adds a gradient to `.grad` of a non-leaf that keeps it.
+    pub(crate) fn retain(&self, grad: &Self) -> Result<()> {
+        let kept = if crate::graph::is_grad_enabled() { grad.clone() } else { grad.copied()? };
+        if let Some((old, new)) = self.offer_grad(kept) {
+            let sum = old.add(&new)?;
+            drop(self.replace_grad(Some(sum)));
+        }
+        Ok(())
+    }
+
+    /// Adds a gradient to `.grad`, as a backward pass with `inputs=` does for non-leaves.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn accumulate_grad(&self, grad: Self) -> Result<()> {
+        self.retain(&grad)
+    }
+
+    /// Bytes of the elements: what an operation on this tensor alone would read.
+    #[inline]
+    pub fn byte_hint(&self) -> usize {
+        let core = self.core();
+        core.numel() * core.dtype().size()
+    }
+}
+
+impl Node {
+    /// Runs `f` on every saved tensor.
+    pub(crate) fn for_saved(
+        &self,
+        mut f: impl FnMut(&mut crate::graph::node::Saved) -> Result<()>,
+    ) -> Result<()> {
+        self.with_saved(|saved| saved.iter_mut().try_for_each(&mut f))?;
+        match self.more_if() {
+            Some(more) => more.saved.lock().iter_mut().try_for_each(f),
+            None => Ok(()),
+        }
+    }
+
+    /// A rough figure of what running the node costs, in bytes moved.
+    pub(crate) fn work(&self) -> usize {
+        let meta = self.out_meta(0);
+        meta.shape().iter().product::<usize>() * meta.dtype().size()
+    }
+
+    /// The leaf, if the node is the accumulator of one.
+    pub fn variable(&self) -> Option<Tensor> {
+        match &self.op {
+            Op::Accumulate(leaf) => Some(leaf.clone()),
+            _ => None,
+        }
+    }
+}

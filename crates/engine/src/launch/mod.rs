@@ -1,0 +1,26 @@
+//! From cores to kernels: the one layer between operations and raw memory. Each function checks
+//! shapes and dtypes, takes the locks, and makes one unsafe call; its own interface is safe.
+#![allow(unsafe_code)]
+
+mod matmul;
+mod reduce;
+
+pub(crate) use matmul::{bmm, gemm};
+pub(crate) use reduce::{Reduction, reduce};
+
+use crate::dtype::Element;
+use crate::storage::Core;
+
+/// The first element of a core, typed. Reading it needs an `Access`.
+#[inline]
+fn ptr<T: Element>(core: &Core) -> *const T {
+    debug_assert_eq!(core.dtype(), T::DTYPE);
+    core.data().cast::<T>().cast_const()
+}
+
+/// The first element of a fresh or exclusively locked core, typed.
+#[inline]
+fn ptr_mut<T: Element>(core: &Core) -> *mut T {
+    debug_assert_eq!(core.dtype(), T::DTYPE);
+    core.data().cast::<T>()
+}

@@ -1,0 +1,26 @@
+//! Reductions.
+
+use pyo3::prelude::*;
+
+use super::{Out, PyTensor, out};
+use crate::convert::DimArg;
+use crate::dtype::PyDType;
+
+#[pymethods]
+impl PyTensor {
+    /// The sum over all or some dimensions.
+    #[pyo3(signature = (dim = None, keepdim = false, *, dtype = None))]
+    fn sum(
+        &self,
+        py: Python<'_>,
+        dim: Option<DimArg>,
+        keepdim: bool,
+        dtype: Option<&Bound<'_, PyDType>>,
+    ) -> Out {
+        let dims = dim.map(|dim| dim.list()).unwrap_or_default();
+        let dtype = dtype.map(|dtype| dtype.get().0);
+        out(crate::gil::detached(py, self.tensor.byte_hint(), || {
+            self.tensor.sum(&dims, keepdim, dtype)
+        }).map_err(|e| e)?.into_ok())
+    }
+}
