@@ -4,6 +4,7 @@
 pub mod dtype;
 pub mod error;
 pub mod kernels;
+pub mod ops;
 pub mod parallel;
 
 pub use dtype::{DType, Element, Scalar};

@@ -1,0 +1,3 @@
+//! Operations: what each computes and how it is differentiated, side by side.
+
+pub mod algebra;
