@@ -1,0 +1,322 @@
+//! Block functions: the type-erased unit of all elementwise work, made from one generic source.
+//!
+//! A [`Map`] says what happens to one element. [`block`] makes of it a function over contiguous
+//! memory, compiled for each instruction-set level; the compiler vectorises it.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+
+use super::isa::{self, Level};
+
+/// Reads `n` contiguous elements of each input and writes `n` contiguous elements.
+///
+/// # Safety
+/// `ins` points to as many pointers as the function has inputs, each valid for reads of `n`
+/// aligned elements of its type, `out` is valid for `n` writes. `out` may be equal to inputs (then
+/// of the same element size); memory may not overlap otherwise.
+pub type Block = unsafe fn(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]);
+
+/// How a lane of arithmetic is compiled.
+pub trait Mode: Copy + Send + Sync + 'static {
+    /// Whether a fused multiply-add is one instruction.
+    const FMA: bool;
+    /// Whether to call the C library where the vectorised functions have a limited domain.
+    const LIBM: bool;
+}
+
+/// Levels with a fused multiply-add.
+#[derive(Clone, Copy, Debug)]
+pub struct Fused;
+/// Levels without.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfused;
+/// One element at a time, any argument.
+#[derive(Clone, Copy, Debug)]
+pub struct Exact;
+
+impl Mode for Fused {
+    const FMA: bool = true;
+    const LIBM: bool = false;
+}
+impl Mode for Unfused {
+    // Targets other than x86-64 with a baseline worth the name have the instruction.
+    const FMA: bool = cfg!(target_arch = "aarch64");
+    const LIBM: bool = false;
+}
+impl Mode for Exact {
+    const FMA: bool = false;
+    const LIBM: bool = true;
+}
+
+/// A function of elements.
+pub trait Map {
+    /// The tuple of input element types.
+    type In: Inputs;
+    /// The output element type.
+    type Out: Copy;
+    /// Whether [`Map::hard`] can be true.
+    const HARD: bool = false;
+    /// One element. Must be `#[inline(always)]` and free of branches to be vectorised.
+    fn call<M: Mode>(x: <Self::In as Inputs>::Values, p: &[f64; 2]) -> Self::Out;
+    /// Whether this element lies outside the domain of the vectorised functions, so that the block
+    /// it is in must be done with [`Exact`].
+    #[inline(always)]
+    fn hard(_: <Self::In as Inputs>::Values) -> bool {
+        false
+    }
+}
+
+/// Tuples of element types: how to read one element of each.
+pub trait Inputs {
+    /// The elements.
+    type Values: Copy;
+    /// The typed pointers.
+    type Pointers: Copy;
+    /// The largest number of bytes of a padded tail.
+    type Padded: Copy;
+    /// The smallest element size.
+    const MIN_SIZE: usize;
+    /// # Safety
+    /// As for [`Block`].
+    unsafe fn pointers(ins: *const *const u8) -> Self::Pointers;
+    /// # Safety
+    /// Element `i` of each input must be readable.
+    unsafe fn get(p: Self::Pointers, i: usize) -> Self::Values;
+    /// The pointers moved on by `n` elements.
+    ///
+    /// # Safety
+    /// In bounds, or one past the end.
+    unsafe fn advance(p: Self::Pointers, n: usize) -> Self::Pointers;
+    /// Copies `n` elements of each input into `pad` and repeats the first behind them.
+    ///
+    /// # Safety
+    /// `n` elements (at least one) must be readable, at most [`CHUNK`].
+    unsafe fn pad(p: Self::Pointers, n: usize, pad: &mut MaybeUninit<Self::Padded>, to: usize)
+    -> Self::Pointers;
+}
+
+/// Elements of one pass through the L1 buffer of results.
+const CHUNK: usize = 256;
+
+macro_rules! inputs {
+    ($(($($t:ident $i:tt),+))*) => {$(
+        impl<$($t: Copy),+> Inputs for ($($t,)+) {
+            type Values = ($($t,)+);
+            type Pointers = ($(*const $t,)+);
+            type Padded = ($([$t; CHUNK],)+);
+            const MIN_SIZE: usize = {
+                let mut least = usize::MAX;
+                $(if size_of::<$t>() < least { least = size_of::<$t>(); })+
+                least
+            };
+            #[inline(always)]
+            unsafe fn pointers(ins: *const *const u8) -> Self::Pointers {
+                // SAFETY: the caller passes as many pointers as the tuple is long.
+                unsafe { ($((*ins.add($i)).cast::<$t>(),)+) }
+            }
+            #[inline(always)]
+            unsafe fn get(p: Self::Pointers, i: usize) -> Self::Values {
+                // SAFETY: in bounds by the contract.
+                unsafe { ($(p.$i.add(i).read(),)+) }
+            }
+            #[inline(always)]
+            unsafe fn advance(p: Self::Pointers, n: usize) -> Self::Pointers {
+                // SAFETY: in bounds by the contract.
+                unsafe { ($(p.$i.add(n),)+) }
+            }
+            #[inline(always)]
+            unsafe fn pad(
+                p: Self::Pointers,
+                n: usize,
+                pad: &mut MaybeUninit<Self::Padded>,
+                to: usize,
+            ) -> Self::Pointers {
+                let pad = pad.as_mut_ptr();
+                // SAFETY: `n <= to <= CHUNK`, and the arrays of `pad` hold CHUNK elements.
+                unsafe {
+                    ($({
+                        let q = (&raw mut (*pad).$i).cast::<$t>();
+                        std::ptr::copy_nonoverlapping(p.$i, q, n);
+                        let first = p.$i.read();
+                        for j in n..to {
+                            q.add(j).write(first);
+                        }
+                        q.cast_const()
+                    },)+)
+                }
+            }
+        }
+    )*};
+}
+
+inputs! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) }
+
+/// Lanes done at once: a whole number of vectors (unrolled as LLVM does) at every level.
+const fn unit<F: Map>() -> usize {
+    let out = size_of::<F::Out>();
+    let least = if out < F::In::MIN_SIZE { out } else { F::In::MIN_SIZE };
+    match least {
+        1 => CHUNK,
+        2 => 128,
+        _ => 64,
+    }
+}
+
+/// Results go to a buffer first, so that the loop proper writes nothing that may alias an input.
+/// `m` is a multiple of `unit::<F>()` so that no scalar remainder loop is compiled.
+#[inline(always)]
+unsafe fn chunk<F: Map, M: Mode>(
+    ptrs: <F::In as Inputs>::Pointers,
+    tmp: *mut F::Out,
+    units: usize,
+    p: &[f64; 2],
+) {
+    let m = units * unit::<F>();
+    // SAFETY: the caller checked that m elements are readable and that `tmp` holds them.
+    unsafe {
+        for j in 0..m {
+            tmp.add(j).write(F::call::<M>(F::In::get(ptrs, j), p));
+        }
+        if F::HARD {
+            let mut hard = false;
+            for j in 0..m {
+                hard |= F::hard(F::In::get(ptrs, j));
+            }
+            if hard {
+                exactly::<F>(ptrs, tmp, m, p);
+            }
+        }
+    }
+}
+
+/// The elements outside the domain of the vectorised code, one by one.
+#[cold]
+#[inline(never)]
+unsafe fn exactly<F: Map>(
+    ptrs: <F::In as Inputs>::Pointers,
+    tmp: *mut F::Out,
+    m: usize,
+    p: &[f64; 2],
+) {
+    for j in 0..m {
+        // SAFETY: as in `chunk`.
+        unsafe {
+            let x = F::In::get(ptrs, j);
+            if F::hard(x) {
+                tmp.add(j).write(F::call::<Exact>(x, p));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn run<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+    let unit = const { unit::<F>() };
+    let p = *p;
+    let mut out = out.cast::<F::Out>();
+    let mut tmp = MaybeUninit::<[F::Out; CHUNK]>::uninit();
+    let tmp = tmp.as_mut_ptr().cast::<F::Out>();
+    let mut left = n;
+    // SAFETY: all accesses stay within n elements of each operand, or within `tmp` and `pad`.
+    unsafe {
+        let mut ptrs = F::In::pointers(ins);
+        let mut pad = MaybeUninit::<<F::In as Inputs>::Padded>::uninit();
+        while left > 0 {
+            let whole = left.min(CHUNK) / unit;
+            let (source, units, take) = if whole > 0 {
+                (ptrs, whole, whole * unit)
+            } else {
+                (F::In::pad(ptrs, left, &mut pad, unit), 1, left)
+            };
+            chunk::<F, M>(source, tmp, units, &p);
+            if take == left && whole == 0 {
+                std::ptr::copy_nonoverlapping(tmp, out, take);
+                return;
+            }
+            for k in 0..units {
+                std::ptr::copy_nonoverlapping(tmp.add(k * unit), out.add(k * unit), unit);
+            }
+            ptrs = F::In::advance(ptrs, take);
+            out = out.add(take);
+            left -= take;
+        }
+    }
+}
+
+/// A few elements at a time: 0-d tensors and scalars must not pay for a full vector unit.
+#[inline(always)]
+unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+    // SAFETY: as in `run`.
+    unsafe {
+        let ptrs = F::In::pointers(ins);
+        for j in 0..n {
+            let x = F::In::get(ptrs, j);
+            let y = if F::HARD && F::hard(x) {
+                F::call::<Exact>(x, p)
+            } else {
+                F::call::<M>(x, p)
+            };
+            out.cast::<F::Out>().add(j).write(y);
+        }
+    }
+}
+
+/// Up to this many elements go through [`run_few`].
+const FEW: usize = 3;
+
+macro_rules! level {
+    ($name:ident, $mode:ty $(, $feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $name<F: Map>(
+            ins: *const *const u8,
+            out: *mut u8,
+            n: usize,
+            p: &[f64; 2],
+        ) {
+            // SAFETY: the contract of `Block` is passed on.
+            unsafe {
+                if n <= FEW {
+                    run_few::<F, $mode>(ins, out, n, p);
+                } else {
+                    run::<F, $mode>(ins, out, n, p);
+                }
+            }
+        }
+    };
+}
+
+level!(baseline, Unfused);
+#[cfg(target_arch = "x86_64")]
+level!(avx2, Fused, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+level!(avx512, Fused, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+
+/// The block function of `F` for the level in use.
+pub fn block<F: Map>() -> Block {
+    #[cfg(target_arch = "x86_64")]
+    match isa::level() {
+        Level::Baseline => {}
+        Level::Avx2 => return avx2::<F>,
+        Level::Avx512 => return avx512::<F>,
+    }
+    baseline::<F>
+}
+
+/// As [`block`] but without an AVX-512 version: for integers, where it would gain little beyond
+/// what memory allows, and to keep compile times in check.
+pub fn block_narrow<F: Map>() -> Block {
+    #[cfg(target_arch = "x86_64")]
+    if isa::level() >= Level::Avx2 {
+        return avx2::<F>;
+    }
+    baseline::<F>
+}
+
+/// One element after the other with [`Exact`] arithmetic: for functions that do not vectorise.
+pub fn block_scalar<F: Map>() -> Block {
+    unsafe fn scalar<F: Map>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+        // SAFETY: the contract of `Block` is passed on; an element is read before it is written.
+        unsafe { run_few::<F, Exact>(ins, out, n, p) }
+    }
+    scalar::<F>
+}

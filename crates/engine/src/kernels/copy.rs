@@ -1,0 +1,324 @@
+//! Copies, casts, fills and tile transposition.
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use super::block::{Block, Map, Mode, block_narrow};
+use super::elementwise::{Operand, run};
+use crate::dtype::{Bool, DType, Element, dispatch};
+
+/// Conversion between element types as torch does it.
+pub trait CastTo<O> {
+    /// The converted value.
+    fn cast_to(self) -> O;
+}
+
+/// Truncates as the x86 instruction does: what does not fit becomes the least integer.
+macro_rules! truncate {
+    ($x:expr, $f:ty, $i:ty) => {{
+        let x = $x;
+        // Both bounds are exact in the float type.
+        const LIMIT: $f = -(<$i>::MIN as $f);
+        let inside = x >= -LIMIT && x < LIMIT;
+        let safe = if inside { x } else { 0.0 };
+        // SAFETY: `safe` lies within the range of the integer.
+        let y = unsafe { safe.to_int_unchecked::<$i>() };
+        if inside { y } else { <$i>::MIN }
+    }};
+}
+
+macro_rules! casts {
+    (int $($a:ty),*) => {$(
+        casts!(@num $a => u8 i8 i16 i32 i64 f32 f64);
+        casts!(@bool $a, |x| x != 0);
+    )*};
+    (@num $a:ty => $($o:ty)*) => {$(
+        impl CastTo<$o> for $a {
+            #[inline(always)]
+            fn cast_to(self) -> $o { self as $o }
+        }
+        )*
+    };
+    (@bool $a:ty, |$x:ident| $e:expr) => {
+        impl CastTo<Bool> for $a {
+            #[inline(always)]
+            fn cast_to(self) -> Bool { let $x = self; ($e).into() }
+        }
+        impl CastTo<$a> for Bool {
+            #[inline(always)]
+            fn cast_to(self) -> $a { u8::from(self.get()) as $a }
+        }
+    };
+    (float $($a:ty),*) => {$(
+        casts!(@num $a => f32 f64);
+        casts!(@bool $a, |x| x != 0.0);
+        impl CastTo<i64> for $a {
+            #[inline(always)]
+            fn cast_to(self) -> i64 { truncate!(self, $a, i64) }
+        }
+        casts!(@small $a => i32 i16 i8 u8);
+    )*};
+    // Through i32, as torch does: the narrow ones wrap.
+    (@small $a:ty => $($o:ty)*) => {$(
+        impl CastTo<$o> for $a {
+            #[inline(always)]
+            fn cast_to(self) -> $o { truncate!(self, $a, i32) as $o }
+        }
+    )*};
+}
+
+casts!(int u8, i8, i16, i32, i64);
+casts!(float f32, f64);
+
+impl CastTo<Self> for Bool {
+    #[inline(always)]
+    fn cast_to(self) -> Self {
+        self.get().into()
+    }
+}
+
+struct Cast<A, O>(PhantomData<(A, O)>);
+
+impl<A: Copy + CastTo<O>, O: Copy> Map for Cast<A, O> {
+    type In = (A,);
+    type Out = O;
+    #[inline(always)]
+    fn call<M: Mode>((x,): (A,), _: &[f64; 2]) -> O {
+        x.cast_to()
+    }
+}
+
+/// The block that converts `from` to `to`, as torch's `to` does on x86: floats are truncated (what
+/// no integer holds becomes the least one), integers wrap, anything but zero is true.
+pub fn cast_block(from: DType, to: DType) -> Block {
+    if from == to && from != DType::Bool {
+        return copy_block(from.size());
+    }
+    dispatch!(from, A => dispatch!(to, O => block_narrow::<Cast<A, O>>()))
+}
+
+/// The block that copies elements of `size` bytes.
+pub fn copy_block(size: usize) -> Block {
+    unsafe fn copy<const S: usize>(ins: *const *const u8, out: *mut u8, n: usize, _: &[f64; 2]) {
+        // SAFETY: the contract of `Block`; `copy` allows the two to be equal.
+        unsafe { std::ptr::copy(*ins, out, n * S) }
+    }
+    match size {
+        1 => copy::<1>,
+        2 => copy::<2>,
+        4 => copy::<4>,
+        _ => copy::<8>,
+    }
+}
+
+/// The block without inputs that writes one value: the element's bits, as `f64::from_bits` of the
+/// zero-extended pattern, in `p[0]` (see [`element_bits`]).
+pub fn fill_block(size: usize) -> Block {
+    unsafe fn fill<const S: usize>(_: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+        // SAFETY: the contract of `Block`.
+        unsafe { fill_bits(out, n, S, p[0].to_bits()) }
+    }
+    match size {
+        1 => fill::<1>,
+        2 => fill::<2>,
+        4 => fill::<4>,
+        _ => fill::<8>,
+    }
+}
+
+/// The bytes of an element, zero-extended.
+#[inline]
+pub fn element_bits<T: Element>(value: T) -> u64 {
+    let mut bytes = [0u8; 8];
+    // SAFETY: elements are at most 8 bytes without padding.
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            (&raw const value).cast::<u8>(),
+            bytes.as_mut_ptr(),
+            size_of::<T>(),
+        );
+    }
+    // The pattern is cut at the element's size by whoever writes it, low bytes first.
+    u64::from_le_bytes(bytes)
+}
+
+/// Writes `n` elements of `size` bytes.
+///
+/// # Safety
+/// `out` must be aligned and valid for that.
+#[inline]
+pub unsafe fn fill_bits(out: *mut u8, n: usize, size: usize, bits: u64) {
+    // SAFETY: by the contract.
+    unsafe {
+        match size {
+            1 => std::ptr::write_bytes(out, bits as u8, n),
+            2 => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u16>>(), n)
+                .fill(std::mem::MaybeUninit::new(bits as u16)),
+            4 => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u32>>(), n)
+                .fill(std::mem::MaybeUninit::new(bits as u32)),
+            _ => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u64>>(), n)
+                .fill(std::mem::MaybeUninit::new(bits)),
+        }
+    }
+}
+
+/// Fills a strided tensor with one value.
+///
+/// # Safety
+/// As for [`run`].
+pub unsafe fn fill<T: Element>(shape: &[usize], out: Operand<'_>, value: T) {
+    let p = [f64::from_bits(element_bits(value)), 0.0];
+    // SAFETY: by the contract.
+    unsafe { run(shape, out, &[], fill_block(size_of::<T>()), &p) }
+}
+
+/// Copies a strided tensor to another of the same shape and element size.
+///
+/// # Safety
+/// As for [`run`].
+pub unsafe fn copy(shape: &[usize], out: Operand<'_>, input: Operand<'_>) {
+    // SAFETY: by the contract.
+    unsafe { run(shape, out, &[input], copy_block(out.size), &[0.0; 2]) }
+}
+
+/// Reads a tile with byte strides `(r, c)` into packed rows.
+///
+/// # Safety
+/// Every element of the tile must be readable and the buffer hold `rows * cols` elements.
+pub(super) unsafe fn gather_tile<T: Copy>(
+    src: *const u8,
+    r: isize,
+    c: isize,
+    buffer: *mut T,
+    rows: usize,
+    cols: usize,
+) {
+    // SAFETY: by the contract.
+    unsafe {
+        if c == 0 {
+            for i in 0..rows {
+                let value = src.offset(r * i as isize).cast::<T>().read();
+                for j in 0..cols {
+                    buffer.add(i * cols + j).write(value);
+                }
+            }
+        } else if c.unsigned_abs() <= r.unsigned_abs() || rows == 1 || r == 0 {
+            for i in 0..rows {
+                let row = src.offset(r * i as isize);
+                if c == size_of::<T>() as isize {
+                    std::ptr::copy_nonoverlapping(row.cast::<T>(), buffer.add(i * cols), cols);
+                } else {
+                    for j in 0..cols {
+                        let value = row.offset(c * j as isize).cast::<T>().read();
+                        buffer.add(i * cols + j).write(value);
+                    }
+                }
+            }
+        } else {
+            transpose(src, r, c, buffer.cast(), (cols * size_of::<T>()) as isize,
+                size_of::<T>() as isize, rows, cols, PhantomData::<T>);
+        }
+    }
+}
+
+/// Writes packed rows to a tile with byte strides `(r, c)`.
+///
+/// # Safety
+/// As for [`gather_tile`], with the tile writable.
+pub(super) unsafe fn scatter_tile<T: Copy>(
+    buffer: *const T,
+    out: *mut u8,
+    r: isize,
+    c: isize,
+    rows: usize,
+    cols: usize,
+) {
+    // SAFETY: by the contract.
+    unsafe {
+        if c.unsigned_abs() <= r.unsigned_abs() || rows == 1 {
+            for i in 0..rows {
+                let row = out.offset(r * i as isize);
+                for j in 0..cols {
+                    let value = buffer.add(i * cols + j).read();
+                    row.offset(c * j as isize).cast::<T>().write(value);
+                }
+            }
+        } else {
+            transpose(buffer.cast(), (cols * size_of::<T>()) as isize, size_of::<T>() as isize,
+                out, r, c, rows, cols, PhantomData::<T>);
+        }
+    }
+}
+
+/// Moves a tile column by column, eight rows at a time, so that each cache line of the side whose
+/// rows are close together is touched once.
+#[inline(always)]
+unsafe fn transpose<T: Copy>(
+    src: *const u8,
+    sr: isize,
+    sc: isize,
+    out: *mut u8,
+    or: isize,
+    oc: isize,
+    rows: usize,
+    cols: usize,
+    _: PhantomData<T>,
+) {
+    // SAFETY: by the contract of the callers.
+    unsafe {
+        let one = |i: usize, j: usize| {
+            let (i, j) = (i as isize, j as isize);
+            let value = src.offset(sr * i + sc * j).cast::<T>().read();
+            out.offset(or * i + oc * j).cast::<T>().write(value);
+        };
+        for j in 0..cols {
+            for i in 0..rows {
+                one(i, j);
+            }
+        }
+    }
+}
+
+/// Whether [`stream`] bypasses the caches.
+#[inline]
+pub(super) fn can_stream() -> bool {
+    cfg!(target_arch = "x86_64")
+}
+
+/// Copies from a 64-byte aligned buffer, past the caches.
+///
+/// # Safety
+/// Both must be valid for `bytes`.
+pub(super) unsafe fn stream(buffer: *const u8, out: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE2 is part of x86-64; whole aligned 16-byte pieces are written in the middle.
+    unsafe {
+        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+        let head = out.align_offset(64).min(bytes);
+        std::ptr::copy_nonoverlapping(buffer, out, head);
+        let mut at = head;
+        while at + 64 <= bytes {
+            for k in 0..4 {
+                let v = _mm_loadu_si128(buffer.add(at + 16 * k).cast::<__m128i>());
+                _mm_stream_si128(out.add(at + 16 * k).cast::<__m128i>(), v);
+            }
+            at += 64;
+        }
+        std::ptr::copy_nonoverlapping(buffer.add(at), out.add(at), bytes - at);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    // SAFETY: by the contract.
+    unsafe {
+        std::ptr::copy_nonoverlapping(buffer, out, bytes);
+    }
+}
+
+/// Orders streamed writes before what follows.
+#[inline]
+pub(super) fn stream_fence() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
+    }
+}

@@ -1,0 +1,507 @@
+//! The driver of elementwise work: any shapes and strides, brought to contiguous blocks.
+//!
+//! Dimensions are sorted and merged; what remains is cut into tiles of the two dimensions that
+//! matter for locality. Operands that are not contiguous inside a tile are copied to or from an L1
+//! buffer, in the order that suits their own memory.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+
+use smallvec::SmallVec;
+
+use super::block::Block;
+use crate::parallel;
+
+/// Memory of one operand: element strides (0 broadcasts, negative is fine) and element size.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// The first element.
+    pub ptr: *mut u8,
+    /// Strides in elements, one per dimension.
+    pub strides: &'a [isize],
+    /// Bytes per element: 1, 2, 4 or 8.
+    pub size: usize,
+}
+
+/// The largest number of inputs of a block.
+pub const MAX_INPUTS: usize = 5;
+const MAX_OPERANDS: usize = MAX_INPUTS + 1;
+
+/// Bytes of traffic per parallel task.
+const TASK_BYTES: usize = 1 << 18;
+/// Elements of a tile that goes through buffers: 16 or 32 KiB per operand, so L1 and L2 hold it.
+const TILE: usize = 4096;
+/// Rows shorter than this are merged in the buffer, so that blocks are not called for crumbs.
+const SHORT: usize = 128;
+/// Outputs from this size on bypass the caches where the instruction set allows it.
+const STREAM_BYTES: usize = 1 << 25;
+
+/// Pointers shared between tasks, each of which touches its own part of the output.
+struct Shared<T>(T);
+// SAFETY: only disjoint parts of the output are written; inputs are only read.
+unsafe impl<T> Sync for Shared<T> {}
+
+/// Computes `out = block(ins)` over all elements of `shape`.
+///
+/// # Safety
+/// Every operand must be valid for its strides over `shape`, aligned, and of the element type that
+/// `block` expects. `out` addresses each element once. Inputs may be the very memory of `out` with
+/// the same strides and size; otherwise they do not overlap it.
+pub unsafe fn run(
+    shape: &[usize],
+    out: Operand<'_>,
+    ins: &[Operand<'_>],
+    block: Block,
+    p: &[f64; 2],
+) {
+    debug_assert!(ins.len() <= MAX_INPUTS);
+    debug_assert!(std::iter::once(&out).chain(ins).all(|o| o.strides.len() == shape.len()));
+    let n: usize = shape.iter().product();
+    if n == 0 {
+        return;
+    }
+    let plain = contiguous(shape, out.strides) && ins.iter().all(|o| contiguous(shape, o.strides));
+    // SAFETY: contiguity over n elements was just checked.
+    unsafe {
+        if n == 1 || plain {
+            flat(n, out, ins, block, p);
+        } else {
+            Plan::new(shape, out, ins).run(block, p);
+        }
+    }
+}
+
+/// Whether the strides are those of a row-major tensor of this (non-empty) shape.
+#[inline]
+fn contiguous(shape: &[usize], strides: &[isize]) -> bool {
+    let mut expected = 1;
+    for (&d, &s) in shape.iter().zip(strides).rev() {
+        if d != 1 {
+            if s != expected {
+                return false;
+            }
+            expected *= d as isize;
+        }
+    }
+    true
+}
+
+/// All operands contiguous: the block runs straight on the memory.
+#[inline]
+unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p: &[f64; 2]) {
+    let mut ptrs = [std::ptr::null::<u8>(); MAX_INPUTS];
+    let mut bytes = out.size;
+    for (ptr, o) in ptrs.iter_mut().zip(ins) {
+        *ptr = o.ptr;
+        bytes += o.size;
+    }
+    if n * bytes < parallel::threshold() {
+        // SAFETY: by the contract of `run`.
+        unsafe { block(ptrs.as_ptr(), out.ptr, n, p) };
+        return;
+    }
+    let step = (TASK_BYTES / bytes).max(1024) & !1023;
+    let mut sizes = [0; MAX_INPUTS];
+    for (size, o) in sizes.iter_mut().zip(ins) {
+        *size = o.size;
+    }
+    let stream = n * out.size >= STREAM_BYTES
+        && super::copy::can_stream()
+        && ins.iter().all(|o| o.ptr != out.ptr);
+    let shared = Shared((out.ptr, ptrs));
+    let shared = &shared;
+    let body = |task: usize| {
+        let (out_ptr, mut ptrs) = shared.0;
+        let start = task * step;
+        for (ptr, size) in ptrs.iter_mut().zip(sizes) {
+            *ptr = ptr.wrapping_add(start * size);
+        }
+        let len = step.min(n - start);
+        // SAFETY: each task covers its own range of the n elements.
+        unsafe {
+            let target = out_ptr.add(start * out.size);
+            if stream {
+                streamed(len, target, out.size, ptrs, sizes, block, p);
+            } else {
+                block(ptrs.as_ptr(), target, len, p);
+            }
+        }
+    };
+    parallel::for_each(n.div_ceil(step), body);
+}
+
+/// As a block call, but the output is written past the caches.
+unsafe fn streamed(
+    n: usize,
+    out: *mut u8,
+    size: usize,
+    mut ptrs: [*const u8; MAX_INPUTS],
+    sizes: [usize; MAX_INPUTS],
+    block: Block,
+    p: &[f64; 2],
+) {
+    let mut buffer = Buffer::uninit();
+    let buffer = buffer.as_mut_ptr().cast::<u8>();
+    let mut done = 0;
+    while done < n {
+        let len = (n - done).min(1024);
+        // SAFETY: `len` elements from `done` on are in bounds, and fit the buffer.
+        unsafe {
+            block(ptrs.as_ptr(), buffer, len, p);
+            super::copy::stream(buffer, out.add(done * size), len * size);
+        }
+        for (ptr, size) in ptrs.iter_mut().zip(sizes) {
+            *ptr = ptr.wrapping_add(len * size);
+        }
+        done += len;
+    }
+    super::copy::stream_fence();
+}
+
+#[repr(align(64))]
+struct Aligned([u8; TILE * 8]);
+type Buffer = MaybeUninit<Aligned>;
+
+/// One dimension after merging: its length and the stride of each operand, output first, in bytes.
+#[derive(Clone, Copy)]
+struct Dim {
+    len: usize,
+    strides: [isize; MAX_OPERANDS],
+}
+
+/// How an operand meets a tile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// Rows lie in memory as the block wants them.
+    Direct,
+    /// The same value all over: one row of it in the buffer, refilled only when it changes.
+    Constant,
+    /// Through the buffer.
+    Buffered,
+}
+
+struct Plan {
+    /// Operands; the output first.
+    count: usize,
+    ptrs: [*mut u8; MAX_OPERANDS],
+    sizes: [usize; MAX_OPERANDS],
+    /// The loops around the tiles, outermost first.
+    outer: SmallVec<[Dim; 6]>,
+    /// The rows of a tile, and the elements of a row.
+    row: Dim,
+    col: Dim,
+    tile_rows: usize,
+    tile_cols: usize,
+    /// Whether a tile is one block call: rows follow each other without gap.
+    packed: bool,
+    access: [Access; MAX_OPERANDS],
+}
+
+impl Plan {
+    fn new(shape: &[usize], out: Operand<'_>, ins: &[Operand<'_>]) -> Self {
+        let count = ins.len() + 1;
+        let mut ptrs = [std::ptr::null_mut(); MAX_OPERANDS];
+        let mut sizes = [0; MAX_OPERANDS];
+        for (k, o) in std::iter::once(&out).chain(ins).enumerate() {
+            ptrs[k] = o.ptr;
+            sizes[k] = o.size;
+        }
+        let mut dims = SmallVec::<[Dim; 6]>::new();
+        for (i, &len) in shape.iter().enumerate() {
+            if len == 1 {
+                continue;
+            }
+            let mut strides = [0; MAX_OPERANDS];
+            for (k, o) in std::iter::once(&out).chain(ins).enumerate() {
+                strides[k] = o.strides[i] * o.size as isize;
+            }
+            // Walk the output upwards.
+            if strides[0] < 0 {
+                for k in 0..count {
+                    ptrs[k] = ptrs[k].wrapping_offset(strides[k] * (len as isize - 1));
+                    strides[k] = -strides[k];
+                }
+            }
+            dims.push(Dim { len, strides });
+        }
+        // Outermost first: by output stride, then by what the inputs would like.
+        dims.sort_by_key(|d| {
+            std::cmp::Reverse((d.strides[0], d.strides[1..].iter().map(|s| s.abs()).sum::<isize>()))
+        });
+        let mut merged = SmallVec::<[Dim; 6]>::new();
+        for d in dims {
+            if let Some(last) = merged.last_mut() {
+                if (0..count).all(|k| last.strides[k] == d.strides[k] * d.len as isize) {
+                    *last = Dim { len: last.len * d.len, strides: d.strides };
+                    continue;
+                }
+            }
+            merged.push(d);
+        }
+        let unit = Dim { len: 1, strides: [0; MAX_OPERANDS] };
+        let col = merged.pop().unwrap_or(unit);
+        let row = Self::pick_rows(&mut merged, &col, &sizes, count).unwrap_or(unit);
+        let mut plan = Self {
+            count,
+            ptrs,
+            sizes,
+            outer: merged,
+            row,
+            col,
+            tile_rows: 1,
+            tile_cols: 1,
+            packed: false,
+            access: [Access::Direct; MAX_OPERANDS],
+        };
+        plan.choose_tiles();
+        plan
+    }
+
+    /// Takes out the dimension along which the operand that is worst along `col` is best;
+    /// failing such an operand, the innermost one.
+    fn pick_rows(
+        dims: &mut SmallVec<[Dim; 6]>,
+        col: &Dim,
+        sizes: &[usize; MAX_OPERANDS],
+        count: usize,
+    ) -> Option<Dim> {
+        let innermost = dims.len().checked_sub(1)?;
+        let mut best = innermost;
+        for k in 0..count {
+            let across = col.strides[k].unsigned_abs();
+            if across <= sizes[k] {
+                continue;
+            }
+            let nearest = (0..dims.len())
+                .filter(|&i| dims[i].strides[k] != 0)
+                .min_by_key(|&i| dims[i].strides[k].unsigned_abs());
+            if let Some(i) = nearest
+                && dims[i].strides[k].unsigned_abs() < across
+            {
+                best = i;
+                break;
+            }
+        }
+        Some(dims.remove(best))
+    }
+
+    fn choose_tiles(&mut self) {
+        let direct = |k: usize| self.col.strides[k] == self.sizes[k] as isize;
+        let short = self.col.len < SHORT && self.row.len > 1;
+        if short {
+            // Rows are joined; direct is what lies packed in memory already.
+            self.packed = true;
+            self.tile_cols = self.col.len;
+            self.tile_rows = self.row.len.min(TILE / self.col.len);
+            for k in 0..self.count {
+                let follows = self.row.strides[k] == self.col.strides[k] * self.col.len as isize;
+                self.access[k] =
+                    if direct(k) && follows { Access::Direct } else { Access::Buffered };
+            }
+            return;
+        }
+        let mut buffered = false;
+        let mut constant = false;
+        for k in 0..self.count {
+            self.access[k] = if direct(k) {
+                Access::Direct
+            } else if self.col.strides[k] == 0 && k > 0 {
+                constant = true;
+                Access::Constant
+            } else {
+                buffered = true;
+                Access::Buffered
+            };
+        }
+        if buffered {
+            self.tile_cols = self.col.len.min(128);
+            self.tile_rows = self.row.len.min(TILE / self.tile_cols);
+            if self.tile_rows < TILE / 128 {
+                self.tile_cols = self.col.len.min(TILE / self.tile_rows);
+            }
+        } else {
+            self.tile_cols = if constant { self.col.len.min(TILE) } else { self.col.len };
+            // Several rows per tile only spare loop overhead.
+            self.tile_rows = self.row.len.min((TILE / self.tile_cols).max(1));
+        }
+    }
+
+    /// Runs all tiles, in tasks cut by size.
+    unsafe fn run(&self, block: Block, p: &[f64; 2]) {
+        let row_tiles = self.row.len.div_ceil(self.tile_rows);
+        let col_tiles = self.col.len.div_ceil(self.tile_cols);
+        let outer: usize = self.outer.iter().map(|d| d.len).product();
+        let tiles = outer * row_tiles * col_tiles;
+        let element_bytes: usize = self.sizes.iter().sum();
+        let tile_bytes = (self.tile_rows * self.tile_cols * element_bytes).max(1);
+        let total = outer * self.row.len * self.col.len * element_bytes;
+        if total < parallel::threshold() {
+            // SAFETY: all tiles lie within the operands.
+            unsafe { self.run_tiles(0, tiles, row_tiles, col_tiles, block, p) };
+            return;
+        }
+        let per_task = (TASK_BYTES / tile_bytes).max(1);
+        let shared = Shared(self);
+        let shared = &shared;
+        parallel::for_each(tiles.div_ceil(per_task), |task| {
+            let first = task * per_task;
+            let last = (first + per_task).min(tiles);
+            let plan: &Self = { shared }.0;
+            // SAFETY: tasks cover disjoint tiles.
+            unsafe { plan.run_tiles(first, last, row_tiles, col_tiles, block, p) };
+        });
+    }
+
+    /// Runs the tiles `first..last`, numbered along columns, then rows, then the outer loops.
+    unsafe fn run_tiles(
+        &self,
+        first: usize,
+        last: usize,
+        row_tiles: usize,
+        col_tiles: usize,
+        block: Block,
+        p: &[f64; 2],
+    ) {
+        let mut buffers: [Buffer; MAX_OPERANDS] = [const { Buffer::uninit() }; MAX_OPERANDS];
+        let mut filled = [None; MAX_OPERANDS];
+        for tile in first..last {
+            let (rest, ct) = (tile / col_tiles, tile % col_tiles);
+            let (mut rest, rt) = (rest / row_tiles, rest % row_tiles);
+            let (r0, c0) = (rt * self.tile_rows, ct * self.tile_cols);
+            let mut ptrs = self.ptrs;
+            let mut shift = |d: &Dim, i: usize| {
+                for k in 0..self.count {
+                    ptrs[k] = ptrs[k].wrapping_offset(d.strides[k] * i as isize);
+                }
+            };
+            for d in self.outer.iter().rev() {
+                shift(d, rest % d.len);
+                rest /= d.len;
+            }
+            shift(&self.row, r0);
+            shift(&self.col, c0);
+            let rows = self.tile_rows.min(self.row.len - r0);
+            let cols = self.tile_cols.min(self.col.len - c0);
+            // SAFETY: the tile lies within the operands.
+            unsafe { self.tile(ptrs, rows, cols, &mut buffers, &mut filled, block, p) };
+        }
+    }
+
+    #[inline]
+    unsafe fn tile(
+        &self,
+        ptrs: [*mut u8; MAX_OPERANDS],
+        rows: usize,
+        cols: usize,
+        buffers: &mut [Buffer; MAX_OPERANDS],
+        filled: &mut [Option<(u64, usize)>; MAX_OPERANDS],
+        block: Block,
+        p: &[f64; 2],
+    ) {
+        let mut starts = [std::ptr::null_mut::<u8>(); MAX_OPERANDS];
+        let mut steps = [0isize; MAX_OPERANDS];
+        for k in 0..self.count {
+            let buffer = buffers[k].as_mut_ptr().cast::<u8>();
+            (starts[k], steps[k]) = match self.access[k] {
+                Access::Direct => (ptrs[k], self.row.strides[k]),
+                // Filled row by row below.
+                Access::Constant => (buffer, 0),
+                Access::Buffered => {
+                    if k > 0 {
+                        let (r, c) = (self.row.strides[k], self.col.strides[k]);
+                        // SAFETY: the tile fits the buffer and lies within the operand.
+                        unsafe { gather(ptrs[k], r, c, buffer, rows, cols, self.sizes[k]) };
+                    }
+                    (buffer, (cols * self.sizes[k]) as isize)
+                }
+            };
+        }
+        let (calls, len) = if self.packed { (1, rows * cols) } else { (rows, cols) };
+        for i in 0..calls {
+            let mut inputs = [std::ptr::null::<u8>(); MAX_INPUTS];
+            for k in 1..self.count {
+                if self.access[k] == Access::Constant {
+                    let value = ptrs[k].wrapping_offset(self.row.strides[k] * i as isize);
+                    // SAFETY: one readable element; `cols` elements fit the buffer.
+                    unsafe { self.fill_constant(k, value, starts[k], cols, &mut filled[k]) };
+                }
+                inputs[k - 1] = starts[k].wrapping_offset(steps[k] * i as isize);
+            }
+            let target = starts[0].wrapping_offset(steps[0] * i as isize);
+            // SAFETY: `len` elements are contiguous at each pointer.
+            unsafe { block(inputs.as_ptr(), target, len, p) };
+        }
+        if self.access[0] == Access::Buffered {
+            let (r, c) = (self.row.strides[0], self.col.strides[0]);
+            // SAFETY: the tile lies within the output.
+            unsafe { scatter(starts[0], ptrs[0], r, c, rows, cols, self.sizes[0]) };
+        }
+    }
+
+    /// Makes the buffer of operand `k` hold `cols` copies of `value`, unless it does already.
+    unsafe fn fill_constant(
+        &self,
+        k: usize,
+        value: *const u8,
+        buffer: *mut u8,
+        cols: usize,
+        filled: &mut Option<(u64, usize)>,
+    ) {
+        // SAFETY: the element is readable and the buffer holds `cols` elements.
+        unsafe {
+            let bits = match self.sizes[k] {
+                1 => u64::from(value.read()),
+                2 => u64::from(value.cast::<u16>().read()),
+                4 => u64::from(value.cast::<u32>().read()),
+                _ => value.cast::<u64>().read(),
+            };
+            if filled.is_some_and(|(b, n)| b == bits && n >= cols) {
+                return;
+            }
+            *filled = Some((bits, cols));
+            super::copy::fill_bits(buffer, cols, self.sizes[k], bits);
+        }
+    }
+}
+
+/// Copies a tile with byte strides `(r, c)` to a packed buffer, in the order of the source.
+unsafe fn gather(
+    src: *const u8,
+    r: isize,
+    c: isize,
+    buffer: *mut u8,
+    rows: usize,
+    cols: usize,
+    size: usize,
+) {
+    // SAFETY: by the contract of the caller.
+    unsafe {
+        match size {
+            1 => super::copy::gather_tile::<u8>(src, r, c, buffer.cast(), rows, cols),
+            2 => super::copy::gather_tile::<u16>(src, r, c, buffer.cast(), rows, cols),
+            4 => super::copy::gather_tile::<u32>(src, r, c, buffer.cast(), rows, cols),
+            _ => super::copy::gather_tile::<u64>(src, r, c, buffer.cast(), rows, cols),
+        }
+    }
+}
+
+/// The inverse of [`gather`].
+unsafe fn scatter(
+    buffer: *const u8,
+    out: *mut u8,
+    r: isize,
+    c: isize,
+    rows: usize,
+    cols: usize,
+    size: usize,
+) {
+    // SAFETY: by the contract of the caller.
+    unsafe {
+        match size {
+            1 => super::copy::scatter_tile::<u8>(buffer.cast(), out, r, c, rows, cols),
+            2 => super::copy::scatter_tile::<u16>(buffer.cast(), out, r, c, rows, cols),
+            4 => super::copy::scatter_tile::<u32>(buffer.cast(), out, r, c, rows, cols),
+            _ => super::copy::scatter_tile::<u64>(buffer.cast(), out, r, c, rows, cols),
+        }
+    }
+}
