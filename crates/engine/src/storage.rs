@@ -13,8 +13,7 @@ use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::RawRwLock;
-use parking_lot::lock_api::{RawRwLock as _, RawRwLockRecursive as _};
+use parking_lot::lock_api::RawRwLock as _;
 use smallvec::SmallVec;
 
 use crate::dtype::{DType, Element};
@@ -22,6 +21,11 @@ use crate::error::{Error, Result, ensure};
 use crate::shape::{Dims, Strides, contiguous_strides, is_contiguous};
 
 pub use pool::{PoolStats, release_cached, stats};
+
+/// Readers never wait for a waiting writer: one thread may read a buffer it already reads.
+type Lock = parking_lot::RawRwLock<true>;
+type Shared = <Lock as parking_lot::lock_api::RawRwLock>::SharedGuard;
+type Exclusive = <Lock as parking_lot::lock_api::RawRwLock>::ExclusiveGuard;
 
 /// Bytes kept inside the header instead of a buffer of their own: a 0-d tensor is one allocation.
 const INLINE: usize = 16;
@@ -43,7 +47,7 @@ pub struct Core {
     offset: isize,
     dtype: DType,
     contiguous: bool,
-    lock: RawRwLock,
+    lock: Lock,
     version: AtomicU32,
     /// Where the user's program last wrote in place (a site id; see `graph::site`).
     writer: AtomicU32,
@@ -82,7 +86,7 @@ impl Core {
             offset: 0,
             dtype,
             contiguous: true,
-            lock: RawRwLock::INIT,
+            lock: Lock::INIT,
             version: AtomicU32::new(0),
             writer: AtomicU32::new(0),
             own_version: None,
@@ -112,7 +116,7 @@ impl Core {
             offset: 0,
             dtype,
             contiguous: is_contiguous(shape, strides),
-            lock: RawRwLock::INIT,
+            lock: Lock::INIT,
             version: AtomicU32::new(0),
             writer: AtomicU32::new(0),
             own_version: None,
@@ -178,7 +182,7 @@ impl Core {
             offset,
             dtype,
             contiguous: is_contiguous(shape, strides),
-            lock: RawRwLock::INIT,
+            lock: Lock::INIT,
             version: AtomicU32::new(0),
             writer: AtomicU32::new(0),
             own_version,
@@ -384,7 +388,13 @@ pub(crate) fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Arc<
 /// Locks are taken on roots in address order, each once, so accesses cannot deadlock among
 /// themselves; nothing foreign (a rule, a hook, a destructor) runs while one is held.
 pub(crate) struct Access<'a> {
-    held: SmallVec<[(&'a Core, bool); 4]>,
+    held: SmallVec<[(&'a Core, Held); 4]>,
+}
+
+enum Held {
+    Shared(Shared),
+    Exclusive(Exclusive),
+    Released,
 }
 
 impl<'a> Access<'a> {
@@ -392,60 +402,51 @@ impl<'a> Access<'a> {
     #[inline]
     pub(crate) fn read(core: &'a Core) -> Self {
         let root = core.root();
-        root.lock.lock_shared_recursive();
         let mut held = SmallVec::new();
-        held.push((root, false));
+        held.push((root, Held::Shared(root.lock.lock_shared())));
         Self { held }
     }
 
     /// Read access to `reads` and write access to `write`.
     #[inline]
     pub(crate) fn new(reads: &[&'a Core], write: Option<&'a Core>) -> Self {
-        let mut held: SmallVec<[(&'a Core, bool); 4]> = SmallVec::new();
+        let mut roots: SmallVec<[(&'a Core, bool); 4]> = SmallVec::new();
         if let Some(core) = write {
-            held.push((core.root(), true));
+            roots.push((core.root(), true));
         }
-        'next: for core in reads {
+        for core in reads {
             let root = core.root();
-            for (have, _) in &held {
-                if std::ptr::eq(*have, root) {
-                    continue 'next;
-                }
-            }
-            held.push((root, false));
-        }
-        if held.len() > 1 {
-            held.sort_unstable_by_key(|(core, _)| std::ptr::from_ref::<Core>(core) as usize);
-        }
-        for (core, exclusive) in &held {
-            if *exclusive {
-                core.lock.lock_exclusive();
-            } else {
-                core.lock.lock_shared_recursive();
+            if !roots.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
+                roots.push((root, false));
             }
         }
+        if roots.len() > 1 {
+            roots.sort_unstable_by_key(|(core, _)| std::ptr::from_ref::<Core>(core) as usize);
+        }
+        let held = roots
+            .into_iter()
+            .map(|(core, exclusive)| {
+                let held = if exclusive {
+                    Held::Exclusive(core.lock.lock_exclusive())
+                } else {
+                    Held::Shared(core.lock.lock_shared())
+                };
+                (core, held)
+            })
+            .collect();
         Self { held }
     }
-}
 
-impl<'a> Access<'a> {
     /// Write access to `write` and read access to `reads`, unless somebody holds a lock.
     pub(crate) fn try_new(reads: &[&'a Core], write: &'a Core) -> Option<Self> {
         let root = write.root();
-        if !root.lock.try_lock_exclusive() {
-            return None;
-        }
         let mut this = Self { held: SmallVec::new() };
-        this.held.push((root, true));
+        this.held.push((root, Held::Exclusive(root.lock.try_lock_exclusive()?)));
         for core in reads {
             let root = core.root();
-            if this.held.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
-                continue;
+            if !this.held.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
+                this.held.push((root, Held::Shared(root.lock.try_lock_shared()?)));
             }
-            if !root.lock.try_lock_shared_recursive() {
-                return None;
-            }
-            this.held.push((root, false));
         }
         Some(this)
     }
@@ -454,13 +455,13 @@ impl<'a> Access<'a> {
 impl Drop for Access<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (core, exclusive) in &self.held {
-            // SAFETY: taken in `read` or `new`, with this exclusiveness, and not released since.
+        for (core, held) in &mut self.held {
+            // SAFETY: the guards were taken from these locks and are given back once.
             unsafe {
-                if *exclusive {
-                    core.lock.unlock_exclusive();
-                } else {
-                    core.lock.unlock_shared();
+                match std::mem::replace(held, Held::Released) {
+                    Held::Exclusive(guard) => core.lock.unlock_exclusive(guard),
+                    Held::Shared(guard) => core.lock.unlock_shared(guard),
+                    Held::Released => {}
                 }
             }
         }

@@ -320,15 +320,17 @@ impl Node {
     /// Runs `f` on the places for saved tensors.
     #[inline]
     pub(crate) fn with_saved<R>(&self, f: impl FnOnce(&mut [Saved; 2]) -> R) -> R {
-        struct Unlock<'a>(&'a Node);
+        type Guard = <parking_lot::RawMutex as parking_lot::lock_api::RawMutex>::Guard;
+        struct Unlock<'a>(&'a Node, Option<Guard>);
         impl Drop for Unlock<'_> {
             fn drop(&mut self) {
-                // SAFETY: locked below, by this thread.
-                unsafe { self.0.lock.unlock() };
+                if let Some(guard) = self.1.take() {
+                    // SAFETY: the guard is from this lock and given back once.
+                    unsafe { self.0.lock.unlock(guard) };
+                }
             }
         }
-        self.lock.lock();
-        let _unlock = Unlock(self);
+        let _unlock = Unlock(self, Some(self.lock.lock()));
         // SAFETY: the lock is held, and `saved` is only reached here.
         f(unsafe { &mut *self.saved.get() })
     }

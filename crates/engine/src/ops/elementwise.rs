@@ -168,10 +168,10 @@ impl Tensor {
         if !dtype.is_float() {
             return self.unary_int(kind, p);
         }
-        let Some(block) = kind.forward(dtype) else {
+        let Some(block) = kind.forward(dtype, &p) else {
             return Err(not_implemented(kind.name(), dtype));
         };
-        let to = if kind.int_rule() == IntRule::Bool { DType::Bool } else { dtype };
+        let to = if kind.int_rule() == IntRule::Test { DType::Bool } else { dtype };
         let output = Self::from_core(map(block, &p, to, core.shape(), &[&core])?);
         if to != DType::Bool && recording1(self) {
             let op = Op::Unary(kind, p);
@@ -193,10 +193,10 @@ impl Tensor {
         match kind.int_rule() {
             IntRule::Promote => self.to_dtype(default_dtype())?.unary(kind, p),
             rule => {
-                let Some(block) = kind.forward(dtype) else {
+                let Some(block) = kind.forward(dtype, &p) else {
                     return Err(not_implemented(kind.name(), dtype));
                 };
-                let to = if rule == IntRule::Bool { DType::Bool } else { dtype };
+                let to = if rule == IntRule::Test { DType::Bool } else { dtype };
                 Ok(Self::from_core(map(block, &p, to, core.shape(), &[&core])?))
             }
         }
@@ -225,7 +225,10 @@ pub(super) fn unary_vjp(
         .chain(x.iter().chain(&y).map(Tensor::shared_core))
         .collect();
     let ins: SmallVec<[&Core; 3]> = cores.iter().map(|core| &**core).collect();
-    let out = map(kind.backward(grad.dtype()), p, grad.dtype(), ins[0].shape(), &ins)?;
+    let Some(block) = kind.backward(grad.dtype(), p) else {
+        bail!(runtime, "the derivative of {} is not implemented", kind.name());
+    };
+    let out = map(block, p, grad.dtype(), ins[0].shape(), &ins)?;
     Ok(smallvec![Some(Tensor::from_core(out))])
 }
 

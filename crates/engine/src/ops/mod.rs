@@ -16,9 +16,11 @@ use crate::tensor::Tensor;
 
 pub mod algebra;
 pub mod binary;
+mod diff;
 pub mod elementwise;
 pub mod matmul;
 pub mod reduce;
+mod special;
 pub mod unary;
 pub mod view;
 

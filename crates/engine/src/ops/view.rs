@@ -113,8 +113,8 @@ pub(crate) fn regather(input: &Tensor, from: &Geometry, to: &Geometry) -> Result
     let output = if *from == Geometry::dense(&from.shape) && input.is_contiguous() {
         let source = input.shared_core();
         let span = source.offset();
-        let view = source.view(&to.shape, &to.strides, to.offset + span);
-        copy_core(&view?)?
+        let view = source.view(&to.shape, &to.strides, to.offset + span)?;
+        copy_core(&view)?
     } else {
         let buffer = Tensor::zeros(&[len], dtype)?.shared_core();
         let place = buffer.view(&from.shape, &from.strides, from.offset)?;
@@ -490,7 +490,7 @@ impl Tensor {
     #[track_caller]
     pub fn expand(&self, sizes: &[i64]) -> Result<Self> {
         let core = self.core();
-        let (shape, strides) = crate::shape::expand(core.shape(), core.strides(), sizes)?;
+        let (shape, strides) = crate::shape::expand(core.shape(), core.strides(), sizes, core.dtype())?;
         self.view_op("ExpandBackward0", &shape, &strides, core.offset(), |_| Inverse::Same)
     }
 

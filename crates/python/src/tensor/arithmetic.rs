@@ -1,4 +1,5 @@
 //! Operators: tensors with tensors and with numbers.
+#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
 
 use pyo3::prelude::*;
 use rustgrad_engine::ops::binary::Binary;

@@ -86,3 +86,13 @@ pub(crate) type Out = Bind<Wrapped>;
 pub(crate) fn out(result: rustgrad_engine::Result<Tensor>) -> Out {
     Ok(Wrapped(result?))
 }
+
+/// Runs an engine call on a tensor, without the interpreter if the tensor is large.
+#[inline]
+pub(crate) fn run(
+    py: Python<'_>,
+    tensor: &Tensor,
+    work: impl FnOnce() -> rustgrad_engine::Result<Tensor> + Send,
+) -> Out {
+    Ok(Wrapped(crate::gil::detached(py, tensor.byte_hint(), work)?))
+}

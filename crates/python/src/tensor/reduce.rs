@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::{Out, PyTensor, out};
+use super::{Out, PyTensor, run};
 use crate::convert::DimArg;
 use crate::dtype::PyDType;
 
@@ -19,8 +19,6 @@ impl PyTensor {
     ) -> Out {
         let dims = dim.map(|dim| dim.list()).unwrap_or_default();
         let dtype = dtype.map(|dtype| dtype.get().0);
-        out(crate::gil::detached(py, self.tensor.byte_hint(), || {
-            self.tensor.sum(&dims, keepdim, dtype)
-        }).map_err(|e| e)?.into_ok())
+        run(py, &self.tensor, || self.tensor.sum(&dims, keepdim, dtype))
     }
 }
