@@ -1,3 +1,4 @@
 //! Operations: what each computes and how it is differentiated, side by side.
 
 pub mod algebra;
+pub mod unary;
