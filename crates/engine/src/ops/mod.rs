@@ -2,3 +2,4 @@
 
 pub mod algebra;
 pub mod unary;
+pub mod binary;

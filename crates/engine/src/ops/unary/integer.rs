@@ -80,16 +80,22 @@ integer_maps! {
     Relu: |x, _| if x < T::default() { T::default() } else { x };
     Relu6: |x, _| limit(x, T::default(), T::from_i64(6));
     Not: |x, _| x.not();
-    Hardtanh: |x, p| limit(x, T::from_f64(p[0]), T::from_f64(p[1]));
-    Threshold: |x, p| if x.to_f64() <= p[0] { T::from_f64(p[1]) } else { x };
+    Hardtanh: |x, p| limit(x, T::from_i64(int(p, 0)), T::from_i64(int(p, 1)));
+    Threshold: |x, p| if x.to_i64() <= int(p, 0) { T::from_i64(int(p, 1)) } else { x };
     Clamp: |x, p| {
         // Compared as i64: the limits may lie beyond the type, and are cut by it then.
         let v = x.to_i64();
-        let (low, high) = (p[0].to_bits() as i64, p[1].to_bits() as i64);
+        let (low, high) = (int(p, 0), int(p, 1));
         let v = if v < low { low } else { v };
         T::from_i64(if v > high { high } else { v })
     };
-    Pow: |x, p| x.pow(p[0] as i64);
+    Pow: |x, p| x.pow(int(p, 0));
+}
+
+/// Parameters of integer kernels are integers, passed by bit pattern.
+#[inline(always)]
+pub(crate) fn int(p: &[f64; 2], i: usize) -> i64 {
+    p[i].to_bits() as i64
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! Elementwise unary operations: the enum over the table's rows, and their kernels.
 
-mod integer;
+pub(crate) mod integer;
 pub mod table;
 
 use std::marker::PhantomData;
@@ -308,7 +308,8 @@ impl Unary {
     /// dtype); `None` where the operation is not defined on it and promotion has to come first, or
     /// an error.
     ///
-    /// For integers the limits of `Clamp` are exact: pass them as `f64::from_bits(i64 as u64)`.
+    /// For integer dtypes all parameters are integers: pass them as `f64::from_bits(i64 as u64)`,
+    /// absent limits of `Clamp` as the least and greatest `i64`.
     /// `NanToNum` wants the finite maximum of the dtype where torch has a default.
     pub fn forward(self, dtype: DType, p: &[f64; 2]) -> Option<Block> {
         if self == Self::Positive {
