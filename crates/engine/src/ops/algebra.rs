@@ -52,6 +52,12 @@ pub trait Algebra: Clone {
     /// The magnitude of `self` with the sign of `sign`.
     #[must_use]
     fn copysign(&self, sign: &Self) -> Self;
+    /// The remainder of `self / other` with the sign of `self`, exactly (C's `fmod`).
+    #[must_use]
+    fn fmod(&self, other: &Self) -> Self;
+    /// The next representable number towards `other`.
+    #[must_use]
+    fn nextafter(&self, other: &Self) -> Self;
     /// The `n`-th derivative of `digamma`.
     #[must_use]
     fn polygamma(&self, n: u32) -> Self;
@@ -300,6 +306,14 @@ macro_rules! algebra {
             fn hypot(&self, other: &Self) -> Self { $wrap(Hypot::hypot($get(self), $get(other))) }
             #[inline(always)]
             fn copysign(&self, sign: &Self) -> Self { $wrap($get(self).copysign($get(sign))) }
+            #[inline(always)]
+            fn fmod(&self, other: &Self) -> Self { $wrap($get(self) % $get(other)) }
+            #[inline(always)]
+            fn nextafter(&self, other: &Self) -> Self {
+                let (x, y) = ($get(self), $get(other));
+                let next = if y > x { x.next_up() } else if y < x { x.next_down() } else { y };
+                $wrap(if x.is_nan() { x } else { next })
+            }
             #[inline(always)]
             fn polygamma(&self, n: u32) -> Self {
                 $wrap(gamma::polygamma(n, $get(self) as f64) as $t)

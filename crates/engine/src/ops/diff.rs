@@ -201,23 +201,28 @@ pub(super) fn unary(
     evaluate(|wrap| {
         let (x, y) = (wrap(x.unwrap_or(grad)), wrap(y.unwrap_or(grad)));
         let g = wrap(grad);
-        kind.vjp(&g, Some(&x), Some(&y), p).unwrap_or_else(|| g.wrap(Err(Error::runtime(format!(
-            "{} is not differentiable",
-            kind.name()
-        )))))
+        kind.vjp(&g, Some(&x), Some(&y), p).unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
     })
 }
 
-/// The gradient of input `i` of a binary row, recorded.
+/// The gradient of input `i` of a row of two or three inputs, recorded.
 pub(super) fn binary(
     kind: Binary,
     i: usize,
     p: f64,
     grad: &Tensor,
-    reads: [Option<&Tensor>; 3],
+    values: &[Option<Tensor>; 4],
 ) -> Result<Tensor> {
     evaluate(|wrap| {
-        let [a, b, y] = reads.map(|read| wrap(read.unwrap_or(grad)));
-        kind.vjp(i, &wrap(grad), &a, &b, &y, &[p, 0.0])
+        let g = wrap(grad);
+        let [a, b, c, y] = values.each_ref().map(|value| value.as_ref().map(wrap));
+        let result =
+            kind.vjp(i, &g, a.as_ref(), b.as_ref(), c.as_ref(), y.as_ref(), &[p, 0.0]);
+        result.unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
     })
+}
+
+#[cold]
+fn not_differentiable(name: &str) -> Error {
+    Error::runtime(format!("{name} is not differentiable"))
 }

@@ -232,14 +232,159 @@ pub(super) fn unary_vjp(
     Ok(smallvec![Some(Tensor::from_core(out))])
 }
 
-// ---- binary
+// ---- two and three inputs
 
-/// The dtype in which a binary row computes, given the promoted type of its inputs.
+/// A value of an operation, as rows of the binary table name them.
+const NAMES: usize = 4;
+
+/// Which of a, b, c and the output the gradient of input `i` reads.
+#[inline]
+fn reads(kind: Binary, i: usize) -> [bool; NAMES] {
+    let needs = kind.needs(i);
+    [needs.a, needs.b, needs.c, needs.y]
+}
+
+/// Which values are read when the inputs marked in `wanted` get a gradient.
+#[inline]
+fn read_by(kind: Binary, wanted: &[bool]) -> [bool; NAMES] {
+    let mut all = [false; NAMES];
+    for (i, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
+        for (all, read) in all.iter_mut().zip(reads(kind, i)) {
+            *all |= read;
+        }
+    }
+    all
+}
+
+/// The parameter as the block wants it: for integers by bit pattern.
+#[inline]
+fn parameter(dtype: DType, p: f64) -> f64 {
+    if dtype.is_float() { p } else { f64::from_bits(p as i64 as u64) }
+}
+
+/// The dtype in which a row computes, given the promoted type of its inputs.
+#[inline]
 fn compute_type(kind: Binary, promoted: DType) -> DType {
     match kind.result() {
         ResultType::Float if !promoted.is_float() => default_dtype(),
         _ => promoted,
     }
+}
+
+/// The node name of a row with a number on one side.
+pub(crate) fn scalar_node_name(kind: Binary, reversed: bool) -> &'static str {
+    match (kind, reversed) {
+        (Binary::Sub, true) => "RsubBackward1",
+        (Binary::Pow, true) => "PowBackward2",
+        (Binary::Div, true) => "MulBackward0",
+        _ => kind.node_name(),
+    }
+}
+
+/// Applies a row of the binary table to its inputs; `p` is its parameter.
+///
+/// # Errors
+/// If the shapes do not broadcast, or the row does not take the dtypes.
+#[track_caller]
+pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
+    let mut dtype = inputs[0].dtype();
+    if inputs[1..].iter().any(|input| input.dtype() != dtype) {
+        dtype = result_type(inputs);
+    }
+    let dtype = compute_type(kind, dtype);
+    let Some(block) = kind.forward(dtype) else {
+        return Err(not_implemented(kind.name(), dtype));
+    };
+    let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
+    let mut cores: SmallVec<[Arc<Core>; 3]> = SmallVec::new();
+    for input in inputs {
+        cores.push(cast(&input.core(), dtype)?);
+    }
+    let ins: SmallVec<[&Core; 3]> = cores.iter().map(|core| &**core).collect();
+    let mut wide: Dims;
+    let mut shape = ins[0].shape();
+    if ins[1..].iter().any(|core| core.shape() != shape) {
+        wide = Dims::from_slice(shape);
+        for core in &ins[1..] {
+            wide = broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins))?;
+        }
+        shape = &wide;
+    }
+    check_divisor(kind, ins[1])?;
+    let core = map(block, &[parameter(dtype, p), 0.0], to, shape, &ins)?;
+    let output = Tensor::from_core(core);
+    if to.is_float() && recording(inputs) {
+        record(kind, inputs, p, &output)?;
+    } else if inputs.iter().all(|input| input.is_number()) {
+        return Ok(output.into_number());
+    }
+    Ok(output)
+}
+
+/// The promoted type of several tensors: the highest rank decides, see [`Tensor::result_type`].
+pub(crate) fn result_type(inputs: &[&Tensor]) -> DType {
+    let mut ranks: [Option<DType>; 3] = [None; 3];
+    for input in inputs {
+        let rank = input.promotion_rank() as usize;
+        let dtype = match input.dtype() {
+            dtype if rank == 0 && dtype.is_float() => default_dtype(),
+            dtype => dtype,
+        };
+        ranks[rank] = Some(ranks[rank].map_or(dtype, |have| have.promote(dtype)));
+    }
+    let mut result: Option<DType> = None;
+    for dtype in ranks.iter().rev().flatten() {
+        result = Some(match result {
+            Some(have) if dtype.category() <= have.category() => have,
+            _ => *dtype,
+        });
+    }
+    result.unwrap_or(DType::F32)
+}
+
+#[track_caller]
+fn record(kind: Binary, inputs: &[&Tensor], p: f64, output: &Tensor) -> Result<()> {
+    let wanted: SmallVec<[bool; 3]> = inputs.iter().map(|input| input.requires_grad()).collect();
+    let read = read_by(kind, &wanted);
+    let mut saves: SmallVec<[Save<'_>; 4]> = SmallVec::new();
+    for (value, _) in read.iter().enumerate().filter(|(_, read)| **read) {
+        saves.push(if value == 3 { Save::Output(0) } else { Save::Input(value) });
+    }
+    attach(Op::Binary(kind, p), inputs, &saves, &[output])
+}
+
+fn cast(core: &Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
+    if core.dtype() == dtype {
+        return Ok(core.clone());
+    }
+    map(copy::cast_block(core.dtype(), dtype), &[0.0; 2], dtype, core.shape(), &[core])
+}
+
+#[cold]
+#[track_caller]
+fn shape_error(kind: Binary, error: crate::error::Error, ins: &[&Core]) -> crate::error::Error {
+    let shapes: Vec<String> =
+        ins.iter().map(|core| crate::shape::shape_text(core.shape())).collect();
+    error.with_note(format!(
+        "  {} of shapes {} at {}",
+        kind.name(),
+        shapes.join(" and "),
+        crate::graph::Site::here()
+    ))
+}
+
+fn check_divisor(kind: Binary, divisor: &Core) -> Result<()> {
+    if kind.divides() && divisor.dtype().is_int() && has_zero(divisor)? {
+        bail!(runtime, "ZeroDivisionError");
+    }
+    Ok(())
+}
+
+fn has_zero(core: &Core) -> Result<bool> {
+    let Some(block) = Binary::Eq.forward_scalar(core.dtype(), false) else { return Ok(false) };
+    let zeros = map(block, &[0.0; 2], DType::Bool, core.shape(), &[core])?;
+    let any = crate::launch::reduce(crate::launch::Reduction::Any, &zeros, u64::MAX)?;
+    Ok(any.get(&[]).is_some_and(|any| any.to_i64() != 0))
 }
 
 impl Tensor {
@@ -248,50 +393,9 @@ impl Tensor {
     /// # Errors
     /// If the shapes do not broadcast, or the row does not take the dtypes.
     #[track_caller]
+    #[inline]
     pub fn binary(&self, kind: Binary, other: &Self, p: f64) -> Result<Self> {
-        let (a, b) = (self.core(), other.core());
-        let dtype = compute_type(kind, Self::result_type(self, other));
-        let Some(block) = kind.forward(dtype) else {
-            return Err(not_implemented(kind.name(), dtype));
-        };
-        let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
-        let same = a.shape() == b.shape();
-        let wide: Dims;
-        let shape = if same {
-            a.shape()
-        } else {
-            wide = broadcast(a.shape(), b.shape()).map_err(|error| shape_error(kind, error, &a, &b))?;
-            &wide
-        };
-        let core = if a.dtype() == dtype && b.dtype() == dtype {
-            check_divisor(kind, &b)?;
-            map(block, &[p, 0.0], to, shape, &[&a, &b])?
-        } else {
-            let (a, b) = (cast(&a, dtype)?, cast(&b, dtype)?);
-            check_divisor(kind, &b)?;
-            map(block, &[p, 0.0], to, shape, &[&a, &b])?
-        };
-        let output = Self::from_core(core);
-        if to != DType::Bool && to.is_float() && recording(&[self, other]) {
-            self.record_binary(kind, other, p, &output)?;
-        } else if self.is_number() && other.is_number() {
-            return Ok(output.into_number());
-        }
-        Ok(output)
-    }
-
-    #[track_caller]
-    fn record_binary(&self, kind: Binary, other: &Self, p: f64, output: &Self) -> Result<()> {
-        let needed = kind.saves();
-        let mut saves: SmallVec<[Save<'_>; 3]> = SmallVec::new();
-        // Only what the gradients of the inputs that need one read.
-        let wants = [self.requires_grad(), other.requires_grad()];
-        for (value, save) in [(0, Save::Input(0)), (1, Save::Input(1)), (2, Save::Output(0))] {
-            if (0..2).any(|i| wants[i] && needed.reads(i, value)) {
-                saves.push(save);
-            }
-        }
-        attach(Op::Binary(kind, p), &[self, other], &saves, &[output])
+        apply(kind, &[self, other], p)
     }
 
     /// Applies a row of the binary table to this tensor and a number; `reversed`: the number is on
@@ -311,146 +415,132 @@ impl Tensor {
         } else {
             dtype
         };
-        let compute = compute_type(kind, promoted);
-        if compute == dtype {
-            if let Some(block) = kind.scalar(dtype, reversed) {
-                if !reversed {
-                    check_scalar_divisor(kind, dtype, other)?;
-                } else {
-                    check_divisor(kind, &core)?;
-                }
-                let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
-                let bits = kind.scalar_bits(dtype, other);
-                let output = map(block, &[bits, 1.0], to, core.shape(), &[&core])?;
-                let output = Self::from_core(output);
-                if to.is_float() && recording1(self) {
-                    let op = Op::Scalar(kind, reversed, other.to_f64());
-                    let needed = kind.saves();
-                    let (me, input) = (usize::from(reversed), Save::Input(0));
-                    let mut saves: SmallVec<[Save<'_>; 2]> = SmallVec::new();
-                    if needed.reads(me, me) {
-                        saves.push(input);
-                    }
-                    if needed.reads(me, 2) {
-                        saves.push(Save::Output(0));
-                    }
-                    attach(op, &[self], &saves, &[&output])?;
-                }
-                return Ok(output);
+        if promoted == dtype && kind == Binary::Pow && !reversed && dtype != DType::Bool {
+            return self.pow_scalar(other);
+        }
+        if compute_type(kind, promoted) == dtype {
+            if let Some(block) = kind.forward_scalar(dtype, reversed) {
+                return self.run_scalar(kind, block, other, reversed);
             }
         }
         let number = Self::from_scalar(other, natural)?.into_number();
         if reversed { number.binary(kind, self, 1.0) } else { self.binary(kind, &number, 1.0) }
     }
-}
 
-fn cast(core: &Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
-    if core.dtype() == dtype {
-        return Ok(core.clone());
+    #[track_caller]
+    fn run_scalar(&self, kind: Binary, block: Block, other: Scalar, reversed: bool) -> Result<Self> {
+        let core = self.core();
+        let dtype = core.dtype();
+        if reversed {
+            check_divisor(kind, &core)?;
+        } else {
+            ensure!(
+                !(kind.divides() && dtype.is_int() && other.to_i64() == 0),
+                runtime,
+                "ZeroDivisionError"
+            );
+        }
+        let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
+        let number = if dtype.is_float() {
+            other.to_f64()
+        } else {
+            f64::from_bits(other.to_i64() as u64)
+        };
+        let output = Self::from_core(map(block, &[number, 1.0], to, core.shape(), &[&core])?);
+        if to.is_float() && recording1(self) {
+            let op = Op::Scalar(kind, reversed, other.to_f64());
+            let me = usize::from(reversed);
+            let read = reads(kind, me);
+            match (read[me], read[3]) {
+                (true, true) => {
+                    attach(op, &[self], &[Save::Input(0), Save::Output(0)], &[&output])?;
+                }
+                // The gradient of a product or quotient by a number reads the number alone.
+                (true, false) => attach(op, &[self], &[Save::Input(0)], &[&output])?,
+                (false, true) => attach(op, &[self], &[Save::Output(0)], &[&output])?,
+                (false, false) => attach(op, &[self], &[], &[&output])?,
+            }
+        }
+        Ok(output)
     }
-    map(copy::cast_block(core.dtype(), dtype), &[0.0; 2], dtype, core.shape(), &[core])
-}
 
-#[cold]
-fn shape_error(
-    kind: Binary,
-    error: crate::error::Error,
-    a: &Core,
-    b: &Core,
-) -> crate::error::Error {
-    error.with_note(format!(
-        "  {} of shapes {} and {} at {}",
-        kind.name(),
-        crate::shape::shape_text(a.shape()),
-        crate::shape::shape_text(b.shape()),
-        crate::graph::Site::here()
-    ))
-}
-
-fn check_divisor(kind: Binary, divisor: &Core) -> Result<()> {
-    if kind.divides_integers() && divisor.dtype().is_int() && has_zero(divisor)? {
-        bail!(runtime, "ZeroDivisionError");
+    #[track_caller]
+    fn pow_scalar(&self, exponent: Scalar) -> Result<Self> {
+        ensure!(
+            self.dtype().is_float() || exponent.to_f64() >= 0.0,
+            runtime,
+            "Integers to negative integer powers are not allowed."
+        );
+        self.unary(Unary::PowScalar, [exponent.to_f64(), 0.0])
     }
-    Ok(())
 }
 
-fn check_scalar_divisor(kind: Binary, dtype: DType, divisor: Scalar) -> Result<()> {
-    ensure!(
-        !(kind.divides_integers() && dtype.is_int() && divisor.to_i64() == 0),
-        runtime,
-        "ZeroDivisionError"
-    );
-    Ok(())
+/// Whether the gradient of input `i` is that of the output unchanged.
+#[inline]
+fn passes(kind: Binary, i: usize, p: f64) -> bool {
+    matches!((kind, i), (Binary::Add | Binary::Sub, 0)) || (kind == Binary::Add && p == 1.0)
 }
 
-fn has_zero(core: &Core) -> Result<bool> {
-    let Some(block) = Binary::Eq.scalar(core.dtype(), false) else { return Ok(false) };
-    let zero = Binary::Eq.scalar_bits(core.dtype(), Scalar::Int(0));
-    let zeros = map(block, &[zero, 0.0], DType::Bool, core.shape(), &[core])?;
-    Ok(crate::storage::to_vec::<crate::dtype::Bool>(&*copy_core(&zeros)?).iter().any(|b| b.get()))
-}
-
-/// The gradients of a binary row.
+/// The gradients of a row of two or three inputs.
 pub(super) fn binary_vjp(
     kind: Binary,
     p: f64,
     cx: &Cx<'_>,
     grad: Option<Tensor>,
 ) -> Result<GradList> {
-    let Some(grad) = grad else { return Ok(smallvec![None, None]) };
-    let mut values: [Option<Tensor>; 3] = [None, None, None];
-    let needed = kind.saves();
-    // The same rule as in `record_binary`, on what had an edge when it was recorded.
     let edges = cx.node().edges();
+    let n = edges.len();
+    let Some(grad) = grad else { return Ok(smallvec![None; n]) };
+    // What was saved follows from which inputs had an edge, as in `record`.
+    let had: SmallVec<[bool; 3]> = edges.iter().map(|edge| edge.node.is_some()).collect();
+    let want: SmallVec<[bool; 3]> = (0..n).map(|i| cx.needs(i)).collect();
+    let (saved, read) = (read_by(kind, &had), read_by(kind, &want));
+    let mut values: [Option<Tensor>; NAMES] = [const { None }; NAMES];
     let mut at = 0;
-    for (value, place) in values.iter_mut().enumerate() {
-        if (0..2).any(|i| edges[i].node.is_some() && needed.reads(i, value)) {
-            if (0..2).any(|i| cx.needs(i) && needed.reads(i, value)) {
-                *place = Some(cx.saved(at)?.to_dtype(grad.dtype())?);
-            }
-            at += 1;
+    for value in 0..NAMES {
+        if read[value] {
+            values[value] = Some(cx.saved(at)?.to_dtype(grad.dtype())?);
         }
+        at += usize::from(saved[value]);
     }
-    let mut grads: GradList = smallvec![None, None];
+    let mut grads: GradList = smallvec![None; n];
     for (i, place) in grads.iter_mut().enumerate() {
-        if cx.needs(i) {
-            let mut reads: [Option<&Tensor>; 3] = [None; 3];
-            for (value, read) in reads.iter_mut().enumerate() {
-                if needed.reads(i, value) {
-                    *read = values[value].as_ref();
-                }
-            }
-            *place = Some(binary_grad(kind, i, p, &grad, reads)?);
+        if want[i] {
+            *place = Some(binary_grad(kind, i, p, &grad, &values)?);
         }
     }
     Ok(grads)
 }
 
+/// The gradient of input `i`: one fused pass, or tensor operations when the pass is recorded.
 fn binary_grad(
     kind: Binary,
     i: usize,
     p: f64,
     grad: &Tensor,
-    reads: [Option<&Tensor>; 3],
+    values: &[Option<Tensor>; NAMES],
 ) -> Result<Tensor> {
-    if kind.passes_gradient(i, p) {
+    if passes(kind, i, p) {
         return Ok(grad.clone());
     }
     if is_grad_enabled() {
-        return super::diff::binary(kind, i, p, grad, reads);
+        return super::diff::binary(kind, i, p, grad, values);
     }
-    let Some(block) = kind.backward(i, grad.dtype()) else {
+    let dtype = grad.dtype();
+    let Some(block) = kind.backward(i, dtype) else {
         bail!(runtime, "{} is not differentiable with respect to input {i}", kind.name());
     };
-    let cores: SmallVec<[Arc<Core>; 4]> = std::iter::once(grad.shared_core())
-        .chain(reads.iter().flatten().map(|tensor| tensor.shared_core()))
-        .collect();
+    let read = reads(kind, i);
+    let mut cores: SmallVec<[Arc<Core>; 4]> = smallvec![grad.shared_core()];
+    for (value, _) in values.iter().zip(read).filter(|(_, read)| *read) {
+        cores.extend(value.as_ref().map(Tensor::shared_core));
+    }
     let ins: SmallVec<[&Core; 4]> = cores.iter().map(|core| &**core).collect();
-    let out = map(block, &[p, 0.0], grad.dtype(), ins[0].shape(), &ins)?;
+    let out = map(block, &[p, 0.0], dtype, ins[0].shape(), &ins)?;
     Ok(Tensor::from_core(out))
 }
 
-/// The gradient of a binary row with a number on one side.
+/// The gradient of a row with a number on one side.
 pub(super) fn scalar_vjp(
     kind: Binary,
     reversed: bool,
@@ -459,33 +549,73 @@ pub(super) fn scalar_vjp(
     grad: Option<Tensor>,
 ) -> Result<GradList> {
     let Some(grad) = grad else { return Ok(smallvec![None]) };
-    let needed = kind.saves();
     let me = usize::from(reversed);
-    let dtype = grad.dtype();
-    if kind.passes_gradient(me, 1.0) {
+    if passes(kind, me, 1.0) {
         return Ok(smallvec![Some(grad)]);
     }
-    if kind == Binary::Mul {
-        return Ok(smallvec![Some(grad.binary_scalar(Binary::Mul, Scalar::Float(s), false)?)]);
+    if matches!((kind, reversed), (Binary::Mul, _) | (Binary::Div, false)) {
+        return Ok(smallvec![Some(grad.binary_scalar(kind, Scalar::Float(s), false)?)]);
     }
-    if kind == Binary::Div && !reversed {
-        return Ok(smallvec![Some(grad.binary_scalar(Binary::Div, Scalar::Float(s), false)?)]);
-    }
-    let number = Tensor::from_scalar(Scalar::Float(s), dtype)?;
-    let mut reads: [Option<Tensor>; 3] = [None, None, None];
+    let mut values: [Option<Tensor>; NAMES] = [const { None }; NAMES];
+    let read = reads(kind, me);
     let mut at = 0;
-    if needed.reads(me, me) {
-        reads[me] = Some(cx.saved(at)?);
+    if read[me] {
+        values[me] = Some(cx.saved(at)?);
         at += 1;
     }
-    if needed.reads(me, 1 - me) {
-        reads[1 - me] = Some(number);
+    if read[1 - me] {
+        values[1 - me] = Some(Tensor::from_scalar(Scalar::Float(s), grad.dtype())?);
     }
-    if needed.reads(me, 2) {
-        reads[2] = Some(cx.saved(at)?);
+    if read[3] {
+        values[3] = Some(cx.saved(at)?);
     }
-    let reads = [reads[0].as_ref(), reads[1].as_ref(), reads[2].as_ref()];
-    Ok(smallvec![Some(binary_grad(kind, me, 1.0, &grad, reads)?)])
+    Ok(smallvec![Some(binary_grad(kind, me, 1.0, &grad, &values)?)])
+}
+
+// ---- choice by a condition
+
+/// `where`: the gradient goes to the side that was chosen.
+struct Where;
+
+impl super::Rule for Where {
+    fn name(&self) -> &'static str {
+        "WhereBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let condition = cx.saved(0)?;
+        let zero = Tensor::from_scalar(Scalar::Int(0), grad.dtype())?;
+        let a = cx.needs(0).then(|| condition.where_(grad, &zero)).transpose()?;
+        let b = cx.needs(1).then(|| condition.where_(&zero, grad)).transpose()?;
+        Ok(smallvec![a, b])
+    }
+}
+
+impl Tensor {
+    /// `a` where this condition holds, else `b`; all three are broadcast.
+    ///
+    /// # Errors
+    /// If the condition is not bool or uint8, or the shapes do not broadcast.
+    #[track_caller]
+    pub fn where_(&self, a: &Self, b: &Self) -> Result<Self> {
+        ensure!(
+            matches!(self.dtype(), DType::Bool | DType::U8),
+            runtime,
+            "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
+            self.dtype().scalar_name()
+        );
+        let dtype = Self::result_type(a, b);
+        let (x, y) = (cast(&a.core(), dtype)?, cast(&b.core(), dtype)?);
+        let condition = self.core();
+        let wide = broadcast(&broadcast(condition.shape(), x.shape())?, y.shape())?;
+        let block = super::binary::where_block(dtype.size());
+        let core = map(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
+        let output = Self::from_core(core);
+        if dtype.is_float() && recording(&[a, b]) {
+            attach(Op::rule(Where), &[a, b], &[Save::Private(&condition)], &[&output])?;
+        }
+        Ok(output)
+    }
 }
 
 macro_rules! binary_methods {

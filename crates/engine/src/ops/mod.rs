@@ -65,7 +65,8 @@ impl Op {
         match self {
             Self::Accumulate(_) => "AccumulateGrad",
             Self::Unary(kind, _) => kind.node_name(),
-            Self::Binary(kind, _) | Self::Scalar(kind, ..) => kind.node_name(),
+            Self::Binary(kind, _) => kind.node_name(),
+            Self::Scalar(kind, reversed, _) => elementwise::scalar_node_name(*kind, *reversed),
             Self::Rule(rule) => rule.name(),
         }
     }

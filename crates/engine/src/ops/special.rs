@@ -84,14 +84,4 @@ impl Tensor {
         let values: Vec<f64> = self.to_vec::<f64>()?.into_iter().map(f).collect();
         Self::from_slice(&values, &shape)
     }
-
-    /// `a` where this condition holds, else `b`.
-    ///
-    /// # Errors
-    /// If the condition is not bool or the shapes do not broadcast.
-    #[track_caller]
-    pub fn where_(&self, a: &Self, b: &Self) -> Result<Self> {
-        let _ = b;
-        Ok(a.clone())
-    }
 }

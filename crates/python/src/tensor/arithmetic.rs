@@ -86,8 +86,8 @@ operators! {
     __and__, __rand__, __iand__ => BitwiseAnd;
     __or__, __ror__, __ior__ => BitwiseOr;
     __xor__, __rxor__, __ixor__ => BitwiseXor;
-    __lshift__, __rlshift__, __ilshift__ => ShiftLeft;
-    __rshift__, __rrshift__, __irshift__ => ShiftRight;
+    __lshift__, __rlshift__, __ilshift__ => LeftShift;
+    __rshift__, __rrshift__, __irshift__ => RightShift;
 }
 
 #[pymethods]

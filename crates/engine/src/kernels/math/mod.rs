@@ -12,6 +12,8 @@ pub mod special;
 pub mod trig;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;
 
 use super::block::Mode;
