@@ -29,6 +29,8 @@ def main(wanted: list[str]) -> None:
         if not wanted or family in wanted:
             path = oracle.save_golden(family, programs.record(family))
             print(f"{path.name}: {path.stat().st_size} bytes")
+    if not wanted or "tour" in wanted:
+        (oracle.GOLDEN / "autograd_tour.txt").write_text(programs.tour(), encoding="utf-8")
 
 
 if __name__ == "__main__":
