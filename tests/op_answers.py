@@ -57,7 +57,9 @@ def gradients(total: Any, inputs: list[Any], *, create_graph: bool) -> Grads:
     return [T.zeros_like(tensor) if grad is None else grad for tensor, grad in zip(inputs, grads, strict=True)]
 
 
-def derivatives(row: Row, case: Case, dtype: str, order: int, arrange: Callable[[Any], Any] | None = None) -> list[Grads]:
+def derivatives(
+    row: Row, case: Case, dtype: str, order: int, arrange: Callable[[Any], Any] | None = None
+) -> list[Grads]:
     """Return [gradients] or [gradients, second gradients] with respect to the float inputs of the case."""
     inputs = tensors(case, dtype)
     leaves = [tensor for tensor in inputs.values() if tensor.is_floating_point()]
@@ -131,5 +133,3 @@ def objective_at(row: Row, case: Case, step: float, order: int) -> float:
 def has_floats(case: Case) -> bool:
     """Say whether a case has anything to differentiate by."""
     return any(not isinstance(entry, (Index, Mask)) for entry in case.inputs.values())
-
-

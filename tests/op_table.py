@@ -72,7 +72,8 @@ class Given:
         """Return the numbers as an array of ``dtype``."""
         del key
         numbers = np.array(self.data)
-        return numbers.astype(dtype) if numbers.dtype.kind == "f" else numbers
+        kept: Array = numbers.astype(dtype) if numbers.dtype.kind == "f" else numbers
+        return kept
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Mask:
         """Return the mask; it is bool whatever the dtype of the row."""
         del dtype
         count = int(np.prod(self.shape, dtype=np.int64))
-        return (shuffled(key, count) % 2 == 0).reshape(self.shape)
+        mask: Array = (shuffled(key, count) % 2 == 0).reshape(self.shape)
+        return mask
 
 
 Input = Numbers | Given | Index | Mask
@@ -190,7 +192,13 @@ SPECIAL = list(itertools.product([float("nan"), float("inf"), -float("inf"), 0.0
 
 
 def unary(
-    text: str, low: float = -2.0, high: float = 2.0, *, ints: tuple[int, int] = (-4, 5), edge_order: int = 1, **options: Any
+    text: str,
+    low: float = -2.0,
+    high: float = 2.0,
+    *,
+    ints: tuple[int, int] = (-4, 5),
+    edge_order: int = 1,
+    **options: Any,
 ) -> None:
     """Add an elementwise row of one input with the usual shapes, edges and non-finite values."""
     row(
@@ -257,7 +265,7 @@ def family(name: str) -> None:
 
 
 def fill_arithmetic() -> None:
-    """Sums, products, powers, remainders, comparisons, logic, in-place forms."""
+    """Add sums, products, powers, remainders, comparisons, logic, in-place forms."""
     family("arithmetic")
     for text in ("x + y", "x - y", "x * y", "T.add(x, y, alpha=2)", "T.sub(x, y, alpha=2)"):
         binary(text)
@@ -316,7 +324,17 @@ def fill_arithmetic() -> None:
     row("x.clone().pow_(3)", x=(3, 4))
     row("x.clone().add_(y, alpha=2)", x=(3, 4), y=(3, 4))
     row("x.clone().copy_(y)", {"x": (3, 4), "y": (4,)}, x=(3, 4), y=(3, 4))
-    for name in ("zero_()", "fill_(3)", "fill_(2.5)", "neg_()", "clamp_(-1, 1)", "add_(2)", "mul_(2)", "abs_()", "relu_()"):
+    for name in (
+        "zero_()",
+        "fill_(3)",
+        "fill_(2.5)",
+        "neg_()",
+        "clamp_(-1, 1)",
+        "add_(2)",
+        "mul_(2)",
+        "abs_()",
+        "relu_()",
+    ):
         row(f"x.clone().{name}", x=(3, 4))
     for name in ("exp_()", "tanh_()", "sigmoid_()", "sin_()", "mul_(1.5)", "div_(2)"):
         row(f"x.clone().{name}", x=(3, 4))
@@ -329,9 +347,23 @@ def fill_arithmetic() -> None:
 
 
 def fill_unary() -> None:
-    """Elementwise functions of one input."""
+    """Add elementwise functions of one input."""
     family("unary")
-    for name in ("exp", "expm1", "sin", "cos", "atan", "sinh", "cosh", "tanh", "sigmoid", "relu", "abs", "neg", "square"):
+    for name in (
+        "exp",
+        "expm1",
+        "sin",
+        "cos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "sigmoid",
+        "relu",
+        "abs",
+        "neg",
+        "square",
+    ):
         unary(f"T.{name}(x)")
     for name in ("exp2", "asinh", "positive", "absolute", "negative", "sgn"):
         unary(f"T.{name}(x)", edge_order=0 if name == "sgn" else 1)
@@ -357,13 +389,26 @@ def fill_unary() -> None:
         unary(name, 0.1, 4.0, edge_order=0)
     for name in ("clamp(-1, 1)", "clamp(min=0.5)", "clamp(max=1.0)", "clip(-0.5, 2)", "clamp_min(0)", "clamp_max(1.5)"):
         unary(f"x.{name}")
-    row("T.clamp(x, y, z)", {"x": (3, 4), "y": (4,), "z": ()}, x=(3, 4), y=at(3, 4, low=-2, high=-0.5), z=at(3, 4, low=0.5))
+    row(
+        "T.clamp(x, y, z)",
+        {"x": (3, 4), "y": (4,), "z": ()},
+        x=(3, 4),
+        y=at(3, 4, low=-2, high=-0.5),
+        z=at(3, 4, low=0.5),
+    )
     row("T.clamp(x, min=y)", x=(3, 4), y=(3, 4))
     unary("T.nan_to_num(x)", stage=4)
     unary("T.nan_to_num(x, nan=1.0, posinf=2.0, neginf=-2.0)", stage=4)
     for name in ("relu(x)", "sigmoid(x)", "tanh(x)", "gelu(x)", 'gelu(x, approximate="tanh")'):
         unary(f"T.nn.functional.{name}", rtol=5e-5)
-    for name in ("silu(x)", "softplus(x)", "softplus(x, beta=2, threshold=3)", "elu(x)", "elu(x, alpha=0.5)", "leaky_relu(x)"):
+    for name in (
+        "silu(x)",
+        "softplus(x)",
+        "softplus(x, beta=2, threshold=3)",
+        "elu(x)",
+        "elu(x, alpha=0.5)",
+        "leaky_relu(x)",
+    ):
         unary(f"T.nn.functional.{name}", stage=4)
     for name in ("leaky_relu(x, 0.3)", "hardtanh(x)", "hardtanh(x, -0.5, 1.5)", "relu6(x)", "logsigmoid(x)", "mish(x)"):
         unary(f"T.nn.functional.{name}", stage=4)
@@ -372,7 +417,18 @@ def fill_unary() -> None:
     unary("T.nn.functional.hardsigmoid(x)", order=1, stage=4)
     for dtype in DTYPES:
         row(f"x.to(T.{dtype})", x=at(3, 4, low=0.1, high=3.0), numeric=dtype == "float64")
-    for name in ("float()", "double()", "long()", "int()", "bool()", "short()", "char()", "byte()", "type_as(y)", "to(y)"):
+    for name in (
+        "float()",
+        "double()",
+        "long()",
+        "int()",
+        "bool()",
+        "short()",
+        "char()",
+        "byte()",
+        "type_as(y)",
+        "to(y)",
+    ):
         row(f"x.{name}", x=at(3, 4, low=0.1, high=3.0), y=(2,), numeric=name != "float()")
     row("T.where(m, x, y)", {"m": Mask((3, 1)), "x": (4,), "y": (3, 4)}, m=Mask((3, 4)), x=(3, 4), y=(3, 4))
     row("T.where(m, x, 0.0)", m=Mask((3, 4)), x=(3, 4))
@@ -383,7 +439,7 @@ def fill_unary() -> None:
 
 
 def fill_reduce() -> None:
-    """Reductions: whole, along one dimension, along several; ties and empty ones."""
+    """Add reductions: whole, along one dimension, along several; ties and empty ones."""
     family("reduce")
     ties = Given([[1.0, 3.0, 3.0, 2.0], [2.0, 2.0, 2.0, 2.0], [0.0, -1.0, 0.0, -2.0]])
     empty = {"label": "empty", "x": at(0, 3)}
@@ -410,20 +466,49 @@ def fill_reduce() -> None:
         row(f"x.arg{name}(0, keepdim=True)", tied, x=(3, 4), order=0)
         for arguments in ("()", "(0)", "(dim=(0, 1))", "(-1, keepdim=True)"):
             row(f"x.a{name}{arguments}", tied, {"x": (2, 3, 4)}, x=(3, 4))
-        row(f"x.{name}(0).values", {"label": "nan", "x": Given([[1.0, float("nan")], [2.0, 3.0]]), "order": 0}, x=(3, 4))
+        row(
+            f"x.{name}(0).values", {"label": "nan", "x": Given([[1.0, float("nan")], [2.0, 3.0]]), "order": 0}, x=(3, 4)
+        )
     row("T.aminmax(x)", x=(3, 4), stage=4)
-    for arguments in ("", "0", "1, keepdim=True", "dim=0, unbiased=False", "dim=(0, 1)", "unbiased=False", "correction=0", "dim=1, correction=2"):
+    for arguments in (
+        "",
+        "0",
+        "1, keepdim=True",
+        "dim=0, unbiased=False",
+        "dim=(0, 1)",
+        "unbiased=False",
+        "correction=0",
+        "dim=1, correction=2",
+    ):
         for name in ("var", "std"):
             row(f"x.{name}({arguments})", {"x": (6, 5)}, {"label": "empty", "x": at(0, 3), "order": 1}, x=(3, 4))
     row("T.var_mean(x, dim=1)", x=(3, 4), stage=4)
     row("T.std_mean(x)", x=(3, 4), stage=4)
-    for arguments in ("", "2", "1", "p=3", 'float("inf")', '-float("inf")', "0", "dim=1", "2, 0", "1, dim=(0, 1)", "dim=1, keepdim=True", '"fro"'):
+    for arguments in (
+        "",
+        "2",
+        "1",
+        "p=3",
+        'float("inf")',
+        '-float("inf")',
+        "0",
+        "dim=1",
+        "2, 0",
+        "1, dim=(0, 1)",
+        "dim=1, keepdim=True",
+        '"fro"',
+    ):
         row(f"x.norm({arguments})", x=(3, 4), order=1 if arguments == "0" else 2)
     row("T.norm(x)", {"label": "zero", "x": Given([0.0, 0.0]), "order": 1}, {"x": ()}, x=(5,))
     row("T.linalg.vector_norm(x, 3, dim=1)", x=(3, 4), stage=4)
     row("T.linalg.norm(x)", x=(3, 4), stage=4)
     for arguments in ("0", "dim=1, keepdim=True", "(0, 1)"):
-        row(f"T.logsumexp(x, {arguments})", {"x": (5, 17)}, {"label": "huge", "x": Given([[1000.0, 999.0], [-1000.0, 0.0]]), "order": 1}, x=(3, 4))
+        row(
+            f"T.logsumexp(x, {arguments})",
+            {"x": (5, 17)},
+            {"label": "huge", "x": Given([[1000.0, 999.0], [-1000.0, 0.0]]), "order": 1},
+            x=(3, 4),
+        )
     for name in ("all", "any"):
         for arguments in ("", "0", "dim=1, keepdim=True"):
             row(f"x.{name}({arguments})", {"x": at(0, 3)}, x=(3, 4), order=0)
@@ -431,13 +516,23 @@ def fill_reduce() -> None:
     row("(x > 0).float().mean()", x=(3, 4), order=0)
     for name in ("softmax", "log_softmax"):
         for arguments in ("0", "dim=-1", "1, dtype=T.float64"):
-            row(f"T.{name}(x, {arguments})", {"x": (2, 5, 3)} if "1, " in arguments else {"x": (17, 5)}, {"x": at(0, 3)}, x=(3, 4))
+            row(
+                f"T.{name}(x, {arguments})",
+                {"x": (2, 5, 3)} if "1, " in arguments else {"x": (17, 5)},
+                {"x": at(0, 3)},
+                x=(3, 4),
+            )
         row(f"x.{name}(0)", {"label": "huge", "x": Given([1000.0, 999.0, -1000.0]), "order": 1}, {"x": ()}, x=(6,))
         row(f"T.nn.functional.{name}(x, dim=1)", x=(3, 4))
     row("T.nn.functional.softmin(x, dim=1)", x=(3, 4), stage=4)
     for arguments in ("0", "dim=1", "-1"):
         row(f"x.cumsum({arguments})", {"x": (2, 9)}, {"x": at(0, 3)}, x=(3, 4))
-        row(f"T.cumprod(x, {arguments})", {"label": "zeros", "x": Given([[1.0, 0.0, 2.0, 0.0], [3.0, 2.0, 0.0, 4.0]]), "order": 1}, x=(3, 4), stage=4)
+        row(
+            f"T.cumprod(x, {arguments})",
+            {"label": "zeros", "x": Given([[1.0, 0.0, 2.0, 0.0], [3.0, 2.0, 0.0, 4.0]]), "order": 1},
+            x=(3, 4),
+            stage=4,
+        )
         for name in ("cummax", "cummin"):
             row(f"T.{name}(x, {arguments})", {"label": "ties", "x": ties, "order": 1}, x=(3, 4), stage=4)
         row(f"T.logcumsumexp(x, {arguments})", x=(3, 4), stage=4, order=1)
@@ -469,12 +564,24 @@ def fill_reduce() -> None:
 
 
 def fill_matmul() -> None:
-    """Products of matrices and vectors."""
+    """Add products of matrices and vectors."""
     family("matmul")
     shapes: list[tuple[Shape, Shape]] = [
-        ((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
-        ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)),
-        ((0, 4), (4, 5)), ((3, 0), (0, 5)), ((2, 0, 4), (2, 4, 5)), ((1, 1), (1, 1)), ((17, 9), (9, 33)),
+        ((3, 4), (4, 5)),
+        ((4,), (4,)),
+        ((3, 4), (4,)),
+        ((4,), (4, 5)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((2, 3, 4), (4,)),
+        ((4,), (2, 4, 3)),
+        ((0, 4), (4, 5)),
+        ((3, 0), (0, 5)),
+        ((2, 0, 4), (2, 4, 5)),
+        ((1, 1), (1, 1)),
+        ((17, 9), (9, 33)),
     ]
     for text in ("x @ y", "T.matmul(x, y)"):
         row(text, *[{"x": x, "y": y} for x, y in shapes[1:]], x=shapes[0][0], y=shapes[0][1])
@@ -488,18 +595,43 @@ def fill_matmul() -> None:
     row("x @ y.t()", x=(3, 4), y=(5, 4))
     row("x.mT @ y", x=(2, 4, 3), y=(2, 4, 5))
     row("T.inner(x, y)", {"x": (3, 4), "y": (2, 4)}, x=(4,), y=(4,), stage=4)
-    row("T.addmm(z, x, y, beta=0.5, alpha=2)", {"z": (5,), "x": (3, 4), "y": (4, 5)}, z=(3, 5), x=(3, 4), y=(4, 5), stage=4, order=2)
+    row(
+        "T.addmm(z, x, y, beta=0.5, alpha=2)",
+        {"z": (5,), "x": (3, 4), "y": (4, 5)},
+        z=(3, 5),
+        x=(3, 4),
+        y=(4, 5),
+        stage=4,
+        order=2,
+    )
     row("T.addmv(z, x, y)", z=(3,), x=(3, 4), y=(4,), stage=4)
     row("T.baddbmm(z, x, y)", z=(2, 3, 5), x=(2, 3, 4), y=(2, 4, 5), stage=4)
-    row("T.nn.functional.linear(x, y, z)", {"x": (2, 3, 4), "y": (5, 4), "z": (5,)}, x=(3, 4), y=(5, 4), z=(5,), stage=4)
+    row(
+        "T.nn.functional.linear(x, y, z)", {"x": (2, 3, 4), "y": (5, 4), "z": (5,)}, x=(3, 4), y=(5, 4), z=(5,), stage=4
+    )
     row("T.nn.functional.linear(x, y)", x=(3, 4), y=(5, 4), stage=4)
     row("T.nn.functional.bilinear(x, y, z)", x=(3, 2), y=(3, 4), z=(5, 2, 4), stage=4)
-    for equation in ("ij,jk->ik", "ij,ij->", "ij,kj", "bij,bjk->bik", "ii->i", "ii", "ij->ji", "ij->j", "...ij,...jk->...ik"):
+    for equation in (
+        "ij,jk->ik",
+        "ij,ij->",
+        "ij,kj",
+        "bij,bjk->bik",
+        "ii->i",
+        "ii",
+        "ij->ji",
+        "ij->j",
+        "...ij,...jk->...ik",
+    ):
         first = "bij" in equation
         if "," not in equation:
             row(f'T.einsum("{equation}", x)', x=(4, 4), stage=4)
         else:
-            row(f'T.einsum("{equation}", x, y)', x=(2, 4, 4) if first else (4, 4), y=(2, 4, 4) if first else (4, 4), stage=4)
+            row(
+                f'T.einsum("{equation}", x, y)',
+                x=(2, 4, 4) if first else (4, 4),
+                y=(2, 4, 4) if first else (4, 4),
+                stage=4,
+            )
     row("T.tensordot(x, y, dims=2)", x=(2, 3, 4), y=(3, 4, 5), stage=4)
     row("T.tensordot(x, y, dims=([1], [0]))", x=(2, 3), y=(3, 4), stage=4)
     row("T.kron(x, y)", x=(2, 3), y=(3, 2), stage=4)
@@ -508,24 +640,75 @@ def fill_matmul() -> None:
 
 
 def fill_shape() -> None:
-    """Views, joins, splits and other rearrangements."""
+    """Add views, joins, splits and other rearrangements."""
     family("shape")
     texts = (
-        "x.reshape(4, 6)", "x.reshape(-1)", "x.reshape((2, -1))", "x.reshape(3, 2, 4)", "x.view(6, 4)", "x.view(-1, 2)", "T.reshape(x, (24,))",
-        "x.permute(2, 0, 1)", "x.permute((1, 0, 2))", "T.permute(x, (0, -1, 1))", "x.transpose(0, 1)", "x.transpose(-1, 0)", "T.transpose(x, 1, 2)",
-        "x.mT", "x.flatten()", "x.flatten(1)", "T.flatten(x, 0, 1)", "x.unsqueeze(0)", "x.unsqueeze(-1)", "T.unsqueeze(x, 1)",
-        "x.unsqueeze(0).squeeze()", "x.unsqueeze(1).squeeze(1)", "x.squeeze(0)", "x.unsqueeze(0).unsqueeze(2).squeeze((0, 2))",
-        "x.contiguous()", "x.clone()", "x.transpose(0, 2).contiguous()", "x.permute(2, 1, 0).reshape(-1)", "x.expand(5, 2, 3, 4)", "x.expand(2, -1, 4)",
-        "x[:, :1].expand(2, 7, 4)", "x.unsqueeze(1).expand(-1, 5, -1, -1)", "x[:1].expand_as(x)", "T.broadcast_to(x, (2, 2, 3, 4))",
-        "x.split(2)", "x.split(2, dim=1)", "x.split([1, 3], dim=-1)", "T.split(x, 1, dim=2)", "x.chunk(2, dim=2)", "x.chunk(3, dim=1)", "T.chunk(x, 5, -1)",
-        "x.unbind()", "x.unbind(1)", "T.unbind(x, dim=-1)", "x.flip(0)", "x.flip(0, 2)", "T.flip(x, (1, -1))", "T.flip(x, dims=[0, 1, 2])",
-        "x.view_as(y)", "x.reshape_as(y)", "x.narrow(1, 1, 2)", "x.select(1, 2)", "x.T if x.dim() == 2 else x.mT",
-        "T.cat([x, x])", "T.cat((x, x, x), dim=1)", "T.cat([x, x], -1)", "T.stack([x, x])", "T.stack([x, x, x], dim=1)", "T.stack((x, x), -1)", "x.numel() * x.sum()",
+        "x.reshape(4, 6)",
+        "x.reshape(-1)",
+        "x.reshape((2, -1))",
+        "x.reshape(3, 2, 4)",
+        "x.view(6, 4)",
+        "x.view(-1, 2)",
+        "T.reshape(x, (24,))",
+        "x.permute(2, 0, 1)",
+        "x.permute((1, 0, 2))",
+        "T.permute(x, (0, -1, 1))",
+        "x.transpose(0, 1)",
+        "x.transpose(-1, 0)",
+        "T.transpose(x, 1, 2)",
+        "x.mT",
+        "x.flatten()",
+        "x.flatten(1)",
+        "T.flatten(x, 0, 1)",
+        "x.unsqueeze(0)",
+        "x.unsqueeze(-1)",
+        "T.unsqueeze(x, 1)",
+        "x.unsqueeze(0).squeeze()",
+        "x.unsqueeze(1).squeeze(1)",
+        "x.squeeze(0)",
+        "x.unsqueeze(0).unsqueeze(2).squeeze((0, 2))",
+        "x.contiguous()",
+        "x.clone()",
+        "x.transpose(0, 2).contiguous()",
+        "x.permute(2, 1, 0).reshape(-1)",
+        "x.expand(5, 2, 3, 4)",
+        "x.expand(2, -1, 4)",
+        "x[:, :1].expand(2, 7, 4)",
+        "x.unsqueeze(1).expand(-1, 5, -1, -1)",
+        "x[:1].expand_as(x)",
+        "T.broadcast_to(x, (2, 2, 3, 4))",
+        "x.split(2)",
+        "x.split(2, dim=1)",
+        "x.split([1, 3], dim=-1)",
+        "T.split(x, 1, dim=2)",
+        "x.chunk(2, dim=2)",
+        "x.chunk(3, dim=1)",
+        "T.chunk(x, 5, -1)",
+        "x.unbind()",
+        "x.unbind(1)",
+        "T.unbind(x, dim=-1)",
+        "x.flip(0)",
+        "x.flip(0, 2)",
+        "T.flip(x, (1, -1))",
+        "T.flip(x, dims=[0, 1, 2])",
+        "x.view_as(y)",
+        "x.reshape_as(y)",
+        "x.narrow(1, 1, 2)",
+        "x.select(1, 2)",
+        "x.T if x.dim() == 2 else x.mT",
+        "T.cat([x, x])",
+        "T.cat((x, x, x), dim=1)",
+        "T.cat([x, x], -1)",
+        "T.stack([x, x])",
+        "T.stack([x, x, x], dim=1)",
+        "T.stack((x, x), -1)",
+        "x.numel() * x.sum()",
     )
     for text in texts:
         row(text, x=(2, 3, 4), y=(4, 3, 2))
     for text in (
-        "T.cat([x, y])", "T.cat([x, y, x], dim=0)",
+        "T.cat([x, y])",
+        "T.cat([x, y, x], dim=0)",
     ):
         row(text, {"x": (0, 3), "y": (2, 3)}, {"label": "legacy_empty", "x": (0,), "y": (2, 3)}, x=(2, 3), y=(4, 3))
     row("T.concat([x, y], dim=1)", x=(2, 3), y=(2, 1), stage=4)
@@ -555,7 +738,7 @@ def fill_shape() -> None:
 
 
 def fill_index() -> None:
-    """Reading and writing by index."""
+    """Add reading and writing by index."""
     family("index")
     basic = (
         "x[0]", "x[-1]", "x[1, 2]", "x[1, 2, 3]", "x[:]", "x[1:]", "x[:, 1]", "x[..., 0]", "x[0, ..., 1]", "x[None]", "x[:, None, 1]", "x[::2]", "x[:, ::2, 1:3]",
@@ -563,9 +746,31 @@ def fill_index() -> None:
     )  # fmt: skip
     for text in basic:
         row(text, x=(2, 3, 4))
-    advanced = ("x[i]", "x[:, i]", "x[i, 1]", "x[..., i]", "x[i, i]", "x[i, :, i]", "x[i, None]", "x[i][:, 1]", "x[[0, 1, 0]]", "x[[0, 1], [1, 0]]", "x[:, [2, 0]]", "x[i.tolist()]", "x[0, i]", "x[i, ..., 1:]", "x[T.tensor(1)]")
+    advanced = (
+        "x[i]",
+        "x[:, i]",
+        "x[i, 1]",
+        "x[..., i]",
+        "x[i, i]",
+        "x[i, :, i]",
+        "x[i, None]",
+        "x[i][:, 1]",
+        "x[[0, 1, 0]]",
+        "x[[0, 1], [1, 0]]",
+        "x[:, [2, 0]]",
+        "x[i.tolist()]",
+        "x[0, i]",
+        "x[i, ..., 1:]",
+        "x[T.tensor(1)]",
+    )
     for text in advanced:
-        row(text, {"x": (2, 3, 4), "i": Index((2, 2), 2)}, {"label": "none", "x": (2, 3, 4), "i": Index((0,), 2)}, x=(2, 3, 4), i=Index((5,), 2))
+        row(
+            text,
+            {"x": (2, 3, 4), "i": Index((2, 2), 2)},
+            {"label": "none", "x": (2, 3, 4), "i": Index((0,), 2)},
+            x=(2, 3, 4),
+            i=Index((5,), 2),
+        )
     row("x[i.unsqueeze(1), j]", x=(4, 5), i=Index((3,), 4), j=Index((2,), 5))
     row("x[-1 - i]", x=(4, 5), i=Index((6,), 4))
     row("x[m]", {"x": (2, 3, 4), "m": Mask((2, 3))}, {"x": (2, 3, 4), "m": Mask((2,))}, x=(2, 3, 4), m=Mask((2, 3, 4)))
@@ -585,12 +790,24 @@ def fill_index() -> None:
     row("T.gather(x, 1, i.unsqueeze(1)).squeeze(1)", x=(4, 5), i=Index((4,), 5))
     for dim in (0, 1):
         size = 3 if dim == 0 else 4
-        row(f"x.scatter_add({dim}, i, y)", {"x": (3, 4), "i": Index((2, 3), size), "y": (3, 4), "order": 0}, x=(3, 4), i=Index((3, 4), size), y=(3, 4))
+        row(
+            f"x.scatter_add({dim}, i, y)",
+            {"x": (3, 4), "i": Index((2, 3), size), "y": (3, 4), "order": 0},
+            x=(3, 4),
+            i=Index((3, 4), size),
+            y=(3, 4),
+        )
         row(f"x.clone().scatter_add_({dim}, i, y)", x=(3, 4), i=Index((3, 4), size), y=(3, 4))
         row(f"x.index_select({dim}, i)", {"x": (3, 4), "i": Index((0,), size)}, x=(3, 4), i=Index((7,), size))
         row(f"x.index_add({dim}, i, y)", x=(3, 4), i=Index((5,), size), y=(5, 4) if dim == 0 else (3, 5), stage=4)
         row(f"x.index_fill({dim}, i, 1.5)", x=(3, 4), i=Index((2,), size), stage=4)
-        row(f"x.scatter({dim}, i, y)", x=(3, 4), i=Given([[0, 1, 2, 1]] if dim == 0 else [[0, 1], [3, 2], [2, 0]]), y=(1, 4) if dim == 0 else (3, 2), stage=4)
+        row(
+            f"x.scatter({dim}, i, y)",
+            x=(3, 4),
+            i=Given([[0, 1, 2, 1]] if dim == 0 else [[0, 1], [3, 2], [2, 0]]),
+            y=(1, 4) if dim == 0 else (3, 2),
+            stage=4,
+        )
         row(f"x.scatter({dim}, i, 2)", x=(3, 4), i=Index((1, 1), size), stage=4)
         row(f"x.index_copy({dim}, i, y)", x=(3, 4), i=Given([2, 0]), y=(2, 4) if dim == 0 else (3, 2), stage=4)
     for name in ("sum", "mean", "amax", "prod"):
@@ -611,23 +828,41 @@ def fill_index() -> None:
 
 
 def fill_loss() -> None:
-    """Losses and layers of ``nn.functional`` (all of a later stage)."""
+    """Add losses and layers of ``nn.functional`` (all of a later stage)."""
     family("loss")
     for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"):
         for reduction in ("mean", "sum", "none"):
             row(f'T.nn.functional.{name}(x, y, reduction="{reduction}")', x=(3, 4), y=(3, 4), stage=4)
-    row("T.nn.functional.cross_entropy(x, i)", {"x": (2, 5, 3), "i": Index((2, 3), 5)}, x=(4, 5), i=Index((4,), 5), stage=4)
+    row(
+        "T.nn.functional.cross_entropy(x, i)",
+        {"x": (2, 5, 3), "i": Index((2, 3), 5)},
+        x=(4, 5),
+        i=Index((4,), 5),
+        stage=4,
+    )
     row('T.nn.functional.cross_entropy(x, i, reduction="sum")', x=(4, 5), i=Index((4,), 5), stage=4)
     row("T.nn.functional.cross_entropy(x, i, label_smoothing=0.1)", x=(4, 5), i=Index((4,), 5), stage=4)
     row("T.nn.functional.cross_entropy(x, i, ignore_index=2)", x=(4, 5), i=Index((4,), 5), stage=4)
     row("T.nn.functional.nll_loss(x, i)", x=(4, 5), i=Index((4,), 5), stage=4)
     row("T.nn.functional.binary_cross_entropy_with_logits(x, y)", x=(3, 4), y=at(3, 4, low=0.1, high=0.9), stage=4)
-    row("T.nn.functional.binary_cross_entropy(x, y)", x=at(3, 4, low=0.1, high=0.9), y=at(3, 4, low=0.1, high=0.9), stage=4)
+    row(
+        "T.nn.functional.binary_cross_entropy(x, y)",
+        x=at(3, 4, low=0.1, high=0.9),
+        y=at(3, 4, low=0.1, high=0.9),
+        stage=4,
+    )
     row("T.nn.functional.kl_div(x, y)", x=(3, 4), y=at(3, 4, low=0.1, high=0.9), stage=4)
     row("T.nn.functional.layer_norm(x, (4,), y, z)", x=(3, 4), y=(4,), z=(4,), stage=4)
     row("T.nn.functional.cosine_similarity(x, y)", x=(3, 4), y=(3, 4), stage=4)
     row("T.nn.functional.normalize(x)", x=(3, 4), stage=4)
-    row("T.nn.functional.conv2d(x, y, z)", {"x": (1, 2, 3, 3), "y": (2, 2, 1, 1), "z": (2,)}, x=(2, 2, 5, 5), y=(3, 2, 3, 3), z=(3,), stage=4)
+    row(
+        "T.nn.functional.conv2d(x, y, z)",
+        {"x": (1, 2, 3, 3), "y": (2, 2, 1, 1), "z": (2,)},
+        x=(2, 2, 5, 5),
+        y=(3, 2, 3, 3),
+        z=(3,),
+        stage=4,
+    )
     row("T.nn.functional.conv2d(x, y, stride=2, padding=1)", x=(2, 2, 5, 5), y=(3, 2, 3, 3), stage=4)
     row("T.nn.functional.avg_pool2d(x, 2)", x=(2, 2, 4, 4), stage=4)
     row("T.nn.functional.max_pool2d(x, 2)", x=(2, 2, 4, 4), stage=4)

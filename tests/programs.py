@@ -83,7 +83,11 @@ def answer(family: str, program: str) -> Any:
     last = body.pop() if isinstance(body[-1], ast.Expr) else None
     try:
         exec(compile(ast.Module(body, []), "<program>", "exec"), space)
-        result = eval(compile(ast.Expression(last.value), "<program>", "eval"), space) if isinstance(last, ast.Expr) else None
+        result = (
+            eval(compile(ast.Expression(last.value), "<program>", "eval"), space)
+            if isinstance(last, ast.Expr)
+            else None
+        )
         if family == "printing":
             return repr(result)
         if family == "promotion":

@@ -12,9 +12,9 @@ import warnings
 os.environ["RUSTGRAD_TEST_MODULE"] = "torch"
 warnings.simplefilter("ignore")
 
-import op_answers
-import oracle
-import programs
+import op_answers  # noqa: E402
+import oracle  # noqa: E402
+import programs  # noqa: E402
 
 
 def main(wanted: list[str]) -> None:

@@ -95,7 +95,7 @@ class TestArguments:
 
     def test_input_that_does_not_require_grad(self) -> None:
         x = leaf(1.0)
-        with pytest.raises(RuntimeError, match="does not require grad|not require grad"):
+        with pytest.raises(RuntimeError, match="not require grad"):
             T.autograd.grad((x * 2).sum(), T.ones(1))
 
 
@@ -322,7 +322,7 @@ class TestModes:
     def test_decorators(self) -> None:
         x = leaf(1.0)
 
-        @T.no_grad()
+        @T.no_grad()  # type: ignore[untyped-decorator]
         def quiet(value: Any) -> Any:
             return value * 2
 

@@ -21,7 +21,7 @@ def on_small_stack(work: Callable[[], None]) -> None:
     def guarded() -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 (handed to the caller's thread)
+        except BaseException as error:
             errors.append(error)
 
     before = threading.stack_size(2 << 20)

@@ -58,7 +58,7 @@ def test_large_operations() -> None:
         (y + z).backward()
         return bytes(x.grad.numpy().tobytes()) + bytes((y + z).detach().numpy().tobytes())
 
-    answers = set()
+    answers: set[bytes] = set()
     for threads in THREADS:
         T.set_num_threads(threads)
         answers.update(work() for _ in range(3))

@@ -63,4 +63,7 @@ def test_version() -> None:
 
 def test_import_star_gives_only_public_names() -> None:
     """``__all__`` names exist and none is private."""
-    assert python("import rustgrad; print([n for n in rustgrad.__all__ if n.startswith('_') or not hasattr(rustgrad, n)])") == "[]"
+    assert (
+        python("import rustgrad; print([n for n in rustgrad.__all__ if n.startswith('_') or not hasattr(rustgrad, n)])")
+        == "[]"
+    )

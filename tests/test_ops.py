@@ -128,7 +128,24 @@ def test_function_and_method_forms_agree() -> None:
 
 def test_in_place_forms_return_self() -> None:
     """``x.exp_()`` changes x and returns x itself."""
-    for name in "exp_ log_ sqrt_ sin_ cos_ tanh_ sigmoid_ relu_ abs_ neg_ floor_ ceil_ round_ zero_ square_ reciprocal_".split():
+    for name in [
+        "exp_",
+        "log_",
+        "sqrt_",
+        "sin_",
+        "cos_",
+        "tanh_",
+        "sigmoid_",
+        "relu_",
+        "abs_",
+        "neg_",
+        "floor_",
+        "ceil_",
+        "round_",
+        "zero_",
+        "square_",
+        "reciprocal_",
+    ]:
         x = T.tensor([0.25, 1.5])
         result = getattr(x, name)()
         assert result is x, name
