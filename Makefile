@@ -7,7 +7,7 @@ BIN := $(abspath $(VENV))/bin
 ORACLE ?= .oracle
 PYTEST_ARGS ?=
 TOOLS := maturin mypy numpy pytest pytest-timeout ruff scikit-learn
-SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml') Cargo.toml Cargo.lock pyproject.toml
+SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-rust test-python bench bench-rust oracle golden lint fmt stubtest wheel ci clean

@@ -7,6 +7,7 @@ A row that needs what the module lacks fails with ``AttributeError`` and is repo
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def mlp_step(T: Any, sizes: list[int], batch: int, adam: bool) -> Work:
     T.manual_seed(0)
     nn, functional = T.nn, T.nn.functional
     layers: list[Any] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     optimiser = T.optim.Adam(model.parameters()) if adam else T.optim.SGD(model.parameters(), lr=0.01)
@@ -279,13 +280,13 @@ def branches(T: Any) -> Work:
     x = T.randn(96, 96)
 
     def work() -> None:
-        total = None
+        total: Any = None
         for leaf in leaves:
             h = x
             for _ in range(4):
                 h = (h @ leaf).tanh()
             total = h.sum() if total is None else total + h.sum()
-        total.backward()  # type: ignore[attr-defined]
+        total.backward()
 
     return work
 

@@ -18,7 +18,10 @@ import rows
 
 def main(module: str, threads: int) -> None:
     """Serve requests ``{"row": index, "seconds": budget}`` until the input ends."""
-    tensor_module = importlib.import_module(module)
+    try:
+        tensor_module = importlib.import_module(module)
+    except ImportError as error:
+        sys.exit(f"{sys.executable}: {error}")
     tensor_module.set_num_threads(threads)
     works: dict[int, rows.Work] = {}
     print(json.dumps({"version": getattr(tensor_module, "__version__", "?")}), flush=True)
@@ -60,7 +63,7 @@ def measure(work: rows.Work, seconds: float) -> list[float]:
     work()
     once = max(time.perf_counter() - start, 1e-7)
     inner = max(1, int(2e-4 / once))
-    times = []
+    times: list[float] = []
     end = start + seconds
     while not times or time.perf_counter() < end:
         begin = time.perf_counter()

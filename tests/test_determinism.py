@@ -24,6 +24,9 @@ def wide_graph() -> Any:
         hidden = ((shared * (0.1 + branch) + table[index]) @ weight).tanh()
         spread = T.zeros(64, 32).scatter_add(1, column, hidden[:, :5] * 0.3)
         rows = table.index_select(0, index) * spread
+        if branch % 8 == 0:  # enough repeated rows for the work to be split
+            many = T.from_numpy((np.arange(6000) * (branch + 5) % 50).astype(np.int64))
+            rows = rows + (table[many] * 0.01).tanh().sum(0)
         part = hidden.gather(1, column).sum() + rows.mean() + (hidden + spread).softmax(1).max()
         total = part if total is None else total + part
     return total, (shared, table, weight)
