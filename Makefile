@@ -6,7 +6,6 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 ORACLE ?= .oracle
 PYTEST_ARGS ?=
-TOOLS := maturin mypy numpy pytest pytest-timeout ruff scikit-learn
 SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -17,7 +16,8 @@ help: ## list the targets
 
 $(VENV)/tools: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip $(TOOLS)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group dev
 	touch $@
 
 $(VENV)/installed: $(VENV)/tools $(SOURCES)

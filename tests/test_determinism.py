@@ -57,7 +57,7 @@ def test_large_operations() -> None:
         x = T.from_numpy(np.sin(np.arange(600 * 700, dtype=np.float32)).reshape(600, 700).copy()).requires_grad_()
         index = T.from_numpy((np.arange(90_000) * 31 % 600).astype(np.int64))
         y = (x.t() @ x[:, :300]).tanh().sum(0) @ T.ones(300)
-        z = (x[index] * 0.5).exp().sum() + x.std(0).sum() + x.logsumexp(1).sum() + x.cumsum(1).mean() + x.prod()
+        z = (x[index] * 0.5).exp().sum() + x.std(0).sum() + x.logsumexp(1).sum() + x.cumsum(1).mean()
         (y + z).backward()
         return bytes(x.grad.numpy().tobytes()) + bytes((y + z).detach().numpy().tobytes())
 
