@@ -1,0 +1,151 @@
+"""Time rustgrad and torch in turn, in one run on one machine, and print ratios of medians.
+
+Each module runs in a worker process of its own; the rows alternate between them (A, B, A, B ...) so that both
+meet the same moods of the machine. A ratio above 1 means that rustgrad is faster.
+
+    python benchmarks/run.py [--torch-python .oracle/bin/python] [--threads 1 2] [--only text] [--quick] [--json file]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import rows
+
+FOLDER = Path(__file__).parent
+
+
+class Worker:
+    """A process that times rows with one module."""
+
+    def __init__(self, python: str, module: str, threads: int) -> None:
+        variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RUSTGRAD_NUM_THREADS"), str(threads))
+        command = [python, str(FOLDER / "worker.py"), module, str(threads)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, **variables})
+        self.version = self.read()["version"]
+
+    def read(self) -> dict[str, Any]:
+        """Return the worker's next answer."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            message = f"the worker ended with code {self.process.wait()}"
+            raise RuntimeError(message)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, index: int, seconds: float) -> dict[str, Any]:
+        """Time one row once more."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"row": index, "seconds": seconds}) + "\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def close(self) -> None:
+        """Let the process end."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait()
+
+
+def spell(seconds: float) -> str:
+    """Write a duration with a fitting unit."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def compare(index: int, workers: dict[str, Worker], rounds: int, seconds: float) -> dict[str, Any]:
+    """Time one row with every worker in turn; return medians per operation or why there is none."""
+    entry = rows.ROWS[index]
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    result: dict[str, Any] = {"row": entry.name, "peak": {}}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            if name in result:
+                continue  # already known to lack something
+            answer = worker.ask(index, seconds)
+            result["peak"][name] = answer["peak"]
+            if "missing" in answer:
+                result[name] = answer["missing"]
+            else:
+                times[name] += answer["times"]
+    for name, samples in times.items():
+        if samples and name not in result:
+            result[name] = statistics.median(samples) / entry.per
+    return result
+
+
+def line(result: dict[str, Any], flops: float, per: int) -> str:
+    """Write one line of the table."""
+    cells = [f"| {result['row']} "]
+    known = [result.get(name) for name in ("rustgrad", "torch")]
+    for value in known:
+        if isinstance(value, float):
+            rate = f" ({flops / per / value / 1e9:.0f} GF/s)" if flops else ""
+            cells.append(f"| {spell(value)}{rate} ")
+        else:
+            cells.append("| - ")
+    both = all(isinstance(value, float) for value in known)
+    ratio = f"{result['torch'] / result['rustgrad']:.2f}" if both else "skipped"
+    reasons = [
+        f"{name} lacks it: {result[name]}" for name in ("rustgrad", "torch") if isinstance(result.get(name), str)
+    ]
+    memory = " / ".join(
+        f"{result['peak'][name] / 1e6:.0f}" if name in result["peak"] else "-" for name in ("rustgrad", "torch")
+    )
+    return "".join([*cells, f"| {'; '.join([ratio, *reasons])} | {memory} |"])
+
+
+def main() -> None:
+    """Run the table for each number of threads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has rustgrad")
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has torch")
+    parser.add_argument("--modules", nargs="+", default=["rustgrad", "torch"], choices=["rustgrad", "torch"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--only", default="", help="run the rows whose names hold this text")
+    parser.add_argument("--rounds", type=int, default=5, help="turns that each module gets")
+    parser.add_argument("--seconds", type=float, default=0.3, help="length of one turn")
+    parser.add_argument("--quick", action="store_true", help="leave out the big rows; two short turns")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 2, 0.05
+    everything = []
+    for threads in options.threads:
+        workers: dict[str, Worker] = {}
+        for name in options.modules:
+            python = options.torch_python if name == "torch" else options.python
+            try:
+                workers[name] = Worker(python, name, threads)
+            except (OSError, RuntimeError) as error:
+                print(f"no {name} ({error}); its column stays empty")
+        versions = ", ".join(f"{name} {worker.version}" for name, worker in workers.items())
+        today = datetime.datetime.now(tz=datetime.timezone.utc).date()
+        print(f"\n{today}, {platform.machine()}, {os.cpu_count()} processors, {threads} thread(s): {versions}\n")
+        print("| work | rustgrad | torch | torch / rustgrad | peak MB |\n| --- | --- | --- | --- | --- |")
+        for index, entry in enumerate(rows.ROWS):
+            if options.only in entry.name and not (options.quick and entry.big):
+                result = compare(index, workers, options.rounds, options.seconds)
+                everything.append({"threads": threads, **result})
+                print(line(result, entry.flops, entry.per), flush=True)
+        for worker in workers.values():
+            worker.close()
+    if options.json:
+        options.json.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
