@@ -9,13 +9,13 @@ mod mask;
 mod scatter;
 mod select;
 
-pub use advanced::{index, index_put, IndexArray, IndexPlan};
+pub use advanced::{IndexArray, IndexPlan, index, index_put};
 pub use mask::{masked_scatter, masked_select, nonzero, one_hot, repeat_indices, roll, triangle};
-pub use scatter::{gather, scatter, scatter_reduce, Combine, Reduction};
+pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};
 pub use select::{index_add, index_copy, index_fill, index_select};
 
 use crate::dtype::Element;
-use crate::error::{ensure, Error, Result};
+use crate::error::{Error, Result, ensure};
 
 /// An element type with the arithmetic that writing at indices needs (wrapping for integers).
 pub trait Number: super::reduce::Ordered {
@@ -97,7 +97,13 @@ pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
 /// # Safety
 /// Both must be valid for `len` elements at their strides and not overlap.
 #[inline(always)]
-unsafe fn copy_run<T: Element>(from: *const T, from_step: isize, to: *mut T, to_step: isize, len: usize) {
+unsafe fn copy_run<T: Element>(
+    from: *const T,
+    from_step: isize,
+    to: *mut T,
+    to_step: isize,
+    len: usize,
+) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         if from_step == 1 && to_step == 1 {

@@ -4,7 +4,7 @@
 mod integer;
 mod small;
 
-pub use integer::{integer_gemm, Integer};
+pub use integer::{Integer, integer_gemm};
 
 use super::raw::{Dst, Src};
 use super::vexp::Real;

@@ -29,9 +29,17 @@ fn every_shape_and_layout() {
     ] {
         let a: Vec<f64> = (0..2 * m * k).map(|i| (i * 7 % 11) as f64 - 5.0).collect();
         let b: Vec<f64> = (0..2 * n * k).map(|i| (i * 5 % 13) as f64 - 6.0).collect();
-        for (la, lb, lc) in
-            [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (2, 2, 2), (3, 3, 0), (4, 0, 0), (0, 4, 1)]
-        {
+        for (la, lb, lc) in [
+            (0, 0, 0),
+            (1, 0, 0),
+            (0, 1, 0),
+            (1, 1, 0),
+            (0, 0, 1),
+            (2, 2, 2),
+            (3, 3, 0),
+            (4, 0, 0),
+            (0, 4, 1),
+        ] {
             let (sa, oa) = layout(la, m, k);
             let (sb, ob) = layout(lb, k, n);
             let (sc, _) = layout(lc, m, n);

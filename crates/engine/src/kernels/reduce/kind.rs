@@ -6,6 +6,12 @@ use crate::kernels::vexp::Real;
 
 /// Accumulators per block of a contiguous run. Part of the summation tree: changing it changes bits.
 const LANES: usize = 32;
+/// Accumulators of what is left.
+const SHORT: usize = 8;
+/// The greatest `Kind::ROWS`.
+pub(super) const MAX_ROWS: usize = 32;
+/// Columns that kinds which look twice at a block hold in registers or L1.
+const STRIP: usize = 64;
 
 /// An associative reduction over elements of type `T`.
 ///
@@ -16,6 +22,8 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     type Acc: Copy + Send + Sync;
     /// The element type of the result.
     type Out: Copy + Send + Sync;
+    /// Rows handed to `columns` at once (at most [`MAX_ROWS`]).
+    const ROWS: usize = 8;
     /// The value of an empty reduction.
     fn identity(self) -> Self::Acc;
     /// One element as a running value.
@@ -31,7 +39,7 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
         lanes(x, self.identity(), |x| self.load(x), |a, b| self.merge(a, b))
     }
 
-    /// Merges up to eight rows of `acc.len()` elements into `acc`.
+    /// Merges up to `ROWS` rows of `acc.len()` elements into `acc`.
     ///
     /// # Safety
     /// Every row must be readable for `acc.len()` elements.
@@ -64,24 +72,68 @@ pub(crate) fn lanes<T: Copy, A: Copy>(
     load: impl Fn(T) -> A,
     merge: impl Fn(A, A) -> A,
 ) -> A {
-    if x.len() < LANES {
-        let mut acc = identity;
-        for &x in x {
-            acc = merge(acc, load(x));
-        }
-        return acc;
-    }
-    let mut acc = [identity; LANES];
+    // The accumulators are never indexed by a variable, or they would leave the registers.
     let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (acc, &x) in acc.iter_mut().zip(chunk) {
-            *acc = merge(*acc, load(x));
+    let mut total = identity;
+    if !chunks.is_empty() {
+        let mut acc = [identity; LANES];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
+        }
+        total = tree(acc, &merge);
+    }
+    let (chunks, rest) = rest.as_chunks::<SHORT>();
+    if !chunks.is_empty() {
+        let mut acc = [identity; SHORT];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
+        }
+        total = merge(total, tree(acc, &merge));
+    }
+    for &x in rest {
+        total = merge(total, load(x));
+    }
+    total
+}
+
+/// As [`lanes`], over pairs from two slices of one length.
+#[inline(always)]
+pub(crate) fn lanes_of_pairs<T: Copy, A: Copy>(
+    x: &[T],
+    y: &[T],
+    identity: A,
+    load: impl Fn(T, T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    let ((xs, x), (ys, y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut acc = [identity; LANES];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    for (acc, &x) in acc.iter_mut().zip(rest) {
-        *acc = merge(*acc, load(x));
+    let mut total = tree(acc, &merge);
+    let ((xs, x), (ys, y)) = (x.as_chunks::<SHORT>(), y.as_chunks::<SHORT>());
+    let mut acc = [identity; SHORT];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..SHORT {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
+        }
     }
-    let mut width = LANES / 2;
+    total = merge(total, tree(acc, &merge));
+    for (&x, &y) in x.iter().zip(y) {
+        total = merge(total, load(x, y));
+    }
+    total
+}
+
+#[inline(always)]
+fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             acc[i] = merge(acc[i], acc[i + width]);
@@ -104,6 +156,7 @@ pub trait Ordered: Element {
         self != self
     }
     /// |x|, wrapping.
+    #[must_use]
     fn magnitude(self) -> Self;
 }
 
@@ -128,6 +181,12 @@ ordered! {
     f64: f64::NEG_INFINITY, f64::INFINITY, x => x.abs();
 }
 
+/// Sums narrow integers in 32 bits, chunk by chunk, so that the lanes stay full.
+#[inline(always)]
+fn narrow_sum<T: Copy>(x: &[T], load: impl Fn(T) -> i32 + Copy) -> i64 {
+    x.chunks(4096).map(|x| i64::from(lanes(x, 0i32, load, i32::wrapping_add))).sum()
+}
+
 /// The sum; integers and bool as int64.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum;
@@ -136,7 +195,7 @@ pub struct Sum;
 pub struct Prod;
 
 macro_rules! arithmetic {
-    ($($t:ident => $acc:ident, $add:expr, $mul:expr, $load:expr;)*) => {$(
+    ($($t:ident => $acc:ident, $add:expr, $mul:expr, $load:expr, {$($block:item)?};)*) => {$(
         impl Kind<$t> for Sum {
             type Acc = $acc;
             type Out = $acc;
@@ -148,6 +207,7 @@ macro_rules! arithmetic {
             fn merge(self, a: $acc, b: $acc) -> $acc { $add(a, b) }
             #[inline(always)]
             fn finish(self, acc: $acc) -> $acc { acc }
+            $($block)?
         }
         impl Kind<$t> for Prod {
             type Acc = $acc;
@@ -164,14 +224,26 @@ macro_rules! arithmetic {
     )*};
 }
 arithmetic! {
-    Bool => i64, i64::wrapping_add, i64::wrapping_mul, |x: Bool| i64::from(x.get());
-    u8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i16 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i32 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i64 => i64, i64::wrapping_add, i64::wrapping_mul, std::convert::identity;
-    f32 => f32, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity;
-    f64 => f64, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity;
+    Bool => i64, i64::wrapping_add, i64::wrapping_mul, |x: Bool| i64::from(x.get()), {
+        #[inline(always)]
+        fn block(self, x: &[Bool]) -> i64 { narrow_sum(x, |x| i32::from(x.get())) }
+    };
+    u8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[u8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i16 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i16]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i32 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {};
+    i64 => i64, i64::wrapping_add, i64::wrapping_mul, std::convert::identity, {};
+    f32 => f32, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {};
+    f64 => f64, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {};
 }
 
 /// The greatest value; NaN wins.
@@ -265,6 +337,12 @@ impl<T: Ordered> Kind<T> for All {
 impl<T: Ordered> Kind<T> for CountNonzero {
     type Acc = i64;
     type Out = i64;
+    #[inline(always)]
+    fn block(self, x: &[T]) -> i64 {
+        // Narrow counts keep the lanes full; a chunk is short enough for them.
+        let count = |x: &[T]| lanes(x, 0u32, |x| u32::from(x != T::default()), |a, b| a + b);
+        x.chunks(4096).map(|x| i64::from(count(x))).sum()
+    }
     #[inline(always)]
     fn identity(self) -> i64 {
         0
@@ -389,17 +467,32 @@ impl Moments {
         }
     }
 
-    /// Two passes over a block that stays in cache.
+    /// Two passes over blocks that stay in cache, the second about the mean found by the first:
+    /// so small a sum of deviations loses nothing in the element type.
     #[inline(always)]
     pub(crate) fn of<T: Real>(x: &[T]) -> Self {
-        let count = x.len() as f64;
-        let sum = lanes(x, 0.0, Element::to_f64, |a, b| a + b);
-        let mean = sum / if x.is_empty() { 1.0 } else { count };
-        let square = |x: T| {
-            let d = x.to_f64() - mean;
-            d * d
-        };
-        Self { count, mean, m2: lanes(x, 0.0, square, |a, b| a + b) }
+        let mut all = Self::default();
+        for x in x.chunks(1024) {
+            let count = x.len() as f64;
+            let shift = lanes(x, T::ZERO, |x| x, |a, b| a + b) * T::from_f64(1.0 / count);
+            let part = lanes(
+                x,
+                [T::ZERO; 2],
+                |x| [x - shift, (x - shift) * (x - shift)],
+                |a, b| [a[0] + b[0], a[1] + b[1]],
+            );
+            all = all.merge(Self::about(count, shift.to_f64(), part[0].to_f64(), part[1].to_f64()));
+        }
+        all
+    }
+
+    /// From the sums of deviations from `shift` and of their squares.
+    #[inline(always)]
+    fn about(count: f64, shift: f64, sum: f64, squares: f64) -> Self {
+        let delta = sum / count;
+        let m2 = squares - sum * delta;
+        // Rounding may leave less than nothing; NaN must stay.
+        Self { count, mean: shift + delta, m2: if m2 < 0.0 { 0.0 } else { m2 } }
     }
 }
 
@@ -424,6 +517,7 @@ pub struct Variance {
 impl<T: Real> Kind<T> for MeanVar {
     type Acc = Moments;
     type Out = Moments;
+    const ROWS: usize = MAX_ROWS;
     #[inline(always)]
     fn identity(self) -> Moments {
         Moments::default()
@@ -447,20 +541,32 @@ impl<T: Real> Kind<T> for MeanVar {
     #[inline(always)]
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Moments]) {
         let count = rows.len() as f64;
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let mut sum = 0.0;
+        for (start, acc) in (0..).step_by(STRIP).zip(acc.chunks_mut(STRIP)) {
+            let mut shift = [T::ZERO; STRIP];
+            let mut sums = [T::ZERO; STRIP];
+            let mut squares = [T::ZERO; STRIP];
+            let width = acc.len();
             for &row in rows {
-                // SAFETY: i < acc.len(), which the caller vouches for.
-                sum += unsafe { *row.add(i) }.to_f64();
+                for (j, shift) in shift[..width].iter_mut().enumerate() {
+                    // SAFETY: start + j lies below the number of columns.
+                    *shift += unsafe { *row.add(start + j) };
+                }
             }
-            let mean = sum / count;
-            let mut m2 = 0.0;
+            for shift in &mut shift {
+                *shift = *shift * T::from_f64(1.0 / count);
+            }
             for &row in rows {
-                // SAFETY: as above.
-                let d = unsafe { *row.add(i) }.to_f64() - mean;
-                m2 += d * d;
+                for j in 0..width {
+                    // SAFETY: as above.
+                    let d = unsafe { *row.add(start + j) } - shift[j];
+                    sums[j] += d;
+                    squares[j] += d * d;
+                }
             }
-            *acc = acc.merge(Moments { count, mean, m2 });
+            for (j, acc) in acc.iter_mut().enumerate() {
+                let (shift, sum) = (shift[j].to_f64(), sums[j].to_f64());
+                *acc = acc.merge(Moments::about(count, shift, sum, squares[j].to_f64()));
+            }
         }
     }
 }
@@ -468,6 +574,7 @@ impl<T: Real> Kind<T> for MeanVar {
 impl<T: Real> Kind<T> for Variance {
     type Acc = Moments;
     type Out = T;
+    const ROWS: usize = MAX_ROWS;
     #[inline(always)]
     fn identity(self) -> Moments {
         Moments::default()
@@ -539,6 +646,7 @@ fn finite_or_zero<T: Real>(x: T) -> T {
 impl<T: Real + Ordered> Kind<T> for LogSumExp {
     type Acc = Shifted<T>;
     type Out = T;
+    const ROWS: usize = MAX_ROWS;
     #[inline(always)]
     fn identity(self) -> Shifted<T> {
         Shifted { max: T::NEG_INFINITY, sum: T::ZERO }
@@ -567,19 +675,29 @@ impl<T: Real + Ordered> Kind<T> for LogSumExp {
     }
     #[inline(always)]
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Shifted<T>]) {
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let mut max = T::NEG_INFINITY;
+        for (start, acc) in (0..).step_by(STRIP).zip(acc.chunks_mut(STRIP)) {
+            let mut max = [T::NEG_INFINITY; STRIP];
+            let mut shift = [T::ZERO; STRIP];
+            let mut sum = [T::ZERO; STRIP];
+            let width = acc.len();
             for &row in rows {
-                // SAFETY: i < acc.len(), which the caller vouches for.
-                max = max.max_nan(unsafe { *row.add(i) });
+                for (j, max) in max[..width].iter_mut().enumerate() {
+                    // SAFETY: start + j lies below the number of columns.
+                    *max = max.max_nan(unsafe { *row.add(start + j) });
+                }
             }
-            let shift = finite_or_zero(max);
-            let mut sum = T::ZERO;
+            for (shift, &max) in shift.iter_mut().zip(&max) {
+                *shift = finite_or_zero(max);
+            }
             for &row in rows {
-                // SAFETY: as above.
-                sum += (unsafe { *row.add(i) } - shift).vexp();
+                for j in 0..width {
+                    // SAFETY: as above.
+                    sum[j] += (unsafe { *row.add(start + j) } - shift[j]).vexp();
+                }
             }
-            *acc = self.merge(*acc, Shifted { max, sum });
+            for (j, acc) in acc.iter_mut().enumerate() {
+                *acc = self.merge(*acc, Shifted { max: max[j], sum: sum[j] });
+            }
         }
     }
 }

@@ -8,13 +8,13 @@ mod arg;
 mod drive;
 mod kind;
 
-pub use arg::{argreduce, Extreme};
+pub use arg::{Extreme, argreduce};
 pub use drive::{reduce, sum_of_product};
 pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, LogSumExp, Max, MaxAbs, Mean, MeanVar, Min, MinAbs,
     Moments, Norm, Ordered, Prod, Shifted, SquareSum, Sum, Variance,
 };
-pub(crate) use kind::lanes;
+pub(crate) use kind::{lanes, lanes_of_pairs};
 
 #[cfg(test)]
 mod tests;

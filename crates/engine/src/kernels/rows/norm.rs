@@ -3,7 +3,7 @@
 
 use super::softmax::sum_blocks;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::raw::{Dst, Src, split};
 use crate::kernels::vexp::Real;
 
 /// Rows whose contributions to the affine gradients are summed before groups are joined.

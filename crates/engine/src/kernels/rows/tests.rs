@@ -9,7 +9,8 @@ fn run(log: bool, along: Along, x: &[f64]) -> Vec<f64> {
 
 #[test]
 fn softmax_along_any_dimension() {
-    for (outer, n, inner) in [(1, 1, 1), (3, 7, 1), (2, 5, 130), (1, 3000, 1), (0, 3, 2), (2, 0, 3)] {
+    for (outer, n, inner) in [(1, 1, 1), (3, 7, 1), (2, 5, 130), (1, 3000, 1), (0, 3, 2), (2, 0, 3)]
+    {
         let along = Along { outer, n, inner };
         let x: Vec<f64> = (0..outer * n * inner).map(|i| (i * 37 % 101) as f64 * 0.1).collect();
         let (y, l) = (run(false, along, &x), run(true, along, &x));
@@ -81,8 +82,7 @@ fn cross_entropy_and_its_gradient() {
     }
     let bad = Targets { classes: &[5], ignore: -100, weights: None };
     // SAFETY: refused before anything is read.
-    let error =
-        unsafe { cross_entropy(n, x.as_ptr(), bad, loss.as_mut_ptr(), sums.as_mut_ptr()) };
+    let error = unsafe { cross_entropy(n, x.as_ptr(), bad, loss.as_mut_ptr(), sums.as_mut_ptr()) };
     assert_eq!(error.unwrap_err().message(), "Target 5 is out of bounds.");
 }
 
@@ -130,8 +130,7 @@ fn layer_norm_against_the_definition() {
     for j in 0..n {
         let want: f64 = (0..rows).map(|i| g[i * n + j]).sum();
         assert!((db[j] - want).abs() < 1e-10);
-        let want: f64 =
-            (0..rows).map(|i| g[i * n + j] * (x[i * n + j] - mean[i]) * rstd[i]).sum();
+        let want: f64 = (0..rows).map(|i| g[i * n + j] * (x[i * n + j] - mean[i]) * rstd[i]).sum();
         assert!((dw[j] - want).abs() < 1e-10);
     }
     for at in [0, 500, rows * n - 1] {

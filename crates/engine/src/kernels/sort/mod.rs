@@ -7,9 +7,9 @@
 mod count;
 mod radix;
 
-pub use count::{bincount, histogram, searchsorted, unique, unique_consecutive, BinCount, Unique};
+pub use count::{BinCount, Unique, bincount, histogram, searchsorted, unique, unique_consecutive};
 
-use super::raw::{split, Dst, Src};
+use super::raw::{Dst, Src, split};
 use super::rows::Along;
 use crate::dtype::{Bool, Element};
 use radix::Packed;
@@ -50,7 +50,11 @@ sortable! {
 #[inline(always)]
 fn key_f32(x: f32) -> u32 {
     // Adding zero turns -0 into 0.
-    let bits = if x.is_nan() { f32::NAN.to_bits() & 0x7fff_ffff | 0x7fc0_0000 } else { (x + 0.0).to_bits() };
+    let bits = if x.is_nan() {
+        f32::NAN.to_bits() & 0x7fff_ffff | 0x7fc0_0000
+    } else {
+        (x + 0.0).to_bits()
+    };
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 
