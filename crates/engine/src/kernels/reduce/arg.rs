@@ -155,13 +155,17 @@ impl<T: Ordered> Job for Rows<'_, T> {
                 let from = task.input.at(kept.offset[0]);
                 // SAFETY: a run of n elements.
                 let x = unsafe { std::slice::from_raw_parts(from, n) };
-                let (mut best, mut index) = (x[0], 0);
-                for (i, &x) in x.iter().enumerate() {
-                    if beats(task.extreme, x, best) {
-                        (best, index) = (x, i as i64);
-                    }
+                let best = match task.extreme {
+                    Extreme::Max => Max.block(x),
+                    Extreme::Min => Min.block(x),
+                };
+                // Without branches: in short rows a wrong guess costs more than the search.
+                let mut index = n as u32;
+                for (i, &x) in (0..n as u32).zip(x).rev() {
+                    let found = x == best || x.unordered();
+                    index = if found { i } else { index };
                 }
-                task.put(output, best, index);
+                task.put(output, best, i64::from(index));
                 kept.advance();
             }
             return;

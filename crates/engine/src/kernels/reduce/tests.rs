@@ -204,3 +204,23 @@ fn product_sum() {
         assert_eq!(out[i], (0..20).map(|j| a[i * 20 + j] * b[i]).sum::<f32>());
     }
 }
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let x: Vec<f32> = noise(300 * 1111).iter().map(|&x| x as f32 - 0.3).collect();
+    crate::kernels::multiversion::tests::same_bits(|| {
+        let mut bits = Vec::new();
+        for mask in 1..4 {
+            let strides = [1111, 1];
+            for (shape, strides) in [([300, 1111], strides), ([1111, 300], [1, 1111])] {
+                let mut take = |out: Vec<f32>| bits.extend(out.iter().map(|x| x.to_bits()));
+                take(sum(Sum, &x, 0, &shape, &strides, mask));
+                take(sum(Prod, &x, 0, &shape, &strides, mask));
+                take(sum(SquareSum { root: true }, &x, 0, &shape, &strides, mask));
+                take(sum(Variance { correction: 1.0, root: true }, &x, 0, &shape, &strides, mask));
+                take(sum(LogSumExp, &x, 0, &shape, &strides, mask));
+            }
+        }
+        bits
+    });
+}

@@ -142,3 +142,23 @@ fn layer_norm_against_the_definition() {
         assert!((slope - dx[at]).abs() < 1e-4, "{slope} {}", dx[at]);
     }
 }
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let x: Vec<f32> = (0..3 * 700 * 5).map(|i| ((i * 37 % 1013) as f32).sin() * 5.0).collect();
+    crate::kernels::multiversion::tests::same_bits(|| {
+        let mut bits = Vec::new();
+        for along in [Along { outer: 15, n: 700, inner: 1 }, Along { outer: 3, n: 700, inner: 5 }] {
+            for log in [false, true] {
+                let (mut y, mut d) = (x.clone(), x.clone());
+                // SAFETY: all cover `along`.
+                unsafe {
+                    softmax(log, along, x.as_ptr(), y.as_mut_ptr());
+                    softmax_backward(log, along, y.as_ptr(), x.as_ptr(), d.as_mut_ptr());
+                }
+                bits.extend(y.iter().chain(&d).map(|x| x.to_bits()));
+            }
+        }
+        bits
+    });
+}
