@@ -2,6 +2,7 @@
 //!
 //! A key is an unsigned integer in the order of the values (NaN above everything, -0 equal to 0);
 //! with the position in its low bits every key is different, so that any sort is stable.
+//! Lines are therefore limited to 2^32 elements.
 #![allow(unsafe_code)]
 
 mod count;
