@@ -36,6 +36,12 @@ fn detect() -> Level {
 /// The level in use: what the machine has, or less if `RUSTGRAD_ISA` says so.
 #[inline]
 pub(crate) fn level() -> Level {
+    #[cfg(test)]
+    match tests::FORCED.load(std::sync::atomic::Ordering::Relaxed) {
+        1 => return Level::Baseline,
+        2 => return detect().min(Level::Avx2),
+        _ => {}
+    }
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
         let wanted = match std::env::var("RUSTGRAD_ISA").as_deref() {
@@ -93,4 +99,24 @@ pub(crate) fn run_narrow<J: Job>(job: J) -> J::Output {
         return unsafe { avx2(job) };
     }
     job.run()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    /// 1: baseline, 2: AVX2, 0: the best there is.
+    pub(crate) static FORCED: AtomicU8 = AtomicU8::new(0);
+
+    /// Runs `f` at every level and asserts that the results are equal to the bit.
+    pub(crate) fn same_bits<T: PartialEq + std::fmt::Debug>(mut f: impl FnMut() -> T) {
+        // Other tests may run meanwhile, at whatever level: all give the same bits.
+        let results = [0, 1, 2].map(|level| {
+            FORCED.store(level, Ordering::Relaxed);
+            f()
+        });
+        FORCED.store(0, Ordering::Relaxed);
+        assert_eq!(results[0], results[1]);
+        assert_eq!(results[0], results[2]);
+    }
 }

@@ -69,10 +69,7 @@ pub(crate) struct Walk<const N: usize> {
 
 impl<const N: usize> Walk<N> {
     /// A walk over `(size, strides)` at the position `linear`.
-    pub(crate) fn new(
-        dims: impl IntoIterator<Item = (usize, [isize; N])>,
-        linear: usize,
-    ) -> Self {
+    pub(crate) fn new(dims: impl IntoIterator<Item = (usize, [isize; N])>, linear: usize) -> Self {
         let mut walk = Self {
             dims: dims.into_iter().map(|(size, strides)| (size, strides, 0)).collect(),
             offset: [0; N],

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::multiversion::{self, Job};
-use super::raw::{split, Dst, Src};
+use super::raw::{Dst, Src, split};
 use super::reduce::{Extreme, Ordered};
 use super::rows::Along;
 use super::vexp::Real;

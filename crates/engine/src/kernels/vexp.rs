@@ -1,7 +1,8 @@
 //! Branch-free `exp` for loops that the compiler vectorises.
 
 /// A float with the few functions the row kernels need.
-pub trait Real: crate::dtype::Element
+pub trait Real:
+    crate::dtype::Element
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>
@@ -138,7 +139,8 @@ mod tests {
         for i in 0..2_000_000 {
             let x = -87.0 + i as f32 * (175.0 / 2e6);
             let want = f64::from(x).exp();
-            let ulp = f64::from(f32::from_bits((want as f32).to_bits() + 1)) - f64::from(want as f32);
+            let ulp =
+                f64::from(f32::from_bits((want as f32).to_bits() + 1)) - f64::from(want as f32);
             worst = worst.max((f64::from(exp_f32(x)) - want).abs() / ulp);
         }
         assert!(worst < 1.5, "{worst} ulp");

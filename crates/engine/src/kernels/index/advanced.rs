@@ -3,10 +3,10 @@
 
 use smallvec::SmallVec;
 
-use super::{copy_run, out_of_bounds, Number};
+use super::{Number, copy_run, out_of_bounds};
 use crate::dtype::Element;
 use crate::error::Result;
-use crate::kernels::raw::{split, Dst, Src, Walk};
+use crate::kernels::raw::{Dst, Src, Walk, split};
 
 /// One index array, already broadcast to the common shape (strides of 0 where it was).
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ impl IndexPlan {
         let before = self.before.iter().map(|d| d.0).product();
         let after: usize = self.after.iter().map(|d| d.0).product();
         let run = self.after.last().copied().unwrap_or((1, 1));
-        (before, if run.0 == 0 { 0 } else { after / run.0 }, run)
+        (before, after.checked_div(run.0).unwrap_or(0), run)
     }
 }
 

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::dtype::{Bool, Element};
-use crate::error::{ensure, Result};
-use crate::kernels::raw::{split, Dst, Src};
+use crate::error::{Result, ensure};
+use crate::kernels::raw::{Dst, Src, split};
 
 /// Elements counted as one block.
 const BLOCK: usize = 64 * 1024;
@@ -129,7 +129,8 @@ pub unsafe fn triangle<T: Element>(
             let (x, y) = (x.at((unit * columns) as isize), y.at((unit * columns) as isize));
             let edge = row.saturating_add(diagonal).saturating_add(i64::from(lower));
             let edge = edge.clamp(0, columns as i64) as usize;
-            let (keep, zero) = if lower { (0..edge, edge..columns) } else { (edge..columns, 0..edge) };
+            let (keep, zero) =
+                if lower { (0..edge, edge..columns) } else { (edge..columns, 0..edge) };
             // SAFETY: one row of each; `copy` allows them to be the same.
             unsafe {
                 std::ptr::copy(x.add(keep.start), y.add(keep.start), keep.len());

@@ -9,13 +9,14 @@ mod mask;
 mod scatter;
 mod select;
 
-pub use advanced::{index, index_put, IndexArray, IndexPlan};
+pub use advanced::{IndexArray, IndexPlan, index, index_put};
 pub use mask::{masked_scatter, masked_select, nonzero, one_hot, repeat_indices, roll, triangle};
-pub use scatter::{gather, scatter, scatter_reduce, Combine, Reduction};
+pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};
 pub use select::{index_add, index_copy, index_fill, index_select};
 
 use crate::dtype::Element;
-use crate::error::{ensure, Error, Result};
+use crate::error::{Error, Result, ensure};
+use crate::kernels::multiversion::{self, Job};
 
 /// An element type with the arithmetic that writing at indices needs (wrapping for integers).
 pub trait Number: super::reduce::Ordered {
@@ -78,13 +79,24 @@ fn out_of_bounds(index: i64, dim: usize, size: usize) -> Error {
     Error::index(format!("index {index} is out of bounds for dimension {dim} with size {size}"))
 }
 
+/// The greatest index, a negative one counting as huge.
+struct Worst<'a>(&'a [i64]);
+
+impl Job for Worst<'_> {
+    type Output = u64;
+    #[inline(always)]
+    fn run(self) -> u64 {
+        self.0.iter().fold(0u64, |worst, &i| worst.max(i as u64))
+    }
+}
+
 /// Checks that all of `indices` lie in `0..size`.
 ///
 /// # Errors
 /// torch's text, with the first index that does not.
 pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
     // Without branches, so that the common case is one vector pass; a negative index is huge.
-    let worst = indices.iter().fold(0u64, |worst, &i| worst.max(i as u64));
+    let worst = multiversion::run(Worst(indices));
     if worst >= size as u64 {
         let bad = indices.iter().find(|&&i| i as u64 >= size as u64);
         ensure!(bad.is_none(), index, "{}", out_of_bounds(bad.map_or(0, |&i| i), dim, size));
@@ -97,7 +109,13 @@ pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
 /// # Safety
 /// Both must be valid for `len` elements at their strides and not overlap.
 #[inline(always)]
-unsafe fn copy_run<T: Element>(from: *const T, from_step: isize, to: *mut T, to_step: isize, len: usize) {
+unsafe fn copy_run<T: Element>(
+    from: *const T,
+    from_step: isize,
+    to: *mut T,
+    to_step: isize,
+    len: usize,
+) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         if from_step == 1 && to_step == 1 {

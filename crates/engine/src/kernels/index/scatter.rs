@@ -3,10 +3,10 @@
 
 use smallvec::SmallVec;
 
-use super::{check, Number};
+use super::{Number, check};
 use crate::dtype::Element;
 use crate::error::Result;
-use crate::kernels::raw::{split, Dst, Src, Walk};
+use crate::kernels::raw::{Dst, Src, Walk, split};
 
 /// Columns of one task where the dimension is not the last.
 const TILE: usize = 256;
@@ -53,8 +53,7 @@ struct Lines {
 
 impl Lines {
     fn new(shape: &[usize], dim: usize, indexed: &[isize], other: &[isize]) -> Self {
-        let mut lines =
-            Self { dims: SmallVec::new(), run: (1, [0; 3]), n: 1, steps: [0, 0, 0] };
+        let mut lines = Self { dims: SmallVec::new(), run: (1, [0; 3]), n: 1, steps: [0, 0, 0] };
         let mut stride = 1;
         for (d, &size) in shape.iter().enumerate().rev() {
             let strides = [stride, indexed[d], other[d]];
@@ -83,9 +82,8 @@ impl Lines {
                 let start = unit % tiles * TILE;
                 let len = TILE.min(self.run.0 - start);
                 for i in 0..self.n as isize {
-                    let at = |k: usize| {
-                        base[k] + start as isize * self.run.1[k] + i * self.steps[k]
-                    };
+                    let at =
+                        |k: usize| base[k] + start as isize * self.run.1[k] + i * self.steps[k];
                     // The indexed operand does not move with i: its place comes from the index.
                     f([at(0), at(1) - i * self.steps[1], at(2)], len);
                 }
@@ -228,6 +226,25 @@ unsafe fn lines_write<T: Number>(
     }
     let lines = Lines::new(shape, dim, strides, source_strides);
     let (step, run, run_source) = (lines.steps[1], lines.run.1[1], lines.run.1[2]);
+    if lines.run.0 == 1 && lines.steps[0] == 1 {
+        // Along the last dimension: one tight loop per line.
+        let (n, step_source) = (lines.n, lines.steps[2]);
+        split(index.len() / n.max(1), n, |first, last| {
+            let mut walk = Walk::new(lines.dims.iter().copied(), first);
+            for _ in first..last {
+                let [at, base, from] = walk.offset;
+                for i in 0..n {
+                    // SAFETY: every index was checked; this task owns the line.
+                    unsafe {
+                        let index = *index.get_unchecked(at as usize + i) as isize;
+                        f(y.at(base + index * step), *x.at(from + i as isize * step_source));
+                    }
+                }
+                walk.advance();
+            }
+        });
+        return;
+    }
     lines.for_each(|[at, base, from], len| {
         for j in 0..len as isize {
             // SAFETY: every index was checked; this task owns the line.
@@ -274,7 +291,17 @@ pub unsafe fn scatter_reduce<T: Number>(
     // SAFETY: the caller's promise is passed on; the counts have the output's shape.
     unsafe {
         if !include_self {
-            scatter(Combine::Set, output, &strides, dim, size, index, shape, &raw const identity, &zeros)?;
+            scatter(
+                Combine::Set,
+                output,
+                &strides,
+                dim,
+                size,
+                index,
+                shape,
+                &raw const identity,
+                &zeros,
+            )?;
         }
         scatter(combine, output, &strides, dim, size, index, shape, source, source_strides)?;
         if reduction == Reduction::Mean {

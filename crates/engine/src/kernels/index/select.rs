@@ -2,10 +2,10 @@
 //! embedding), `index_copy`, `index_fill`. `take` and `put` are the flat case (`outer` and `inner` 1).
 #![allow(unsafe_code)]
 
-use super::{check, copy_run, Number};
+use super::{Number, check, copy_run};
 use crate::dtype::Element;
 use crate::error::Result;
-use crate::kernels::raw::{split, Dst, Src, GRAIN};
+use crate::kernels::raw::{Dst, GRAIN, Src, split};
 use crate::kernels::rows::Along;
 
 /// Columns of one task when slices are added.
@@ -28,6 +28,15 @@ pub unsafe fn index_select<T: Element>(
     check(index, dim, along.n)?;
     let (x, y) = (Src::new(input), Dst::new(output));
     let Along { outer, n, inner } = along;
+    if outer == 1 && inner == 1 {
+        split(index.len(), 1, |first, last| {
+            for (to, &from) in (first as isize..).zip(&index[first..last]) {
+                // SAFETY: the index was checked; each output element belongs to one task.
+                unsafe { *y.at(to) = *x.at(from as isize) };
+            }
+        });
+        return Ok(());
+    }
     split(outer * index.len(), inner, |first, last| {
         let (mut o, mut i) = (first / index.len(), first % index.len());
         for unit in first..last {
@@ -52,7 +61,7 @@ fn by_destination(along: Along, index: &[i64], f: impl Fn(isize, isize, usize) +
     let Along { outer, n, inner } = along;
     let m = index.len();
     // Few columns and many indices: cut the destination along `n`, sorting the indices by place.
-    if outer == 1 && inner < 2 * TILE && m * inner >= 4 * GRAIN && n > 64 {
+    if outer == 1 && (8..2 * TILE).contains(&inner) && m * inner >= 4 * GRAIN && n > 64 {
         let order = order_by_row(index, n);
         let parts = (m * inner / GRAIN).clamp(2, 64).min(n);
         let rows = n.div_ceil(parts);

@@ -102,7 +102,7 @@ fn slices_along_a_dimension() {
 
 #[test]
 fn adding_many_rows_takes_index_order() {
-    let (n, inner, m) = (100usize, 3usize, 60_000usize);
+    let (n, inner, m) = (100usize, 9usize, 60_000usize);
     let index: Vec<i64> = (0..m).map(|i| (i * i % n) as i64).collect();
     let x: Vec<f32> = (0..m * inner).map(|i| 1.0 / (1.0 + i as f32)).collect();
     let mut out = vec![0.0f32; n * inner];

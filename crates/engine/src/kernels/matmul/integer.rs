@@ -4,7 +4,7 @@
 use super::Strides;
 use crate::dtype::Element;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::raw::{Dst, Src, split};
 
 /// An integer element (bool has no matrix product).
 pub trait Integer: Element {

@@ -4,7 +4,7 @@
 mod integer;
 mod small;
 
-pub use integer::{integer_gemm, Integer};
+pub use integer::{Integer, integer_gemm};
 
 use super::raw::{Dst, Src};
 use super::vexp::Real;
@@ -15,7 +15,9 @@ impl Float for f32 {}
 impl Float for f64 {}
 
 /// Multiply-adds below which packing costs more than it saves.
-const SMALL: usize = 16 * 16 * 16;
+const SMALL: usize = 8 * 8 * 8;
+/// Rows below which a transposed right operand is not worth packing.
+const THIN: usize = 8;
 /// Rows and columns of the tiles a large product is split into.
 const TILE: usize = 512;
 /// Multiply-adds per task of a batch.
@@ -153,9 +155,30 @@ impl<T: Float> Problem<T> {
         } else if m == 1 || n == 1 || k == 1 || m * n * k <= SMALL {
             // SAFETY: the caller's promise is passed on.
             unsafe { small::run(&self, split) };
+        } else if m <= THIN && n >= 64 && self.sc.column == 1 && self.sb.row == 1 {
+            // SAFETY: the caller's promise is passed on.
+            unsafe { self.thin(split) };
         } else {
             // SAFETY: the caller's promise is passed on.
             unsafe { self.tiled(split) };
+        }
+    }
+
+    /// Few rows times a transposed matrix, by way of a transposed result: the crate would pack all
+    /// of b as its left operand otherwise, at six times the cost.
+    unsafe fn thin(self, split: bool) {
+        let Self { m, n, .. } = self;
+        let mut turned = vec![T::ZERO; m * n];
+        let c = Dst::new(turned.as_mut_ptr());
+        let sc = Strides { row: 1, column: m as isize };
+        // SAFETY: a and b are the caller's, c is as large as it must be.
+        unsafe { Self { c, sc, beta: T::ZERO, ..self }.tiled(split) };
+        for (at, &sum) in turned.iter().enumerate() {
+            let c = self.c.at((at % m) as isize * self.sc.row + (at / m) as isize);
+            // SAFETY: within c; read only if beta says so.
+            unsafe {
+                *c = if self.beta == T::ZERO { sum } else { self.beta * *c + sum };
+            }
         }
     }
 

@@ -46,13 +46,14 @@ pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
         ..p
     };
     // A matrix times a vector becomes a vector times a matrix.
-    if (problem.n == 1 && problem.m > 1)
+    if (problem.n == 1 && problem.m > 1 && problem.k > 1)
         || (problem.m > 1 && problem.sc.column != 1 && problem.sc.row == 1)
     {
         problem = transposed(problem);
     }
-    let dots = problem.sa.column == 1 && problem.sb.row == 1 && problem.sb.column != 1
-        || (problem.m == 1 && problem.n < 4 && problem.sb.column != 1);
+    // The stride of a dimension of one element says nothing.
+    let along_k = problem.k > 1 && problem.sa.column == 1 && problem.sb.row == 1;
+    let dots = along_k && (problem.sb.column != 1 || problem.n == 1) && problem.k >= 64;
     let work = |units: usize, unit: usize, f: &(dyn Fn(usize, usize) + Sync)| {
         if parallel {
             split(units, unit, f);
@@ -60,7 +61,7 @@ pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
             f(0, units);
         }
     };
-    if dots && (problem.k >= 32 || problem.m == 1) {
+    if dots {
         let units = problem.m * problem.n;
         work(units, problem.k, &|first, last| {
             multiversion::run(Dots { problem, first, last });
@@ -96,7 +97,8 @@ impl<T: Float> Job for Dots<T> {
     fn run(self) {
         let p = &self.problem;
         for unit in self.first..self.last {
-            let (i, j) = (unit / p.n, unit % p.n);
+            // Rows inside columns: a column of b stays in cache for all rows of a.
+            let (i, j) = (unit % p.m, unit / p.m);
             let (a, b) = (p.a.at(i as isize * p.sa.row), p.b.at(j as isize * p.sb.column));
             let mut total = T::ZERO;
             let mut at = 0;
@@ -158,54 +160,84 @@ impl<T: Float> Job for Axpys<T> {
     #[inline(always)]
     fn run(self) {
         let p = &self.problem;
-        let tiles = p.n.div_ceil(WIDTH);
+        let mut packed = Vec::new();
         for unit in self.first..self.last {
             // Tiles outside rows: a panel of b stays in cache for all rows of a.
             let (i, start) = (unit % p.m, unit / p.m * WIDTH);
-            debug_assert!(unit / p.m < tiles);
-            let width = WIDTH.min(p.n - start);
-            let a = p.a.at(i as isize * p.sa.row);
-            let b = p.b.at(start as isize * p.sb.column);
-            let mut acc = [T::ZERO; WIDTH];
-            if p.sb.column == 1 && width == WIDTH {
-                for l in 0..p.k as isize {
-                    // SAFETY: row l of b has WIDTH elements from here on.
-                    unsafe {
-                        let x = *a.wrapping_offset(l * p.sa.column);
-                        let row = &*b.wrapping_offset(l * p.sb.row).cast::<[T; WIDTH]>();
-                        for j in 0..WIDTH {
-                            acc[j] = x.fused(row[j], acc[j]);
+            let end = p.n.min(start + WIDTH);
+            let mut b = p.b.at(start as isize * p.sb.column);
+            let mut step = p.sb.row;
+            if p.sb.column != 1 {
+                // One row of b would be a gather each time; several rows of a share the copy.
+                if i == 0 || unit == self.first {
+                    packed.clear();
+                    for l in 0..p.k as isize {
+                        for j in 0..(end - start) as isize {
+                            // SAFETY: column start + j of row l of b.
+                            packed.push(unsafe {
+                                *b.wrapping_offset(l * p.sb.row + j * p.sb.column)
+                            });
                         }
                     }
                 }
-            } else if p.sb.column == 1 {
-                for l in 0..p.k as isize {
-                    // SAFETY: row l of b has `width` elements from here on.
-                    unsafe {
-                        let x = *a.wrapping_offset(l * p.sa.column);
-                        let row =
-                            std::slice::from_raw_parts(b.wrapping_offset(l * p.sb.row), width);
-                        for (acc, &y) in acc.iter_mut().zip(row) {
-                            *acc = x.fused(y, *acc);
-                        }
-                    }
-                }
-            } else {
-                for l in 0..p.k as isize {
-                    // SAFETY: as above, element by element.
-                    unsafe {
-                        let x = *a.wrapping_offset(l * p.sa.column);
-                        let row = b.wrapping_offset(l * p.sb.row);
-                        for (j, acc) in acc[..width].iter_mut().enumerate() {
-                            *acc = x.fused(*row.wrapping_offset(j as isize * p.sb.column), *acc);
-                        }
-                    }
-                }
+                b = packed.as_ptr();
+                step = (end - start) as isize;
             }
-            for (j, &sum) in acc[..width].iter().enumerate() {
-                // SAFETY: (i, start + j) lies within c.
-                unsafe { store(p, i, start + j, sum) };
+            let mut at = start;
+            while at < end {
+                let b = b.wrapping_add(at - start);
+                // SAFETY: so many columns are left in b and in c.
+                at += unsafe {
+                    match end - at {
+                        64.. => piece::<T, 64>(p, i, at, b, step),
+                        32.. => piece::<T, 32>(p, i, at, b, step),
+                        16.. => piece::<T, 16>(p, i, at, b, step),
+                        8.. => piece::<T, 8>(p, i, at, b, step),
+                        4.. => piece::<T, 4>(p, i, at, b, step),
+                        _ => piece::<T, 1>(p, i, at, b, step),
+                    }
+                };
             }
         }
     }
+}
+
+/// `W` elements of row `i` of c from column `at`, in registers; gives `W`.
+///
+/// # Safety
+/// `W` columns must be left in c and in b, whose rows are `step` apart.
+#[inline(always)]
+unsafe fn piece<T: Float, const W: usize>(
+    p: &Problem<T>,
+    i: usize,
+    at: usize,
+    b: *const T,
+    step: isize,
+) -> usize {
+    let a = p.a.at(i as isize * p.sa.row);
+    let mut acc = [T::ZERO; W];
+    for l in 0..p.k as isize {
+        // SAFETY: row l of b has W elements from here on.
+        unsafe {
+            let x = *a.wrapping_offset(l * p.sa.column);
+            let row = &*b.wrapping_offset(l * step).cast::<[T; W]>();
+            for (acc, &y) in acc.iter_mut().zip(row) {
+                *acc = x.fused(y, *acc);
+            }
+        }
+    }
+    let c = p.c.at(i as isize * p.sc.row + at as isize * p.sc.column);
+    // SAFETY: W elements of row i of c, read only if beta says so.
+    unsafe {
+        if p.beta == T::ZERO && p.sc.column == 1 {
+            for (j, &sum) in acc.iter().enumerate() {
+                *c.add(j) = p.alpha * sum;
+            }
+        } else {
+            for (j, &sum) in acc.iter().enumerate() {
+                store(p, i, at + j, sum);
+            }
+        }
+    }
+    W
 }

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::kind::{Kind, Max, Min, Ordered};
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src, Walk};
+use crate::kernels::raw::{Dst, Src, Walk, split};
 
 /// Which extreme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +150,26 @@ impl<T: Ordered> Job for Rows<'_, T> {
         if stride != 1 {
             packed.resize(BLOCK.min(n), T::default());
         }
+        if task.outer == 1 && stride == 1 && n < 64 {
+            for output in self.first..self.last {
+                let from = task.input.at(kept.offset[0]);
+                // SAFETY: a run of n elements.
+                let x = unsafe { std::slice::from_raw_parts(from, n) };
+                let best = match task.extreme {
+                    Extreme::Max => Max.block(x),
+                    Extreme::Min => Min.block(x),
+                };
+                // Without branches: in short rows a wrong guess costs more than the search.
+                let mut index = n as u32;
+                for (i, &x) in (0..n as u32).zip(x).rev() {
+                    let found = x == best || x.unordered();
+                    index = if found { i } else { index };
+                }
+                task.put(output, best, i64::from(index));
+                kept.advance();
+            }
+            return;
+        }
         for output in self.first..self.last {
             let mut outer = Walk::new(task.reduced.iter().copied(), 0);
             // SAFETY: the reduction is not empty.
@@ -179,8 +199,9 @@ impl<T: Ordered> Job for Rows<'_, T> {
                     };
                     if beats(task.extreme, value, best) {
                         best = value;
-                        let found =
-                            x.iter().position(|&x| x == value || (x.unordered() && value.unordered()));
+                        let found = x
+                            .iter()
+                            .position(|&x| x == value || (x.unordered() && value.unordered()));
                         index = row * n + at + found.unwrap_or(0);
                     }
                     at += len;
@@ -217,9 +238,7 @@ impl<T: Ordered> Job for Columns<'_, T> {
             let base = Walk::new(task.kept.iter().copied(), output).offset[0];
             let (best, index) = (&mut best[..width], &mut index[..width]);
             // SAFETY: a row of `width` elements at the first position.
-            best.copy_from_slice(unsafe {
-                std::slice::from_raw_parts(task.input.at(base), width)
-            });
+            best.copy_from_slice(unsafe { std::slice::from_raw_parts(task.input.at(base), width) });
             index.fill(0);
             let mut outer = Walk::new(task.reduced.iter().copied(), 0);
             let mut position = 0i64;

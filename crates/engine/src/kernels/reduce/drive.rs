@@ -3,18 +3,16 @@
 
 use smallvec::SmallVec;
 
-use super::kind::{Kind, Sum};
+use super::kind::{Kind, MAX_ROWS, Sum};
 use crate::dtype::Element;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src, Walk, GRAIN};
+use crate::kernels::raw::{Dst, GRAIN, Src, Walk, split};
 use crate::kernels::vexp::Real;
 
 /// Elements of a contiguous run reduced with one set of lanes.
 const BLOCK: usize = 4096;
 /// Columns whose accumulators are kept together.
 const TILE: usize = 1024;
-/// Rows handed to `Kind::columns` at once.
-const ROWS: usize = 8;
 /// Merges per level of the cascade.
 const FAN: usize = 64;
 
@@ -321,7 +319,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
         let tile = width.min(TILE);
         let tiles = width.div_ceil(tile);
         // Whole cascades per group, and never so many groups that merging them costs much.
-        let per_group = (GRAIN / tile).max(self.rows.div_ceil(64)).next_multiple_of(ROWS * FAN);
+        let per_group = (GRAIN / tile).max(self.rows.div_ceil(64)).next_multiple_of(K::ROWS * FAN);
         let groups = self.rows.div_ceil(per_group);
         let units = self.outputs * groups * tiles;
         let mut partials = Vec::<K::Acc>::new();
@@ -468,9 +466,9 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
         let direct = source.direct(inner.input);
         let mut packed = Vec::<T>::new();
         if direct.is_none() {
-            packed.resize(ROWS * self.tile, T::default());
+            packed.resize(K::ROWS * self.tile, T::default());
         }
-        let depth = if self.plan.rows <= ROWS * FAN { 1 } else { 4 };
+        let depth = if self.plan.rows <= K::ROWS * FAN { 1 } else { 4 };
         let mut levels = vec![kind.identity(); depth * self.tile];
         let tiles = inner.size.div_ceil(self.tile);
         for unit in self.first..self.last {
@@ -487,8 +485,8 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
             let mut at = 0;
             let mut blocks = 0;
             while at < count {
-                let len = ROWS.min(count - at);
-                let mut pointers = [std::ptr::null(); ROWS];
+                let len = K::ROWS.min(count - at);
+                let mut pointers = [std::ptr::null(); MAX_ROWS];
                 for (i, pointer) in pointers[..len].iter_mut().enumerate() {
                     let base = |operand: usize| {
                         kept.offset[operand]

@@ -5,7 +5,11 @@ use crate::dtype::{Bool, Element};
 use crate::kernels::vexp::Real;
 
 /// Accumulators per block of a contiguous run. Part of the summation tree: changing it changes bits.
-const LANES: usize = 32;
+const LANES: usize = 64;
+/// Accumulators of what is left.
+const SHORT: usize = 8;
+/// The greatest `Kind::ROWS`.
+pub(super) const MAX_ROWS: usize = 32;
 
 /// An associative reduction over elements of type `T`.
 ///
@@ -16,6 +20,8 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     type Acc: Copy + Send + Sync;
     /// The element type of the result.
     type Out: Copy + Send + Sync;
+    /// Rows handed to `columns` at once (at most [`MAX_ROWS`]).
+    const ROWS: usize = 8;
     /// The value of an empty reduction.
     fn identity(self) -> Self::Acc;
     /// One element as a running value.
@@ -31,7 +37,7 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
         lanes(x, self.identity(), |x| self.load(x), |a, b| self.merge(a, b))
     }
 
-    /// Merges up to eight rows of `acc.len()` elements into `acc`.
+    /// Merges up to `ROWS` rows of `acc.len()` elements into `acc`.
     ///
     /// # Safety
     /// Every row must be readable for `acc.len()` elements.
@@ -64,24 +70,80 @@ pub(crate) fn lanes<T: Copy, A: Copy>(
     load: impl Fn(T) -> A,
     merge: impl Fn(A, A) -> A,
 ) -> A {
-    if x.len() < LANES {
-        let mut acc = identity;
-        for &x in x {
-            acc = merge(acc, load(x));
+    lanes_of::<LANES, T, A>(x, identity, load, merge)
+}
+
+/// As [`lanes`], with `N` accumulators: where loading takes some instructions of its own, fewer
+/// are faster (measured; 64 leave the registers).
+#[inline(always)]
+pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
+    x: &[T],
+    identity: A,
+    load: impl Fn(T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    // The accumulators are never indexed by a variable, or they would leave the registers.
+    let (chunks, rest) = x.as_chunks::<N>();
+    let mut total = identity;
+    if !chunks.is_empty() {
+        let mut acc = [identity; N];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
         }
-        return acc;
+        total = tree(acc, &merge);
     }
+    let (chunks, rest) = rest.as_chunks::<SHORT>();
+    if !chunks.is_empty() {
+        let mut acc = [identity; SHORT];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
+        }
+        total = merge(total, tree(acc, &merge));
+    }
+    for &x in rest {
+        total = merge(total, load(x));
+    }
+    total
+}
+
+/// As [`lanes`], over pairs from two slices of one length.
+#[inline(always)]
+pub(crate) fn lanes_of_pairs<T: Copy, A: Copy>(
+    x: &[T],
+    y: &[T],
+    identity: A,
+    load: impl Fn(T, T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    let ((xs, x), (ys, y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
     let mut acc = [identity; LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (acc, &x) in acc.iter_mut().zip(chunk) {
-            *acc = merge(*acc, load(x));
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    for (acc, &x) in acc.iter_mut().zip(rest) {
-        *acc = merge(*acc, load(x));
+    let mut total = tree(acc, &merge);
+    let ((xs, x), (ys, y)) = (x.as_chunks::<SHORT>(), y.as_chunks::<SHORT>());
+    let mut acc = [identity; SHORT];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..SHORT {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
+        }
     }
-    let mut width = LANES / 2;
+    total = merge(total, tree(acc, &merge));
+    for (&x, &y) in x.iter().zip(y) {
+        total = merge(total, load(x, y));
+    }
+    total
+}
+
+#[inline(always)]
+fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
+    let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
             acc[i] = merge(acc[i], acc[i + width]);
@@ -104,6 +166,7 @@ pub trait Ordered: Element {
         self != self
     }
     /// |x|, wrapping.
+    #[must_use]
     fn magnitude(self) -> Self;
 }
 
@@ -128,6 +191,12 @@ ordered! {
     f64: f64::NEG_INFINITY, f64::INFINITY, x => x.abs();
 }
 
+/// Sums narrow integers in 32 bits, chunk by chunk, so that the lanes stay full.
+#[inline(always)]
+fn narrow_sum<T: Copy>(x: &[T], load: impl Fn(T) -> i32 + Copy) -> i64 {
+    x.chunks(4096).map(|x| i64::from(lanes(x, 0i32, load, i32::wrapping_add))).sum()
+}
+
 /// The sum; integers and bool as int64.
 #[derive(Clone, Copy, Debug)]
 pub struct Sum;
@@ -136,7 +205,7 @@ pub struct Sum;
 pub struct Prod;
 
 macro_rules! arithmetic {
-    ($($t:ident => $acc:ident, $add:expr, $mul:expr, $load:expr;)*) => {$(
+    ($($t:ident => $acc:ident, $add:expr, $mul:expr, $load:expr, {$($block:item)?};)*) => {$(
         impl Kind<$t> for Sum {
             type Acc = $acc;
             type Out = $acc;
@@ -148,6 +217,7 @@ macro_rules! arithmetic {
             fn merge(self, a: $acc, b: $acc) -> $acc { $add(a, b) }
             #[inline(always)]
             fn finish(self, acc: $acc) -> $acc { acc }
+            $($block)?
         }
         impl Kind<$t> for Prod {
             type Acc = $acc;
@@ -164,14 +234,35 @@ macro_rules! arithmetic {
     )*};
 }
 arithmetic! {
-    Bool => i64, i64::wrapping_add, i64::wrapping_mul, |x: Bool| i64::from(x.get());
-    u8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i16 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i32 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from;
-    i64 => i64, i64::wrapping_add, i64::wrapping_mul, std::convert::identity;
-    f32 => f32, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity;
-    f64 => f64, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity;
+    Bool => i64, i64::wrapping_add, i64::wrapping_mul, |x: Bool| i64::from(x.get()), {
+        #[inline(always)]
+        fn block(self, x: &[Bool]) -> i64 { narrow_sum(x, |x| i32::from(x.get())) }
+    };
+    u8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[u8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i16 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i16]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i32 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {};
+    i64 => i64, i64::wrapping_add, i64::wrapping_mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[i64]) -> i64 { lanes_of::<32, _, _>(x, 0, |x| x, i64::wrapping_add) }
+    };
+    f32 => f32, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[f32]) -> f32 { lanes_of::<32, _, _>(x, 0.0, |x| x, std::ops::Add::add) }
+    };
+    f64 => f64, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[f64]) -> f64 { lanes_of::<32, _, _>(x, 0.0, |x| x, std::ops::Add::add) }
+    };
 }
 
 /// The greatest value; NaN wins.
@@ -266,6 +357,12 @@ impl<T: Ordered> Kind<T> for CountNonzero {
     type Acc = i64;
     type Out = i64;
     #[inline(always)]
+    fn block(self, x: &[T]) -> i64 {
+        // Narrow counts keep the lanes full; a chunk is short enough for them.
+        let count = |x: &[T]| lanes(x, 0u32, |x| u32::from(x != T::default()), |a, b| a + b);
+        x.chunks(4096).map(|x| i64::from(count(x))).sum()
+    }
+    #[inline(always)]
     fn identity(self) -> i64 {
         0
     }
@@ -332,6 +429,10 @@ impl<T: Real> Kind<T> for SquareSum {
         x * x
     }
     #[inline(always)]
+    fn block(self, x: &[T]) -> T {
+        lanes_of::<32, _, _>(x, T::ZERO, |x| x * x, |a, b| a + b)
+    }
+    #[inline(always)]
     fn merge(self, a: T, b: T) -> T {
         a + b
     }
@@ -359,227 +460,5 @@ impl<T: Real> Kind<T> for Norm {
     #[inline(always)]
     fn finish(self, acc: f64) -> T {
         T::from_f64(acc.powf(1.0 / self.p))
-    }
-}
-
-/// Count, mean and sum of squared deviations of some elements.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(C)]
-pub struct Moments {
-    /// How many.
-    pub count: f64,
-    /// Their mean.
-    pub mean: f64,
-    /// The sum of (x - mean)².
-    pub m2: f64,
-}
-
-impl Moments {
-    /// Chan's merge of two parts.
-    #[inline(always)]
-    pub(crate) fn merge(self, other: Self) -> Self {
-        let count = self.count + other.count;
-        // An empty part must not turn a division by zero into NaN.
-        let share = other.count / if count > 0.0 { count } else { 1.0 };
-        let delta = other.mean - self.mean;
-        Self {
-            count,
-            mean: self.mean + delta * share,
-            m2: self.m2 + other.m2 + delta * delta * self.count * share,
-        }
-    }
-
-    /// Two passes over a block that stays in cache.
-    #[inline(always)]
-    pub(crate) fn of<T: Real>(x: &[T]) -> Self {
-        let count = x.len() as f64;
-        let sum = lanes(x, 0.0, Element::to_f64, |a, b| a + b);
-        let mean = sum / if x.is_empty() { 1.0 } else { count };
-        let square = |x: T| {
-            let d = x.to_f64() - mean;
-            d * d
-        };
-        Self { count, mean, m2: lanes(x, 0.0, square, |a, b| a + b) }
-    }
-}
-
-/// [`Moments`] of the elements, for variance and mean together.
-#[derive(Clone, Copy, Debug)]
-pub struct MeanVar;
-/// The mean, in the element type.
-#[derive(Clone, Copy, Debug)]
-pub struct Mean {
-    /// How many elements each output sums.
-    pub count: usize,
-}
-/// The variance or its root, with `correction` taken off the count.
-#[derive(Clone, Copy, Debug)]
-pub struct Variance {
-    /// What is taken off the count: 1 for the unbiased estimate.
-    pub correction: f64,
-    /// Whether to give the standard deviation.
-    pub root: bool,
-}
-
-impl<T: Real> Kind<T> for MeanVar {
-    type Acc = Moments;
-    type Out = Moments;
-    #[inline(always)]
-    fn identity(self) -> Moments {
-        Moments::default()
-    }
-    #[inline(always)]
-    fn load(self, x: T) -> Moments {
-        Moments { count: 1.0, mean: x.to_f64(), m2: 0.0 }
-    }
-    #[inline(always)]
-    fn merge(self, a: Moments, b: Moments) -> Moments {
-        a.merge(b)
-    }
-    #[inline(always)]
-    fn finish(self, acc: Moments) -> Moments {
-        if acc.count == 0.0 { Moments { mean: f64::NAN, ..acc } } else { acc }
-    }
-    #[inline(always)]
-    fn block(self, x: &[T]) -> Moments {
-        Moments::of(x)
-    }
-    #[inline(always)]
-    unsafe fn columns(self, rows: &[*const T], acc: &mut [Moments]) {
-        let count = rows.len() as f64;
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let mut sum = 0.0;
-            for &row in rows {
-                // SAFETY: i < acc.len(), which the caller vouches for.
-                sum += unsafe { *row.add(i) }.to_f64();
-            }
-            let mean = sum / count;
-            let mut m2 = 0.0;
-            for &row in rows {
-                // SAFETY: as above.
-                let d = unsafe { *row.add(i) }.to_f64() - mean;
-                m2 += d * d;
-            }
-            *acc = acc.merge(Moments { count, mean, m2 });
-        }
-    }
-}
-
-impl<T: Real> Kind<T> for Variance {
-    type Acc = Moments;
-    type Out = T;
-    #[inline(always)]
-    fn identity(self) -> Moments {
-        Moments::default()
-    }
-    #[inline(always)]
-    fn load(self, x: T) -> Moments {
-        Kind::<T>::load(MeanVar, x)
-    }
-    #[inline(always)]
-    fn merge(self, a: Moments, b: Moments) -> Moments {
-        a.merge(b)
-    }
-    #[inline(always)]
-    fn finish(self, acc: Moments) -> T {
-        // As torch: nothing left to divide by gives inf or NaN, never a negative variance.
-        let variance = acc.m2 / (acc.count - self.correction).max(0.0);
-        T::from_f64(if self.root { variance.sqrt() } else { variance })
-    }
-    #[inline(always)]
-    fn block(self, x: &[T]) -> Moments {
-        Moments::of(x)
-    }
-    #[inline(always)]
-    unsafe fn columns(self, rows: &[*const T], acc: &mut [Moments]) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { Kind::<T>::columns(MeanVar, rows, acc) }
-    }
-}
-
-impl<T: Real> Kind<T> for Mean {
-    type Acc = T;
-    type Out = T;
-    #[inline(always)]
-    fn identity(self) -> T {
-        T::ZERO
-    }
-    #[inline(always)]
-    fn load(self, x: T) -> T {
-        x
-    }
-    #[inline(always)]
-    fn merge(self, a: T, b: T) -> T {
-        a + b
-    }
-    #[inline(always)]
-    fn finish(self, acc: T) -> T {
-        acc / T::from_f64(self.count as f64)
-    }
-}
-
-/// log(sum(exp(x))), shifted by the maximum.
-#[derive(Clone, Copy, Debug)]
-pub struct LogSumExp;
-
-/// The maximum and the sum of exp(x - maximum).
-#[derive(Clone, Copy, Debug)]
-pub struct Shifted<T> {
-    /// The maximum.
-    pub max: T,
-    /// The sum relative to it.
-    pub sum: T,
-}
-
-#[inline(always)]
-fn finite_or_zero<T: Real>(x: T) -> T {
-    if x.abs() == -T::NEG_INFINITY { T::ZERO } else { x }
-}
-
-impl<T: Real + Ordered> Kind<T> for LogSumExp {
-    type Acc = Shifted<T>;
-    type Out = T;
-    #[inline(always)]
-    fn identity(self) -> Shifted<T> {
-        Shifted { max: T::NEG_INFINITY, sum: T::ZERO }
-    }
-    #[inline(always)]
-    fn load(self, x: T) -> Shifted<T> {
-        Shifted { max: x, sum: if x == T::NEG_INFINITY { T::ZERO } else { T::ONE } }
-    }
-    #[inline(always)]
-    fn merge(self, a: Shifted<T>, b: Shifted<T>) -> Shifted<T> {
-        let max = a.max.max_nan(b.max);
-        // Equal infinities must not meet as inf - inf.
-        let scale = |part: T| if part == max { T::ONE } else { (part - max).vexp() };
-        Shifted { max, sum: a.sum * scale(a.max) + b.sum * scale(b.max) }
-    }
-    #[inline(always)]
-    fn finish(self, acc: Shifted<T>) -> T {
-        acc.max + acc.sum.ln()
-    }
-    #[inline(always)]
-    fn block(self, x: &[T]) -> Shifted<T> {
-        let max = Max.block(x);
-        let shift = finite_or_zero(max);
-        let sum = lanes(x, T::ZERO, |x| (x - shift).vexp(), |a, b| a + b);
-        Shifted { max, sum }
-    }
-    #[inline(always)]
-    unsafe fn columns(self, rows: &[*const T], acc: &mut [Shifted<T>]) {
-        for (i, acc) in acc.iter_mut().enumerate() {
-            let mut max = T::NEG_INFINITY;
-            for &row in rows {
-                // SAFETY: i < acc.len(), which the caller vouches for.
-                max = max.max_nan(unsafe { *row.add(i) });
-            }
-            let shift = finite_or_zero(max);
-            let mut sum = T::ZERO;
-            for &row in rows {
-                // SAFETY: as above.
-                sum += (unsafe { *row.add(i) } - shift).vexp();
-            }
-            *acc = self.merge(*acc, Shifted { max, sum });
-        }
     }
 }

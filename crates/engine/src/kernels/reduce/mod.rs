@@ -7,14 +7,16 @@
 mod arg;
 mod drive;
 mod kind;
+mod statistic;
 
-pub use arg::{argreduce, Extreme};
+pub use arg::{Extreme, argreduce};
 pub use drive::{reduce, sum_of_product};
 pub use kind::{
-    AbsSum, All, Any, CountNonzero, Kind, LogSumExp, Max, MaxAbs, Mean, MeanVar, Min, MinAbs,
-    Moments, Norm, Ordered, Prod, Shifted, SquareSum, Sum, Variance,
+    AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
+    Sum,
 };
-pub(crate) use kind::lanes;
+pub(crate) use kind::{lanes, lanes_of_pairs};
+pub use statistic::{LogSumExp, Mean, MeanVar, Moments, Shifted, Variance};
 
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,8 @@ fn noise(n: usize) -> Vec<f64> {
 /// Every mask and permutation of strides against the plain definition.
 #[test]
 fn all_masks_all_layouts() {
-    for shape in [[3usize, 5, 70], [70, 3, 5], [1, 100, 9], [9, 1, 1], [40, 700, 2], [2, 33, 1100]] {
+    for shape in [[3usize, 5, 70], [70, 3, 5], [1, 100, 9], [9, 1, 1], [40, 700, 2], [2, 33, 1100]]
+    {
         let n: usize = shape.iter().product();
         let x: Vec<i32> = (0..n as i32).map(|i| i * 7919 % 1009 - 500).collect();
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
@@ -56,7 +57,8 @@ fn all_masks_all_layouts() {
                     for i in 0..shape[0] {
                         for j in 0..shape[1] {
                             for k in 0..shape[2] {
-                                let at = |d: usize, i: usize| if mask >> d & 1 == 1 { 0 } else { i };
+                                let at =
+                                    |d: usize, i: usize| if mask >> d & 1 == 1 { 0 } else { i };
                                 let to = (at(0, i) * size(1) + at(1, j)) * size(2) + at(2, k);
                                 let from = base
                                     + i as isize * strides[0]
@@ -66,7 +68,11 @@ fn all_masks_all_layouts() {
                             }
                         }
                     }
-                    assert_eq!(sum(Sum, &x, base, &shape, &strides, mask), want, "{shape:?} {mask}");
+                    assert_eq!(
+                        sum(Sum, &x, base, &shape, &strides, mask),
+                        want,
+                        "{shape:?} {mask}"
+                    );
                 }
             }
         }
@@ -132,7 +138,9 @@ fn moments_and_norms() {
         assert!((a - b).abs() < 1e-6);
     }
     assert_eq!(sum(SquareSum { root: true }, &[3.0f64, 4.0], 0, &[2], &[1], 1), [5.0]);
-    assert!((sum(Norm { p: 3.0 }, &[3.0f64, 4.0], 0, &[2], &[1], 1)[0] - 91f64.cbrt()).abs() < 1e-12);
+    assert!(
+        (sum(Norm { p: 3.0 }, &[3.0f64, 4.0], 0, &[2], &[1], 1)[0] - 91f64.cbrt()).abs() < 1e-12
+    );
 }
 
 #[test]
@@ -195,4 +203,24 @@ fn product_sum() {
     for i in 0..30 {
         assert_eq!(out[i], (0..20).map(|j| a[i * 20 + j] * b[i]).sum::<f32>());
     }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let x: Vec<f32> = noise(300 * 1111).iter().map(|&x| x as f32 - 0.3).collect();
+    crate::kernels::multiversion::tests::same_bits(|| {
+        let mut bits = Vec::new();
+        for mask in 1..4 {
+            let strides = [1111, 1];
+            for (shape, strides) in [([300, 1111], strides), ([1111, 300], [1, 1111])] {
+                let mut take = |out: Vec<f32>| bits.extend(out.iter().map(|x| x.to_bits()));
+                take(sum(Sum, &x, 0, &shape, &strides, mask));
+                take(sum(Prod, &x, 0, &shape, &strides, mask));
+                take(sum(SquareSum { root: true }, &x, 0, &shape, &strides, mask));
+                take(sum(Variance { correction: 1.0, root: true }, &x, 0, &shape, &strides, mask));
+                take(sum(LogSumExp, &x, 0, &shape, &strides, mask));
+            }
+        }
+        bits
+    });
 }

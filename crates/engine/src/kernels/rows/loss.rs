@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::softmax::sum_blocks;
-use crate::error::{ensure, Result};
+use crate::error::{Result, ensure};
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::raw::{Dst, Src, split};
 use crate::kernels::reduce::{Kind, Max, Ordered};
 use crate::kernels::vexp::Real;
 
@@ -93,9 +93,8 @@ impl<T: Real + Ordered> Job for Forward<'_, T> {
     fn run(self) {
         for row in self.first..self.last {
             // SAFETY: row `row` of the logits.
-            let x = unsafe {
-                std::slice::from_raw_parts(self.x.at((row * self.n) as isize), self.n)
-            };
+            let x =
+                unsafe { std::slice::from_raw_parts(self.x.at((row * self.n) as isize), self.n) };
             let max = Max.block(x);
             let sum = sum_blocks(x, |x| (x - max).vexp()).ln();
             let loss = match self.targets.weight(row) {

@@ -8,7 +8,7 @@ mod loss;
 mod norm;
 mod softmax;
 
-pub use loss::{cross_entropy, cross_entropy_backward, Targets};
+pub use loss::{Targets, cross_entropy, cross_entropy_backward};
 pub use norm::{layer_norm, layer_norm_backward};
 pub use softmax::{softmax, softmax_backward};
 

@@ -3,7 +3,8 @@
 
 use super::softmax::sum_blocks;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src};
+use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::reduce::lanes_of_pairs;
 use crate::kernels::vexp::Real;
 
 /// Rows whose contributions to the affine gradients are summed before groups are joined.
@@ -167,7 +168,7 @@ impl<T: Real> Job for Backward<'_, T> {
         // g * weight and the normalised input of one row.
         let mut weighted = vec![T::ZERO; n];
         let mut normal = vec![T::ZERO; n];
-        let mut product = vec![T::ZERO; n];
+        let (weighted, normal) = (&mut weighted[..n], &mut normal[..n]);
         for group in self.first..self.last {
             for row in group * GROUP..self.rows.min((group + 1) * GROUP) {
                 let at = (row * n) as isize;
@@ -180,9 +181,6 @@ impl<T: Real> Job for Backward<'_, T> {
                         *self.rstds.at(row as isize),
                     )
                 };
-                for (normal, &x) in normal.iter_mut().zip(x) {
-                    *normal = (x - mean) * rstd;
-                }
                 if self.affine {
                     let at = (2 * group * n) as isize;
                     // SAFETY: the partial sums of this group, owned by this task.
@@ -193,28 +191,36 @@ impl<T: Real> Job for Backward<'_, T> {
                         )
                     };
                     for i in 0..n {
+                        normal[i] = (x[i] - mean) * rstd;
                         dw[i] += g[i] * normal[i];
                         db[i] += g[i];
+                    }
+                } else {
+                    for (normal, &x) in normal.iter_mut().zip(x) {
+                        *normal = (x - mean) * rstd;
                     }
                 }
                 if !self.wants_input {
                     continue;
                 }
-                if let Some(weight) = self.weight {
+                let scaled = if let Some(weight) = self.weight {
                     for ((t, &g), &w) in weighted.iter_mut().zip(g).zip(weight) {
                         *t = g * w;
                     }
+                    &*weighted
                 } else {
-                    weighted.copy_from_slice(g);
+                    g
+                };
+                let add = |a: [T; 2], b: [T; 2]| [a[0] + b[0], a[1] + b[1]];
+                let mut sums = [T::ZERO; 2];
+                for (a, b) in scaled.chunks(1024).zip(normal.chunks(1024)) {
+                    let part = lanes_of_pairs(a, b, [T::ZERO; 2], |a, b| [a, a * b], add);
+                    sums = add(sums, part);
                 }
-                for ((p, &a), &b) in product.iter_mut().zip(&weighted).zip(&normal) {
-                    *p = a * b;
-                }
-                let mean_g = sum_blocks(&weighted, |x| x) / count;
-                let mean_p = sum_blocks(&product, |x| x) / count;
+                let (mean_g, mean_p) = (sums[0] / count, sums[1] / count);
                 // SAFETY: row `row` of the result, owned by this task.
                 let d = unsafe { std::slice::from_raw_parts_mut(self.d.at(at), n) };
-                for ((d, &g), &normal) in d.iter_mut().zip(&weighted).zip(&normal) {
+                for ((d, &g), &normal) in d.iter_mut().zip(scaled).zip(&*normal) {
                     *d = (g - mean_g - normal * mean_p) * rstd;
                 }
             }

@@ -3,8 +3,8 @@
 
 use super::Along;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{split, Dst, Src};
-use crate::kernels::reduce::{lanes, Kind, Max, Ordered};
+use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
 use crate::kernels::vexp::Real;
 
 /// Columns worked on together when the dimension is not the last one.
@@ -14,12 +14,7 @@ const TILE: usize = 64;
 ///
 /// # Safety
 /// Both must cover `along` contiguously and not overlap, or be the same.
-pub unsafe fn softmax<T: Real + Ordered>(
-    log: bool,
-    along: Along,
-    input: *const T,
-    output: *mut T,
-) {
+pub unsafe fn softmax<T: Real + Ordered>(log: bool, along: Along, input: *const T, output: *mut T) {
     if along.is_empty() {
         return;
     }
@@ -160,9 +155,9 @@ impl<T: Real + Ordered> Forward<T> {
         }
         for i in 0..n {
             let (x, y) = (self.x.at(row(i)), self.y.at(row(i)));
-            for j in 0..width {
+            for (j, &sum) in sum[..width].iter().enumerate() {
                 // SAFETY: row i of the tile.
-                unsafe { *y.add(j) = if self.log { *x.add(j) - sum[j] } else { *y.add(j) * sum[j] } };
+                unsafe { *y.add(j) = if self.log { *x.add(j) - sum } else { *y.add(j) * sum } };
             }
         }
     }
@@ -235,20 +230,14 @@ impl<T: Real + Ordered> Backward<T> {
     fn row_sum(&self, y: *const T, g: *const T) -> T {
         let n = self.along.n;
         // SAFETY: a row each; nothing is written before this sum is done.
-        let (y, g) = unsafe {
-            (std::slice::from_raw_parts(y, n), std::slice::from_raw_parts(g, n))
-        };
+        let (y, g) =
+            unsafe { (std::slice::from_raw_parts(y, n), std::slice::from_raw_parts(g, n)) };
         if self.log {
             return sum_blocks(g, |g| g);
         }
         let mut sum = T::ZERO;
-        let mut product = [T::ZERO; 1024];
         for (y, g) in y.chunks(1024).zip(g.chunks(1024)) {
-            let product = &mut product[..y.len()];
-            for ((p, &y), &g) in product.iter_mut().zip(y).zip(g) {
-                *p = y * g;
-            }
-            sum += lanes(product, T::ZERO, |x| x, |a, b| a + b);
+            sum += lanes_of_pairs(y, g, T::ZERO, |y, g| y * g, |a, b| a + b);
         }
         sum
     }

@@ -9,7 +9,8 @@ fn run(log: bool, along: Along, x: &[f64]) -> Vec<f64> {
 
 #[test]
 fn softmax_along_any_dimension() {
-    for (outer, n, inner) in [(1, 1, 1), (3, 7, 1), (2, 5, 130), (1, 3000, 1), (0, 3, 2), (2, 0, 3)] {
+    for (outer, n, inner) in [(1, 1, 1), (3, 7, 1), (2, 5, 130), (1, 3000, 1), (0, 3, 2), (2, 0, 3)]
+    {
         let along = Along { outer, n, inner };
         let x: Vec<f64> = (0..outer * n * inner).map(|i| (i * 37 % 101) as f64 * 0.1).collect();
         let (y, l) = (run(false, along, &x), run(true, along, &x));
@@ -81,8 +82,7 @@ fn cross_entropy_and_its_gradient() {
     }
     let bad = Targets { classes: &[5], ignore: -100, weights: None };
     // SAFETY: refused before anything is read.
-    let error =
-        unsafe { cross_entropy(n, x.as_ptr(), bad, loss.as_mut_ptr(), sums.as_mut_ptr()) };
+    let error = unsafe { cross_entropy(n, x.as_ptr(), bad, loss.as_mut_ptr(), sums.as_mut_ptr()) };
     assert_eq!(error.unwrap_err().message(), "Target 5 is out of bounds.");
 }
 
@@ -130,8 +130,7 @@ fn layer_norm_against_the_definition() {
     for j in 0..n {
         let want: f64 = (0..rows).map(|i| g[i * n + j]).sum();
         assert!((db[j] - want).abs() < 1e-10);
-        let want: f64 =
-            (0..rows).map(|i| g[i * n + j] * (x[i * n + j] - mean[i]) * rstd[i]).sum();
+        let want: f64 = (0..rows).map(|i| g[i * n + j] * (x[i * n + j] - mean[i]) * rstd[i]).sum();
         assert!((dw[j] - want).abs() < 1e-10);
     }
     for at in [0, 500, rows * n - 1] {
@@ -142,4 +141,24 @@ fn layer_norm_against_the_definition() {
         let slope: f64 = z.iter().zip(&y).zip(&g).map(|((z, y), g)| (z - y) / 1e-6 * g).sum();
         assert!((slope - dx[at]).abs() < 1e-4, "{slope} {}", dx[at]);
     }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let x: Vec<f32> = (0..3 * 700 * 5).map(|i| ((i * 37 % 1013) as f32).sin() * 5.0).collect();
+    crate::kernels::multiversion::tests::same_bits(|| {
+        let mut bits = Vec::new();
+        for along in [Along { outer: 15, n: 700, inner: 1 }, Along { outer: 3, n: 700, inner: 5 }] {
+            for log in [false, true] {
+                let (mut y, mut d) = (x.clone(), x.clone());
+                // SAFETY: all cover `along`.
+                unsafe {
+                    softmax(log, along, x.as_ptr(), y.as_mut_ptr());
+                    softmax_backward(log, along, y.as_ptr(), x.as_ptr(), d.as_mut_ptr());
+                }
+                bits.extend(y.iter().chain(&d).map(|x| x.to_bits()));
+            }
+        }
+        bits
+    });
 }

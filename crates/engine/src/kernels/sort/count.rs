@@ -1,8 +1,8 @@
 //! Unique values, binary search and counting.
 
-use super::{radix, Packed, Sortable};
+use super::{Packed, Sortable, radix};
 use crate::dtype::Element;
-use crate::error::{ensure, Result};
+use crate::error::{Result, ensure};
 use crate::kernels::raw::split;
 
 /// Unique values with, for each input element, which one it is, and how often each occurs.
@@ -53,6 +53,10 @@ pub fn unique_consecutive<T: Element>(input: &[T]) -> Unique<T> {
 
 /// For each of `m` values per line, where it would be inserted in its sorted line of `n`: before
 /// equals, or behind them if `right`. One line serves all if `sorted` is no longer than `n`.
+///
+/// # Panics
+/// If `output` is shorter than `values`.
+#[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN goes behind everything, as in torch")]
 pub fn searchsorted<T: Element>(
     sorted: &[T],
     n: usize,
@@ -68,7 +72,6 @@ pub fn searchsorted<T: Element>(
         for at in first..last {
             let value = values[at];
             let line = if shared { sorted } else { &sorted[at / m * n..][..n] };
-            // Written with >= and >, so that NaN goes behind everything, as in torch.
             let place = if right {
                 line.partition_point(|x| !(*x > value))
             } else {

@@ -2,14 +2,15 @@
 //!
 //! A key is an unsigned integer in the order of the values (NaN above everything, -0 equal to 0);
 //! with the position in its low bits every key is different, so that any sort is stable.
+//! Lines are therefore limited to 2^32 elements.
 #![allow(unsafe_code)]
 
 mod count;
 mod radix;
 
-pub use count::{bincount, histogram, searchsorted, unique, unique_consecutive, BinCount, Unique};
+pub use count::{BinCount, Unique, bincount, histogram, searchsorted, unique, unique_consecutive};
 
-use super::raw::{split, Dst, Src};
+use super::raw::{Dst, Src, split};
 use super::rows::Along;
 use crate::dtype::{Bool, Element};
 use radix::Packed;
@@ -50,7 +51,11 @@ sortable! {
 #[inline(always)]
 fn key_f32(x: f32) -> u32 {
     // Adding zero turns -0 into 0.
-    let bits = if x.is_nan() { f32::NAN.to_bits() & 0x7fff_ffff | 0x7fc0_0000 } else { (x + 0.0).to_bits() };
+    let bits = if x.is_nan() {
+        f32::NAN.to_bits() & 0x7fff_ffff | 0x7fc0_0000
+    } else {
+        (x + 0.0).to_bits()
+    };
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
 }
 

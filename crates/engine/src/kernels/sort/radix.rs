@@ -8,6 +8,10 @@ pub trait Packed: Copy + Ord + Default + Send + Sync + std::fmt::Debug {
     fn digit(self, digit: usize) -> usize;
     /// The position.
     fn position(self) -> usize;
+    /// The key.
+    fn key(self) -> u64;
+    /// A key and a position.
+    fn join(key: u64, position: usize) -> Self;
     /// Whether the keys are equal.
     fn same_key(&self, other: &Self) -> bool;
 }
@@ -23,6 +27,14 @@ macro_rules! packed {
             #[inline(always)]
             fn position(self) -> usize {
                 (self & ((1 << ($t::BITS / 2)) - 1)) as usize
+            }
+            #[inline(always)]
+            fn key(self) -> u64 {
+                (self >> ($t::BITS / 2)) as u64
+            }
+            #[inline(always)]
+            fn join(key: u64, position: usize) -> Self {
+                $t::from(key) << ($t::BITS / 2) | position as $t
             }
             #[inline(always)]
             fn same_key(&self, other: &Self) -> bool {
@@ -45,6 +57,19 @@ pub(super) fn sort<P: Packed>(keys: &mut Vec<P>) {
     }
     if keys.is_sorted() {
         return;
+    }
+    if P::DIGITS > 4 && u32::try_from(n).is_ok() {
+        // Wide types mostly hold narrow ranges: then keys of half the size order them.
+        let low = keys.iter().map(|k| k.key()).min().unwrap_or(0);
+        let high = keys.iter().map(|k| k.key()).max().unwrap_or(0);
+        if u32::try_from(high - low).is_ok() {
+            let mut narrow: Vec<u64> =
+                keys.iter().map(|k| (k.key() - low) << 32 | k.position() as u64).collect();
+            sort(&mut narrow);
+            keys.clear();
+            keys.extend(narrow.iter().map(|k| P::join(k.key() + low, k.position())));
+            return;
+        }
     }
     let mut counts = vec![[0u32; 256]; P::DIGITS];
     for key in keys.iter() {
