@@ -122,6 +122,12 @@ impl Algebra for Diff {
     fn hypot(&self, other: &Self) -> Self {
         self.op(other, Binary::Hypot)
     }
+    fn fmod(&self, other: &Self) -> Self {
+        self.op(other, Binary::Fmod)
+    }
+    fn nextafter(&self, other: &Self) -> Self {
+        self.op(other, Binary::NextAfter)
+    }
     fn copysign(&self, sign: &Self) -> Self {
         self.op(sign, Binary::Copysign)
     }
