@@ -159,7 +159,7 @@ unsafe fn streamed(
 }
 
 #[repr(align(64))]
-struct Aligned([u8; TILE * 8]);
+struct Aligned(#[allow(dead_code, reason = "memory only")] [u8; TILE * 8]);
 type Buffer = MaybeUninit<Aligned>;
 
 /// One dimension after merging: its length and the stride of each operand, output first, in bytes.

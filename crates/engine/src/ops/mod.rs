@@ -1,5 +1,5 @@
 //! Operations: what each computes and how it is differentiated, side by side.
 
 pub mod algebra;
-pub mod unary;
 pub mod binary;
+pub mod unary;

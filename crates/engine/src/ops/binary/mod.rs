@@ -40,12 +40,7 @@ impl Needs {
     /// What either needs.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        Self {
-            a: self.a | other.a,
-            b: self.b | other.b,
-            c: self.c | other.c,
-            y: self.y | other.y,
-        }
+        Self { a: self.a | other.a, b: self.b | other.b, c: self.c | other.c, y: self.y | other.y }
     }
 }
 
@@ -359,7 +354,9 @@ impl Binary {
     ///
     /// For integer dtypes and bool `alpha` is an integer: pass it as `f64::from_bits(i64 as u64)`.
     pub fn forward(self, dtype: DType) -> Option<Block> {
-        if dtype.is_float() && matches!(self.class(), Class::Arithmetic | Class::Float | Class::FloatOnly) {
+        if dtype.is_float()
+            && matches!(self.class(), Class::Arithmetic | Class::Float | Class::FloatOnly)
+        {
             return visit(self, ForwardBlock(dtype)).flatten();
         }
         integer::forward(self, dtype)

@@ -233,16 +233,46 @@ fn made<F: Map>(slow: bool) -> Block {
 macro_rules! with_exponent {
     ($e:expr, $P:ident => $x:expr) => {
         match ($e * 2.0) as i64 {
-            _ if ($e * 2.0).fract() != 0.0 => { type $P = Passed; $x }
-            0 => { type $P = Halves<0>; $x }
-            1 => { type $P = Halves<1>; $x }
-            2 => { type $P = Halves<2>; $x }
-            4 => { type $P = Halves<4>; $x }
-            6 => { type $P = Halves<6>; $x }
-            -1 => { type $P = Halves<-1>; $x }
-            -2 => { type $P = Halves<-2>; $x }
-            -4 => { type $P = Halves<-4>; $x }
-            _ => { type $P = Passed; $x }
+            _ if ($e * 2.0).fract() != 0.0 => {
+                type $P = Passed;
+                $x
+            }
+            0 => {
+                type $P = Halves<0>;
+                $x
+            }
+            1 => {
+                type $P = Halves<1>;
+                $x
+            }
+            2 => {
+                type $P = Halves<2>;
+                $x
+            }
+            4 => {
+                type $P = Halves<4>;
+                $x
+            }
+            6 => {
+                type $P = Halves<6>;
+                $x
+            }
+            -1 => {
+                type $P = Halves<-1>;
+                $x
+            }
+            -2 => {
+                type $P = Halves<-2>;
+                $x
+            }
+            -4 => {
+                type $P = Halves<-4>;
+                $x
+            }
+            _ => {
+                type $P = Passed;
+                $x
+            }
         }
     };
 }
