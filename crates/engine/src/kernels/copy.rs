@@ -1,5 +1,6 @@
 //! Copies, casts, fills and tile transposition.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment, reason = "operands are aligned, SIMD loads need not be")]
 
 use std::marker::PhantomData;
 
@@ -18,8 +19,8 @@ macro_rules! truncate {
     ($x:expr, $f:ty, $i:ty) => {{
         let x = $x;
         // Both bounds are exact in the float type.
-        const LIMIT: $f = -(<$i>::MIN as $f);
-        let inside = x >= -LIMIT && x < LIMIT;
+        let limit = -(<$i>::MIN as $f);
+        let inside = (-limit..limit).contains(&x);
         let safe = if inside { x } else { 0.0 };
         // SAFETY: `safe` lies within the range of the integer.
         let y = unsafe { safe.to_int_unchecked::<$i>() };

@@ -17,6 +17,7 @@ use crate::ops::algebra::{Algebra, Float};
 
 /// What a gradient is made of besides the gradient of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of four operands")]
 pub struct Needs {
     /// The first input.
     pub a: bool,

@@ -345,12 +345,9 @@ impl Unary {
         if self == Self::Positive {
             return (dtype != DType::Bool).then(|| copy_block(dtype.size()));
         }
-        if self == Self::PowScalar {
-            if let Some(b) = dispatch!(float dtype, T => with_exponent!(p[0], P =>
-                Some(block::<Forward<table::PowScalar, T, P>>())), else None)
-            {
-                return Some(b);
-            }
+        if self == Self::PowScalar && dtype.is_float() {
+            return dispatch!(float dtype, T => with_exponent!(p[0], P =>
+                Some(block::<Forward<table::PowScalar, T, P>>())), else None);
         }
         if !dtype.is_float() || !self.differentiable() {
             return integer::forward(self, dtype);
