@@ -310,33 +310,84 @@ impl Element for Bool {
 macro_rules! dispatch {
     (float $d:expr, $T:ident => $e:expr, else $other:expr) => {
         match $d {
-            $crate::dtype::DType::F32 => { type $T = f32; $e }
-            $crate::dtype::DType::F64 => { type $T = f64; $e }
+            $crate::dtype::DType::F32 => {
+                type $T = f32;
+                $e
+            }
+            $crate::dtype::DType::F64 => {
+                type $T = f64;
+                $e
+            }
             _ => $other,
         }
     };
     (number $d:expr, $T:ident => $e:expr, else $other:expr) => {
         match $d {
             $crate::dtype::DType::Bool => $other,
-            $crate::dtype::DType::U8 => { type $T = u8; $e }
-            $crate::dtype::DType::I8 => { type $T = i8; $e }
-            $crate::dtype::DType::I16 => { type $T = i16; $e }
-            $crate::dtype::DType::I32 => { type $T = i32; $e }
-            $crate::dtype::DType::I64 => { type $T = i64; $e }
-            $crate::dtype::DType::F32 => { type $T = f32; $e }
-            $crate::dtype::DType::F64 => { type $T = f64; $e }
+            $crate::dtype::DType::U8 => {
+                type $T = u8;
+                $e
+            }
+            $crate::dtype::DType::I8 => {
+                type $T = i8;
+                $e
+            }
+            $crate::dtype::DType::I16 => {
+                type $T = i16;
+                $e
+            }
+            $crate::dtype::DType::I32 => {
+                type $T = i32;
+                $e
+            }
+            $crate::dtype::DType::I64 => {
+                type $T = i64;
+                $e
+            }
+            $crate::dtype::DType::F32 => {
+                type $T = f32;
+                $e
+            }
+            $crate::dtype::DType::F64 => {
+                type $T = f64;
+                $e
+            }
         }
     };
     ($d:expr, $T:ident => $e:expr) => {
         match $d {
-            $crate::dtype::DType::Bool => { type $T = $crate::dtype::Bool; $e }
-            $crate::dtype::DType::U8 => { type $T = u8; $e }
-            $crate::dtype::DType::I8 => { type $T = i8; $e }
-            $crate::dtype::DType::I16 => { type $T = i16; $e }
-            $crate::dtype::DType::I32 => { type $T = i32; $e }
-            $crate::dtype::DType::I64 => { type $T = i64; $e }
-            $crate::dtype::DType::F32 => { type $T = f32; $e }
-            $crate::dtype::DType::F64 => { type $T = f64; $e }
+            $crate::dtype::DType::Bool => {
+                type $T = $crate::dtype::Bool;
+                $e
+            }
+            $crate::dtype::DType::U8 => {
+                type $T = u8;
+                $e
+            }
+            $crate::dtype::DType::I8 => {
+                type $T = i8;
+                $e
+            }
+            $crate::dtype::DType::I16 => {
+                type $T = i16;
+                $e
+            }
+            $crate::dtype::DType::I32 => {
+                type $T = i32;
+                $e
+            }
+            $crate::dtype::DType::I64 => {
+                type $T = i64;
+                $e
+            }
+            $crate::dtype::DType::F32 => {
+                type $T = f32;
+                $e
+            }
+            $crate::dtype::DType::F64 => {
+                type $T = f64;
+                $e
+            }
         }
     };
 }

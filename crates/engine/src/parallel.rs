@@ -155,8 +155,7 @@ pub fn set_threads(n: usize) {
 #[inline]
 pub fn threshold() -> usize {
     static THRESHOLD: OnceLock<usize> = OnceLock::new();
-    *THRESHOLD
-        .get_or_init(|| env_usize("RUSTGRAD_PARALLEL_THRESHOLD").unwrap_or(DEFAULT_THRESHOLD))
+    *THRESHOLD.get_or_init(|| env_usize("RUSTGRAD_PARALLEL_THRESHOLD").unwrap_or(DEFAULT_THRESHOLD))
 }
 
 /// Whether the calling thread belongs to the pool.

@@ -91,8 +91,12 @@ pub trait Inputs {
     ///
     /// # Safety
     /// `n` elements (at least one) must be readable, at most [`CHUNK`].
-    unsafe fn pad(p: Self::Pointers, n: usize, pad: &mut MaybeUninit<Self::Padded>, to: usize)
-    -> Self::Pointers;
+    unsafe fn pad(
+        p: Self::Pointers,
+        n: usize,
+        pad: &mut MaybeUninit<Self::Padded>,
+        to: usize,
+    ) -> Self::Pointers;
 }
 
 /// Elements of one pass through the L1 buffer of results.
@@ -251,11 +255,7 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
         let ptrs = F::In::pointers(ins);
         for j in 0..n {
             let x = F::In::get(ptrs, j);
-            let y = if F::HARD && F::hard(x) {
-                F::call::<Exact>(x, p)
-            } else {
-                F::call::<M>(x, p)
-            };
+            let y = if F::HARD && F::hard(x) { F::call::<Exact>(x, p) } else { F::call::<M>(x, p) };
             out.cast::<F::Out>().add(j).write(y);
         }
     }

@@ -1,5 +1,6 @@
 //! Copies, casts, fills and tile transposition.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment, reason = "operands are aligned, SIMD loads need not be")]
 
 use std::marker::PhantomData;
 
@@ -18,8 +19,8 @@ macro_rules! truncate {
     ($x:expr, $f:ty, $i:ty) => {{
         let x = $x;
         // Both bounds are exact in the float type.
-        const LIMIT: $f = -(<$i>::MIN as $f);
-        let inside = x >= -LIMIT && x < LIMIT;
+        let limit = -(<$i>::MIN as $f);
+        let inside = (-limit..limit).contains(&x);
         let safe = if inside { x } else { 0.0 };
         // SAFETY: `safe` lies within the range of the integer.
         let y = unsafe { safe.to_int_unchecked::<$i>() };
@@ -215,8 +216,17 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                 }
             }
         } else {
-            transpose(src, r, c, buffer.cast(), (cols * size_of::<T>()) as isize,
-                size_of::<T>() as isize, rows, cols, PhantomData::<T>);
+            transpose(
+                src,
+                r,
+                c,
+                buffer.cast(),
+                (cols * size_of::<T>()) as isize,
+                size_of::<T>() as isize,
+                rows,
+                cols,
+                PhantomData::<T>,
+            );
         }
     }
 }
@@ -244,15 +254,23 @@ pub(super) unsafe fn scatter_tile<T: Copy>(
                 }
             }
         } else {
-            transpose(buffer.cast(), (cols * size_of::<T>()) as isize, size_of::<T>() as isize,
-                out, r, c, rows, cols, PhantomData::<T>);
+            transpose(
+                buffer.cast(),
+                (cols * size_of::<T>()) as isize,
+                size_of::<T>() as isize,
+                out,
+                r,
+                c,
+                rows,
+                cols,
+                PhantomData::<T>,
+            );
         }
     }
 }
 
-/// Moves a tile column by column, eight rows at a time, so that each cache line of the side whose
-/// rows are close together is touched once.
-#[inline(always)]
+/// Moves a tile column by column, so that each cache line of the side whose rows are close together
+/// is touched once; squares of four-byte elements go through registers.
 unsafe fn transpose<T: Copy>(
     src: *const u8,
     sr: isize,
@@ -271,11 +289,54 @@ unsafe fn transpose<T: Copy>(
             let value = src.offset(sr * i + sc * j).cast::<T>().read();
             out.offset(or * i + oc * j).cast::<T>().write(value);
         };
-        for j in 0..cols {
+        let (mut done_rows, mut done_cols) = (0, 0);
+        #[cfg(target_arch = "x86_64")]
+        if size_of::<T>() == 4 && sr == 4 && oc == 4 {
+            (done_rows, done_cols) = (rows & !3, cols & !3);
+            for j in (0..done_cols as isize).step_by(4) {
+                for i in (0..done_rows as isize).step_by(4) {
+                    square4(src.offset(sr * i + sc * j), sc, out.offset(or * i + oc * j), or);
+                }
+            }
+        } else if size_of::<T>() == 4 && sc == 4 && or == 4 {
+            (done_rows, done_cols) = (rows & !3, cols & !3);
+            for j in (0..done_cols as isize).step_by(4) {
+                for i in (0..done_rows as isize).step_by(4) {
+                    square4(src.offset(sr * i + sc * j), sr, out.offset(or * i + oc * j), oc);
+                }
+            }
+        }
+        for j in 0..done_cols {
+            for i in done_rows..rows {
+                one(i, j);
+            }
+        }
+        for j in done_cols..cols {
             for i in 0..rows {
                 one(i, j);
             }
         }
+    }
+}
+
+/// Transposes four by four elements of four bytes between rows `from` and `to` bytes apart.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn square4(src: *const u8, from: isize, out: *mut u8, to: isize) {
+    use std::arch::x86_64::{
+        _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
+    };
+    // SAFETY: SSE2 is part of x86-64, the pointers are valid by the contract of `transpose`; moves
+    // and shuffles keep any bit pattern.
+    unsafe {
+        let load = |i: isize| _mm_loadu_ps(src.offset(from * i).cast::<f32>());
+        let (a, b, c, d) = (load(0), load(1), load(2), load(3));
+        let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+        let (ef, gh) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+        _mm_storeu_ps(out.cast(), _mm_movelh_ps(ab, cd));
+        _mm_storeu_ps(out.offset(to).cast(), _mm_movehl_ps(cd, ab));
+        _mm_storeu_ps(out.offset(2 * to).cast(), _mm_movelh_ps(ef, gh));
+        _mm_storeu_ps(out.offset(3 * to).cast(), _mm_movehl_ps(gh, ef));
     }
 }
 

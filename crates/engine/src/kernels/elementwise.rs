@@ -4,6 +4,7 @@
 //! matter for locality. Operands that are not contiguous inside a tile are copied to or from an L1
 //! buffer, in the order that suits their own memory.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment, reason = "operands are aligned by contract")]
 
 use std::mem::MaybeUninit;
 
@@ -29,8 +30,8 @@ const MAX_OPERANDS: usize = MAX_INPUTS + 1;
 
 /// Bytes of traffic per parallel task.
 const TASK_BYTES: usize = 1 << 18;
-/// Elements of a tile that goes through buffers: 16 or 32 KiB per operand, so L1 and L2 hold it.
-const TILE: usize = 4096;
+/// Bytes of a buffer; tiles hold as many elements of the largest operand.
+const BUFFER: usize = 1 << 14;
 /// Rows shorter than this are merged in the buffer, so that blocks are not called for crumbs.
 const SHORT: usize = 128;
 /// Outputs from this size on bypass the caches where the instruction set allows it.
@@ -159,7 +160,7 @@ unsafe fn streamed(
 }
 
 #[repr(align(64))]
-struct Aligned([u8; TILE * 8]);
+struct Aligned(#[allow(dead_code, reason = "memory only")] [u8; BUFFER]);
 type Buffer = MaybeUninit<Aligned>;
 
 /// One dimension after merging: its length and the stride of each operand, output first, in bytes.
@@ -230,11 +231,11 @@ impl Plan {
         });
         let mut merged = SmallVec::<[Dim; 6]>::new();
         for d in dims {
-            if let Some(last) = merged.last_mut() {
-                if (0..count).all(|k| last.strides[k] == d.strides[k] * d.len as isize) {
-                    *last = Dim { len: last.len * d.len, strides: d.strides };
-                    continue;
-                }
+            if let Some(last) = merged.last_mut()
+                && (0..count).all(|k| last.strides[k] == d.strides[k] * d.len as isize)
+            {
+                *last = Dim { len: last.len * d.len, strides: d.strides };
+                continue;
             }
             merged.push(d);
         }
@@ -267,9 +268,9 @@ impl Plan {
     ) -> Option<Dim> {
         let innermost = dims.len().checked_sub(1)?;
         let mut best = innermost;
-        for k in 0..count {
+        for (k, &size) in sizes.iter().enumerate().take(count) {
             let across = col.strides[k].unsigned_abs();
-            if across <= sizes[k] {
+            if across <= size {
                 continue;
             }
             let nearest = (0..dims.len())
@@ -286,13 +287,14 @@ impl Plan {
     }
 
     fn choose_tiles(&mut self) {
+        let tile = BUFFER / self.sizes.iter().fold(1, |a, &b| a.max(b));
         let direct = |k: usize| self.col.strides[k] == self.sizes[k] as isize;
         let short = self.col.len < SHORT && self.row.len > 1;
         if short {
             // Rows are joined; direct is what lies packed in memory already.
             self.packed = true;
             self.tile_cols = self.col.len;
-            self.tile_rows = self.row.len.min(TILE / self.col.len);
+            self.tile_rows = self.row.len.min(tile / self.col.len);
             for k in 0..self.count {
                 let follows = self.row.strides[k] == self.col.strides[k] * self.col.len as isize;
                 self.access[k] =
@@ -315,14 +317,14 @@ impl Plan {
         }
         if buffered {
             self.tile_cols = self.col.len.min(128);
-            self.tile_rows = self.row.len.min(TILE / self.tile_cols);
-            if self.tile_rows < TILE / 128 {
-                self.tile_cols = self.col.len.min(TILE / self.tile_rows);
+            self.tile_rows = self.row.len.min(tile / self.tile_cols);
+            if self.tile_rows < tile / 128 {
+                self.tile_cols = self.col.len.min(tile / self.tile_rows);
             }
         } else {
-            self.tile_cols = if constant { self.col.len.min(TILE) } else { self.col.len };
+            self.tile_cols = if constant { self.col.len.min(tile) } else { self.col.len };
             // Several rows per tile only spare loop overhead.
-            self.tile_rows = self.row.len.min((TILE / self.tile_cols).max(1));
+            self.tile_rows = self.row.len.min((tile / self.tile_cols).max(1));
         }
     }
 
@@ -362,6 +364,7 @@ impl Plan {
         block: Block,
         p: &[f64; 2],
     ) {
+        #[expect(clippy::large_stack_arrays, reason = "uninitialised scratch, 96 KiB")]
         let mut buffers: [Buffer; MAX_OPERANDS] = [const { Buffer::uninit() }; MAX_OPERANDS];
         let mut filled = [None; MAX_OPERANDS];
         for tile in first..last {
@@ -370,8 +373,8 @@ impl Plan {
             let (r0, c0) = (rt * self.tile_rows, ct * self.tile_cols);
             let mut ptrs = self.ptrs;
             let mut shift = |d: &Dim, i: usize| {
-                for k in 0..self.count {
-                    ptrs[k] = ptrs[k].wrapping_offset(d.strides[k] * i as isize);
+                for (ptr, stride) in ptrs.iter_mut().zip(d.strides) {
+                    *ptr = ptr.wrapping_offset(stride * i as isize);
                 }
             };
             for d in self.outer.iter().rev() {

@@ -18,7 +18,10 @@ macro_rules! unary_methods {
 /// Real numbers, or things that compute like them element by element.
 pub trait Algebra: Clone {
     /// The result of a comparison.
-    type Mask: Clone + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
+    type Mask: Clone
+        + BitAnd<Output = Self::Mask>
+        + BitOr<Output = Self::Mask>
+        + Not<Output = Self::Mask>;
 
     /// The constant `value`, of the kind of `self`.
     #[must_use]
@@ -437,4 +440,3 @@ impl Hypot for f64 {
         if infinite { Self::INFINITY } else { r }
     }
 }
-

@@ -63,12 +63,8 @@ pub(super) const LOG_DD: [f64; 8] = [
 ];
 
 /// `(sin(r) / r - 1) / r^2` in `r^2` on `|r| <= pi / 4`.
-pub(super) const SIN_F32: [f32; 4] = [
-    -1.666666666e-1,
-    8.33333187e-3,
-    -1.984008443e-4,
-    2.724962725e-6,
-];
+pub(super) const SIN_F32: [f32; 4] =
+    [-1.666666666e-1, 8.33333187e-3, -1.984008443e-4, 2.724962725e-6];
 
 /// `(sin(r) / r - 1) / r^2` in `r^2` on `|r| <= pi / 4`.
 pub(super) const SIN_F64: [f64; 7] = [
@@ -82,11 +78,7 @@ pub(super) const SIN_F64: [f64; 7] = [
 ];
 
 /// `(cos(r) - 1 + r^2 / 2) / r^4` in `r^2`.
-pub(super) const COS_F32: [f32; 3] = [
-    4.166666465e-2,
-    -1.388830189e-3,
-    2.454769569e-5,
-];
+pub(super) const COS_F32: [f32; 3] = [4.166666465e-2, -1.388830189e-3, 2.454769569e-5];
 
 /// `(cos(r) - 1 + r^2 / 2) / r^4` in `r^2`.
 pub(super) const COS_F64: [f64; 7] = [

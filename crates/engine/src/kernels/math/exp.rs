@@ -115,10 +115,16 @@ pub fn exp2_f64<M: Mode>(x: f64) -> f64 {
 /// Half of `exp(x) - 1`, which is representable a little further than the whole.
 #[inline(always)]
 fn half_expm1_f32<M: Mode>(x: f32) -> f32 {
-    let (n, r) = reduce_f32::<M>(clamp!(x, -20.0, 90.0));
-    let e = fma32::<M>(r * r, poly32::<M, 6>(r, &EXP_F32), r);
-    let s = power_of_two_f32(n - 1.0);
-    let y = fma32::<M>(s, e, s - 0.5);
+    let x = clamp!(x, -20.0, 89.5);
+    let n = fma32::<M>(x, std::f32::consts::LOG2_E, ROUND_F32) - ROUND_F32;
+    let high = fma32::<M>(n, -LN2_HI_F32, x);
+    let low = n * LN2_LO_F32;
+    let r = high - low;
+    let lost = (high - r) - low;
+    let e = r + fma32::<M>(r * r, poly32::<M, 6>(r, &EXP_F32), lost);
+    // A quarter first: 2^(n - 1) may not be representable.
+    let s = power_of_two_f32(n - 2.0);
+    let y = 2.0 * fma32::<M>(s, e, s - 0.25);
     // Keeps the sign of zero and the precision of subnormals.
     if x.abs() < 1e-30 { x * 0.5 } else { y }
 }
@@ -133,15 +139,16 @@ pub fn expm1_f32<M: Mode>(x: f32) -> f32 {
 /// Half of `exp(x) - 1`, which is representable a little further than the whole.
 #[inline(always)]
 fn half_expm1_f64<M: Mode>(x: f64) -> f64 {
-    let x = clamp!(x, -40.0, 711.0);
+    let x = clamp!(x, -40.0, 710.6);
     let n = fma64::<M>(x, std::f64::consts::LOG2_E, ROUND_F64) - ROUND_F64;
     let high = fma64::<M>(n, -LN2_HI_F64, x);
     let low = n * LN2_LO_F64;
     let r = high - low;
     let lost = (high - r) - low;
     let e = r + fma64::<M>(r * r, poly64::<M, 11>(r, &EXP_F64), lost);
-    let s = power_of_two_f64(n - 1.0);
-    let y = fma64::<M>(s, e, s - 0.5);
+    // A quarter first: 2^(n - 1) may not be representable.
+    let s = power_of_two_f64(n - 2.0);
+    let y = 2.0 * fma64::<M>(s, e, s - 0.25);
     if x.abs() < 1e-300 { x * 0.5 } else { y }
 }
 
@@ -155,16 +162,26 @@ pub fn expm1_f64<M: Mode>(x: f64) -> f64 {
 /// `tanh(x)`, 2 ulp.
 #[inline(always)]
 pub fn tanh_f32<M: Mode>(x: f32) -> f32 {
-    let t = half_expm1_f32::<M>(-2.0 * x.abs());
-    let y = (-t / (t + 1.0)).copysign(x);
+    // With t = expm1(2 a) / 2 small results are t / (t + 1); large ones, with t = expm1(-2 a) / 2,
+    // lie (2 t + 1) / (t + 1) below one. Either way errors shrink.
+    let a = x.abs();
+    let large = a > 0.55;
+    let t = half_expm1_f32::<M>(if large { -2.0 * a } else { 2.0 * a });
+    let q = (if large { 2.0 * t + 1.0 } else { t }) / (t + 1.0);
+    let y = (if large { 1.0 - q } else { q }).copysign(x);
     if x.abs() < 1e-30 { x } else { y }
 }
 
 /// `tanh(x)`, 2 ulp.
 #[inline(always)]
 pub fn tanh_f64<M: Mode>(x: f64) -> f64 {
-    let t = half_expm1_f64::<M>(-2.0 * x.abs());
-    let y = (-t / (t + 1.0)).copysign(x);
+    // With t = expm1(2 a) / 2 small results are t / (t + 1); large ones, with t = expm1(-2 a) / 2,
+    // lie (2 t + 1) / (t + 1) below one. Either way errors shrink.
+    let a = x.abs();
+    let large = a > 0.55;
+    let t = half_expm1_f64::<M>(if large { -2.0 * a } else { 2.0 * a });
+    let q = (if large { 2.0 * t + 1.0 } else { t }) / (t + 1.0);
+    let y = (if large { 1.0 - q } else { q }).copysign(x);
     if x.abs() < 1e-300 { x } else { y }
 }
 

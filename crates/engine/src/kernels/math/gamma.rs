@@ -83,7 +83,7 @@ pub fn lgamma(x: f64) -> f64 {
 /// `lgamma(1 + z)` for `-0.3 <= z <= 0.5`, and up to 0.7 by the expansion around two.
 fn around_one(z: f64) -> f64 {
     if z > 0.5 {
-        return around_two(z - 1.0) ;
+        return around_two(z - 1.0);
     }
     z * (z * poly64::<Exact, 20>(z, &LGAMMA_1) - EULER)
 }

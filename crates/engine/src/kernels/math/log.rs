@@ -3,9 +3,7 @@
 //! `x = 2^e m` with `m` between `1 / sqrt 2` and `sqrt 2`, and a polynomial for `log m`.
 
 use super::coefficients::{LOG_DD, LOG_F32, LOG_F64};
-use super::exp::{
-    LN2_HI_F32, LN2_HI_F64, LN2_LO_F32, LN2_LO_F64, exp_f64, exp_parts,
-};
+use super::exp::{LN2_HI_F32, LN2_HI_F64, LN2_LO_F32, LN2_LO_F64, exp_f64, exp_parts};
 use super::{fast_two_sum, fma32, fma64, poly32, poly64, two_product, two_sum};
 use crate::kernels::block::Mode;
 
@@ -199,7 +197,7 @@ pub fn asinh_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     let square = a * a;
     let t = a + square / (1.0 + (1.0 + square).sqrt());
-    let y = log1p_f64::<M>(if a > LARGE { a } else { t });
+    let y = log1p_f64::<M>(if a > LARGE { a - 1.0 } else { t });
     let y = if a > LARGE { y + std::f64::consts::LN_2 } else { y };
     y.copysign(x)
 }
@@ -210,7 +208,8 @@ pub fn acosh_f64<M: Mode>(x: f64) -> f64 {
     let t = x - 1.0;
     let u = t + fma64::<M>(t, t, 2.0 * t).sqrt();
     let y = log1p_f64::<M>(if x > LARGE { t } else { u });
-    if x > LARGE { y + std::f64::consts::LN_2 } else { y }
+    let y = if x > LARGE { y + std::f64::consts::LN_2 } else { y };
+    if x >= 1.0 { y } else { f64::NAN }
 }
 
 /// `atanh(x)`, 3 ulp.

@@ -1,6 +1,8 @@
 //! The error function and its kin.
 
-use super::coefficients::{ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL};
+use super::coefficients::{
+    ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
+};
 use super::exp::{exp_f32, exp_parts};
 use super::{fma32, fma64, poly32, poly64, two_product};
 use crate::kernels::block::{Exact, Mode};
@@ -66,7 +68,8 @@ pub fn erfinv(x: f64) -> f64 {
     let mut y = ((b * b + w / 0.147).sqrt() - b).sqrt();
     for _ in 0..3 {
         // The tail is compared where erf is close to one.
-        let error = if a < 0.5 { erf_f64::<Exact>(y) - a } else { (1.0 - a) - erfc_f64::<Exact>(y) };
+        let error =
+            if a < 0.5 { erf_f64::<Exact>(y) - a } else { (1.0 - a) - erfc_f64::<Exact>(y) };
         let u = error * (y * y).exp() * 0.886226925452758;
         y -= u / (1.0 + y * u);
     }

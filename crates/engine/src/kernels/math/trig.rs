@@ -19,14 +19,16 @@ const PIO2_1: f64 = 1.57079632673412561417e+00;
 const PIO2_2: f64 = 6.07710050630396597660e-11;
 const PIO2_3: f64 = 2.02226624879595063154e-21;
 
-/// The quadrant in the low bits, and `x - quadrant pi/2`.
+/// The quadrant in the low bits, and `x - quadrant pi/2` as a sum.
 #[inline(always)]
-fn reduce_f32<M: Mode>(x: f32) -> (u64, f32) {
+fn reduce_f32<M: Mode>(x: f32) -> (u64, f32, f32) {
     let x = x as f64;
     let t = fma64::<M>(x, std::f64::consts::FRAC_2_PI, ROUND_F64);
     let n = t - ROUND_F64;
     let r = fma64::<M>(n, -PIO2_1, x);
-    (t.to_bits(), fma64::<M>(n, -(PIO2_2 + PIO2_3), r) as f32)
+    let r = fma64::<M>(n, -(PIO2_2 + PIO2_3), r);
+    let hi = r as f32;
+    (t.to_bits(), hi, (r - hi as f64) as f32)
 }
 
 /// The quadrant in the low bits, and `x - quadrant pi/2` as a sum.
@@ -46,11 +48,14 @@ fn reduce_f64<M: Mode>(x: f64) -> (u64, f64, f64) {
 /// Sine (`shift = 0`) or cosine (`shift = 1`) in single precision.
 #[inline(always)]
 fn sine_f32<M: Mode>(x: f32, shift: u64) -> f32 {
-    let (quadrant, r) = reduce_f32::<M>(x);
+    let (quadrant, r, low) = reduce_f32::<M>(x);
     let quadrant = quadrant.wrapping_add(shift) as u32;
     let z = r * r;
-    let s = fma32::<M>(z * r, poly32::<M, 4>(z, &SIN_F32), r);
-    let c = fma32::<M>(z * z, poly32::<M, 3>(z, &COS_F32), fma32::<M>(-0.5, z, 1.0));
+    let s = fma32::<M>(z * r, poly32::<M, 4>(z, &SIN_F32), low) + r;
+    let h = 0.5 * z;
+    let w = 1.0 - h;
+    let tail = ((1.0 - w) - h) + fma32::<M>(z * z, poly32::<M, 3>(z, &COS_F32), -r * low);
+    let c = w + tail;
     let y = if quadrant & 1 == 0 { s } else { c };
     f32::from_bits(y.to_bits() ^ ((quadrant & 2) << 30))
 }
@@ -132,12 +137,30 @@ fn atan_ratio<M: Mode>(y: f64, x: f64) -> f64 {
     let steep = y > STEEP * x;
     let middle = y > FLAT * x && !steep;
     // atan(y/x) = pi/4 + atan((y - x) / (y + x)) = pi/2 - atan(x / y)
-    let n = if steep { -x } else if middle { y - x } else { y };
-    let d = if steep { y } else if middle { y + x } else { x };
+    let n = if steep {
+        -x
+    } else if middle {
+        y - x
+    } else {
+        y
+    };
+    let d = if steep {
+        y
+    } else if middle {
+        y + x
+    } else {
+        x
+    };
     let t = n / d;
     let z = t * t;
     let p = z * poly64::<M, 13>(z, &ATAN_F64);
-    let k = if steep { 2.0 } else if middle { 1.0 } else { 0.0 };
+    let k = if steep {
+        2.0
+    } else if middle {
+        1.0
+    } else {
+        0.0
+    };
     fma64::<M>(k, QUARTER.0, fma64::<M>(t, p, k * QUARTER.1) + t)
 }
 
@@ -158,7 +181,11 @@ pub fn atan2_f64<M: Mode>(y: f64, x: f64) -> f64 {
     // Ratios of huge or tiny numbers must not overflow on the way.
     let shrink = if a > 1e300 || b > 1e300 { 1e-10 } else { 1.0 };
     let angle = atan_ratio::<M>(a * shrink, b * shrink);
-    let angle = if x.is_sign_negative() { std::f64::consts::PI - angle + 1.2246467991473532e-16 } else { angle };
+    let angle = if x.is_sign_negative() {
+        std::f64::consts::PI - angle + 1.2246467991473532e-16
+    } else {
+        angle
+    };
     let angle = if x.is_nan() || y.is_nan() { f64::NAN } else { angle };
     angle.copysign(y)
 }

@@ -237,9 +237,19 @@ pub(super) fn forward(op: Binary, dtype: DType) -> Option<Block> {
 pub(super) fn forward_scalar(op: Binary, dtype: DType, reversed: bool) -> Option<Block> {
     // Of a comparison and its mirror image one is enough.
     let (op, form) = match op {
-        Binary::Gt | Binary::Ge | Binary::Lt | Binary::Le | Binary::Sub | Binary::FloorDivide
-        | Binary::DivTrunc | Binary::Remainder | Binary::Fmod | Binary::Pow | Binary::LeftShift
-        | Binary::RightShift | Binary::Heaviside
+        Binary::Gt
+        | Binary::Ge
+        | Binary::Lt
+        | Binary::Le
+        | Binary::Sub
+        | Binary::FloorDivide
+        | Binary::DivTrunc
+        | Binary::Remainder
+        | Binary::Fmod
+        | Binary::Pow
+        | Binary::LeftShift
+        | Binary::RightShift
+        | Binary::Heaviside
             if reversed =>
         {
             (op, Form::Left)

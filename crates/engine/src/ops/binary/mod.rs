@@ -17,6 +17,7 @@ use crate::ops::algebra::{Algebra, Float};
 
 /// What a gradient is made of besides the gradient of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set of four operands")]
 pub struct Needs {
     /// The first input.
     pub a: bool,
@@ -40,12 +41,7 @@ impl Needs {
     /// What either needs.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
-        Self {
-            a: self.a | other.a,
-            b: self.b | other.b,
-            c: self.c | other.c,
-            y: self.y | other.y,
-        }
+        Self { a: self.a | other.a, b: self.b | other.b, c: self.c | other.c, y: self.y | other.y }
     }
 }
 
@@ -359,7 +355,9 @@ impl Binary {
     ///
     /// For integer dtypes and bool `alpha` is an integer: pass it as `f64::from_bits(i64 as u64)`.
     pub fn forward(self, dtype: DType) -> Option<Block> {
-        if dtype.is_float() && matches!(self.class(), Class::Arithmetic | Class::Float | Class::FloatOnly) {
+        if dtype.is_float()
+            && matches!(self.class(), Class::Arithmetic | Class::Float | Class::FloatOnly)
+        {
             return visit(self, ForwardBlock(dtype)).flatten();
         }
         integer::forward(self, dtype)

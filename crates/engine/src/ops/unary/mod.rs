@@ -233,16 +233,46 @@ fn made<F: Map>(slow: bool) -> Block {
 macro_rules! with_exponent {
     ($e:expr, $P:ident => $x:expr) => {
         match ($e * 2.0) as i64 {
-            _ if ($e * 2.0).fract() != 0.0 => { type $P = Passed; $x }
-            0 => { type $P = Halves<0>; $x }
-            1 => { type $P = Halves<1>; $x }
-            2 => { type $P = Halves<2>; $x }
-            4 => { type $P = Halves<4>; $x }
-            6 => { type $P = Halves<6>; $x }
-            -1 => { type $P = Halves<-1>; $x }
-            -2 => { type $P = Halves<-2>; $x }
-            -4 => { type $P = Halves<-4>; $x }
-            _ => { type $P = Passed; $x }
+            _ if ($e * 2.0).fract() != 0.0 => {
+                type $P = Passed;
+                $x
+            }
+            0 => {
+                type $P = Halves<0>;
+                $x
+            }
+            1 => {
+                type $P = Halves<1>;
+                $x
+            }
+            2 => {
+                type $P = Halves<2>;
+                $x
+            }
+            4 => {
+                type $P = Halves<4>;
+                $x
+            }
+            6 => {
+                type $P = Halves<6>;
+                $x
+            }
+            -1 => {
+                type $P = Halves<-1>;
+                $x
+            }
+            -2 => {
+                type $P = Halves<-2>;
+                $x
+            }
+            -4 => {
+                type $P = Halves<-4>;
+                $x
+            }
+            _ => {
+                type $P = Passed;
+                $x
+            }
         }
     };
 }
@@ -315,12 +345,9 @@ impl Unary {
         if self == Self::Positive {
             return (dtype != DType::Bool).then(|| copy_block(dtype.size()));
         }
-        if self == Self::PowScalar {
-            if let Some(b) = dispatch!(float dtype, T => with_exponent!(p[0], P =>
-                Some(block::<Forward<table::PowScalar, T, P>>())), else None)
-            {
-                return Some(b);
-            }
+        if self == Self::PowScalar && dtype.is_float() {
+            return dispatch!(float dtype, T => with_exponent!(p[0], P =>
+                Some(block::<Forward<table::PowScalar, T, P>>())), else None);
         }
         if !dtype.is_float() || !self.differentiable() {
             return integer::forward(self, dtype);

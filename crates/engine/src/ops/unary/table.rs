@@ -1,6 +1,6 @@
 //! The table of elementwise unary operations: one row each, from which everything else follows.
 
-use std::f64::consts::{FRAC_2_SQRT_PI, FRAC_1_SQRT_2, LN_2, LN_10, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
 use super::{Row, Saves};
 use crate::ops::algebra::Algebra;
