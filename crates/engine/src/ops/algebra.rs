@@ -356,7 +356,9 @@ macro_rules! algebra {
             #[inline(always)]
             fn signbit(&self) -> bool { $get(self).is_sign_negative() }
             #[inline(always)]
-            fn select(mask: &bool, a: &Self, b: &Self) -> Self { if *mask { *a } else { *b } }
+            fn select(mask: &bool, a: &Self, b: &Self) -> Self {
+                std::hint::select_unpredictable(*mask, *a, *b)
+            }
         }
     };
 }

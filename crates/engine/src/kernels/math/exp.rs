@@ -4,7 +4,7 @@
 //! that results overflow and become subnormal where they should.
 
 use super::coefficients::{EXP_F32, EXP_F64};
-use super::{fma32, fma64, poly32, poly64};
+use super::{fma32, fma64, poly32, poly64, select};
 use crate::kernels::block::Mode;
 
 /// Adding and subtracting this rounds to an integer, which then stands in the low bits.
@@ -63,8 +63,8 @@ fn reduce_f64<M: Mode>(x: f64) -> (f64, f64) {
 macro_rules! clamp {
     ($x:expr, $lo:expr, $hi:expr) => {{
         let x = $x;
-        let x = if x < $lo { $lo } else { x };
-        if x > $hi { $hi } else { x }
+        let x = select(x < $lo, $lo, x);
+        select(x > $hi, $hi, x)
     }};
 }
 
@@ -126,14 +126,14 @@ fn half_expm1_f32<M: Mode>(x: f32) -> f32 {
     let s = power_of_two_f32(n - 2.0);
     let y = 2.0 * fma32::<M>(s, e, s - 0.25);
     // Keeps the sign of zero and the precision of subnormals.
-    if x.abs() < 1e-30 { x * 0.5 } else { y }
+    select(x.abs() < 1e-30, x * 0.5, y)
 }
 
 /// `exp(x) - 1`, 2 ulp.
 #[inline(always)]
 pub fn expm1_f32<M: Mode>(x: f32) -> f32 {
     let y = half_expm1_f32::<M>(x) * 2.0;
-    if x.abs() < 1e-30 { x } else { y }
+    select(x.abs() < 1e-30, x, y)
 }
 
 /// Half of `exp(x) - 1`, which is representable a little further than the whole.
@@ -149,14 +149,14 @@ fn half_expm1_f64<M: Mode>(x: f64) -> f64 {
     // A quarter first: 2^(n - 1) may not be representable.
     let s = power_of_two_f64(n - 2.0);
     let y = 2.0 * fma64::<M>(s, e, s - 0.25);
-    if x.abs() < 1e-300 { x * 0.5 } else { y }
+    select(x.abs() < 1e-300, x * 0.5, y)
 }
 
 /// `exp(x) - 1`, 2 ulp.
 #[inline(always)]
 pub fn expm1_f64<M: Mode>(x: f64) -> f64 {
     let y = half_expm1_f64::<M>(x) * 2.0;
-    if x.abs() < 1e-300 { x } else { y }
+    select(x.abs() < 1e-300, x, y)
 }
 
 /// `tanh(x)`, 2 ulp.
@@ -166,10 +166,10 @@ pub fn tanh_f32<M: Mode>(x: f32) -> f32 {
     // lie (2 t + 1) / (t + 1) below one. Either way errors shrink.
     let a = x.abs();
     let large = a > 0.55;
-    let t = half_expm1_f32::<M>(if large { -2.0 * a } else { 2.0 * a });
-    let q = (if large { 2.0 * t + 1.0 } else { t }) / (t + 1.0);
-    let y = (if large { 1.0 - q } else { q }).copysign(x);
-    if x.abs() < 1e-30 { x } else { y }
+    let t = half_expm1_f32::<M>(select(large, -2.0 * a, 2.0 * a));
+    let q = (select(large, 2.0 * t + 1.0, t)) / (t + 1.0);
+    let y = (select(large, 1.0 - q, q)).copysign(x);
+    select(x.abs() < 1e-30, x, y)
 }
 
 /// `tanh(x)`, 2 ulp.
@@ -179,10 +179,10 @@ pub fn tanh_f64<M: Mode>(x: f64) -> f64 {
     // lie (2 t + 1) / (t + 1) below one. Either way errors shrink.
     let a = x.abs();
     let large = a > 0.55;
-    let t = half_expm1_f64::<M>(if large { -2.0 * a } else { 2.0 * a });
-    let q = (if large { 2.0 * t + 1.0 } else { t }) / (t + 1.0);
-    let y = (if large { 1.0 - q } else { q }).copysign(x);
-    if x.abs() < 1e-300 { x } else { y }
+    let t = half_expm1_f64::<M>(select(large, -2.0 * a, 2.0 * a));
+    let q = (select(large, 2.0 * t + 1.0, t)) / (t + 1.0);
+    let y = (select(large, 1.0 - q, q)).copysign(x);
+    select(x.abs() < 1e-300, x, y)
 }
 
 /// `sinh(x)`, 2 ulp.
@@ -190,8 +190,8 @@ pub fn tanh_f64<M: Mode>(x: f64) -> f64 {
 pub fn sinh_f64<M: Mode>(x: f64) -> f64 {
     let t = half_expm1_f64::<M>(x.abs());
     let y = (t + t / fma64::<M>(2.0, t, 1.0)).copysign(x);
-    let y = if t == f64::INFINITY { t.copysign(x) } else { y };
-    if x.abs() < 1e-300 { x } else { y }
+    let y = select(t == f64::INFINITY, t.copysign(x), y);
+    select(x.abs() < 1e-300, x, y)
 }
 
 /// `cosh(x)`, 2 ulp.
@@ -207,12 +207,12 @@ pub fn cosh_f64<M: Mode>(x: f64) -> f64 {
 #[inline(always)]
 pub fn sigmoid_f32<M: Mode>(x: f32) -> f32 {
     let e = exp_f32::<M>(-x.abs());
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    (select(x < 0.0, e, 1.0)) / (1.0 + e)
 }
 
 /// `1 / (1 + exp(-x))`, 2 ulp; subnormal results are kept.
 #[inline(always)]
 pub fn sigmoid_f64<M: Mode>(x: f64) -> f64 {
     let e = exp_f64::<M>(-x.abs());
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    (select(x < 0.0, e, 1.0)) / (1.0 + e)
 }

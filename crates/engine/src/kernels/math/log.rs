@@ -4,19 +4,19 @@
 
 use super::coefficients::{LOG_DD, LOG_F32, LOG_F64};
 use super::exp::{LN2_HI_F32, LN2_HI_F64, LN2_LO_F32, LN2_LO_F64, exp_f64, exp_parts};
-use super::{fast_two_sum, fma32, fma64, poly32, poly64, two_product, two_sum};
+use super::{fast_two_sum, fma32, fma64, poly32, poly64, select, two_product, two_sum};
 use crate::kernels::block::Mode;
 
 /// `(e, m)` with `x = 2^e m`, for positive finite x.
 #[inline(always)]
 fn decompose_f32(x: f32) -> (f32, f32) {
     let tiny = x < f32::MIN_POSITIVE;
-    let x = if tiny { x * 8388608.0 } else { x };
+    let x = select(tiny, x * 8388608.0, x);
     // Shifts the border of exponents from 1 to 1 / sqrt 2.
     let bits = x.to_bits().wrapping_add(0x3f80_0000 - 0x3f35_04f3);
     let e = ((bits >> 23) as i32 - 127) as f32;
     let m = f32::from_bits((bits & 0x007f_ffff) + 0x3f35_04f3);
-    (if tiny { e - 23.0 } else { e }, m)
+    (select(tiny, e - 23.0, e), m)
 }
 
 /// `(e, m)` with `x = 2^e m`, for positive finite x.
@@ -25,22 +25,22 @@ fn decompose_f64(x: f64) -> (f64, f64) {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     const ONE: u64 = 0x3ff0_0000_0000_0000;
     let tiny = x < f64::MIN_POSITIVE;
-    let x = if tiny { x * 18014398509481984.0 } else { x };
+    let x = select(tiny, x * 18014398509481984.0, x);
     let bits = x.to_bits().wrapping_add(ONE - SQRT_HALF);
     // An integer below 2^52 as a double, without the instruction only AVX-512 has.
     let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4503599627370496.0 + 1023.0);
     let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) + SQRT_HALF);
-    (if tiny { e - 54.0 } else { e }, m)
+    (select(tiny, e - 54.0, e), m)
 }
 
 /// What logarithms give outside the positive finite numbers.
 macro_rules! log_special {
     ($x:expr, $y:expr, $t:ty) => {{
         let (x, y) = ($x, $y);
-        let y = if x == <$t>::INFINITY { x } else { y };
-        let y = if x == 0.0 { <$t>::NEG_INFINITY } else { y };
+        let y = select(x == <$t>::INFINITY, x, y);
+        let y = select(x == 0.0, <$t>::NEG_INFINITY, y);
         // NaN compares false.
-        if x >= 0.0 { y } else { <$t>::NAN }
+        select(x >= 0.0, y, <$t>::NAN)
     }};
 }
 
@@ -89,10 +89,10 @@ macro_rules! log1p {
             let u = 1.0 + x;
             // What the sum lost.
             let t = u - x;
-            let lost = if x > 1.0 { 1.0 - t } else { x - (u - 1.0) };
-            let c = if u > 0.0 && u < <$t>::INFINITY { lost / u } else { 0.0 };
+            let lost = select(x > 1.0, 1.0 - t, x - (u - 1.0));
+            let c = select(u > 0.0 && u < <$t>::INFINITY, lost / u, 0.0);
             let y = $plus::<M>(u, c);
-            if x == 0.0 { x } else { y }
+            select(x == 0.0, x, y)
         }
     };
 }
@@ -157,14 +157,14 @@ pub fn log10_f64<M: Mode>(x: f64) -> f64 {
 macro_rules! pow_special {
     ($x:expr, $y:expr, $r:expr, $t:ty) => {{
         let (x, y, r): ($t, $t, $t) = ($x, $y, $r);
-        let r = if x.abs() == 1.0 { 1.0 } else { r };
+        let r = select(x.abs() == 1.0, 1.0, r);
         let whole = y.trunc() == y;
         let half = 0.5 * y;
         let odd = whole && half.trunc() != half;
-        let r = if x.is_sign_negative() && odd { -r } else { r };
-        let r = if x < 0.0 && x > <$t>::NEG_INFINITY && !whole { <$t>::NAN } else { r };
-        let r = if x.is_nan() || y.is_nan() { <$t>::NAN } else { r };
-        if y == 0.0 || x == 1.0 { 1.0 } else { r }
+        let r = select(x.is_sign_negative() && odd, -r, r);
+        let r = select(x < 0.0 && x > <$t>::NEG_INFINITY && !whole, <$t>::NAN, r);
+        let r = select(x.is_nan() || y.is_nan(), <$t>::NAN, r);
+        select(y == 0.0 || x == 1.0, 1.0, r)
     }};
 }
 
@@ -183,8 +183,8 @@ pub fn pow_f64<M: Mode>(x: f64, y: f64) -> f64 {
     let rough = y * log_special!(a, hi, f64);
     let inside = rough.abs() < 800.0;
     let (p, p_low) = two_product::<M>(y, hi);
-    let r = if inside { p } else { rough };
-    let r_low = if inside { fma64::<M>(y, lo, p_low) } else { 0.0 };
+    let r = select(inside, p, rough);
+    let r_low = select(inside, fma64::<M>(y, lo, p_low), 0.0);
     pow_special!(x, y, exp_parts::<M>(r, r_low), f64)
 }
 
@@ -197,8 +197,8 @@ pub fn asinh_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     let square = a * a;
     let t = a + square / (1.0 + (1.0 + square).sqrt());
-    let y = log1p_f64::<M>(if a > LARGE { a - 1.0 } else { t });
-    let y = if a > LARGE { y + std::f64::consts::LN_2 } else { y };
+    let y = log1p_f64::<M>(select(a > LARGE, a - 1.0, t));
+    let y = select(a > LARGE, y + std::f64::consts::LN_2, y);
     y.copysign(x)
 }
 
@@ -207,9 +207,9 @@ pub fn asinh_f64<M: Mode>(x: f64) -> f64 {
 pub fn acosh_f64<M: Mode>(x: f64) -> f64 {
     let t = x - 1.0;
     let u = t + fma64::<M>(t, t, 2.0 * t).sqrt();
-    let y = log1p_f64::<M>(if x > LARGE { t } else { u });
-    let y = if x > LARGE { y + std::f64::consts::LN_2 } else { y };
-    if x >= 1.0 { y } else { f64::NAN }
+    let y = log1p_f64::<M>(select(x > LARGE, t, u));
+    let y = select(x > LARGE, y + std::f64::consts::LN_2, y);
+    select(x >= 1.0, y, f64::NAN)
 }
 
 /// `atanh(x)`, 3 ulp.

@@ -50,6 +50,12 @@ fn poly64<M: Mode, const N: usize>(x: f64, c: &[f64; N]) -> f64 {
     r
 }
 
+/// `a` or `b`, never by a branch: the optimiser would duplicate what follows for both cases.
+#[inline(always)]
+fn select<T>(condition: bool, a: T, b: T) -> T {
+    std::hint::select_unpredictable(condition, a, b)
+}
+
 /// `a * b` as an unevaluated sum of two doubles, exactly (barring overflow).
 #[inline(always)]
 fn two_product<M: Mode>(a: f64, b: f64) -> (f64, f64) {

@@ -4,7 +4,7 @@ use super::coefficients::{
     ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
 };
 use super::exp::{exp_f32, exp_parts};
-use super::{fma32, fma64, poly32, poly64, two_product};
+use super::{fma32, fma64, poly32, poly64, select, two_product};
 use crate::kernels::block::{Exact, Mode};
 
 /// `erf(x)`, 2 ulp.
@@ -13,17 +13,17 @@ pub fn erf_f32<M: Mode>(x: f32) -> f32 {
     let a = x.abs();
     let small = fma32::<M>(x, poly32::<M, 8>(x * x, &ERF_F32), x);
     // Beyond 4 the result is 1 in single precision.
-    let t = if a > 4.0 { 4.0 } else { a };
+    let t = select(a > 4.0, 4.0, a);
     let tail = exp_f32::<M>(poly32::<M, 8>(t, &ERFC_TAIL_F32));
     let large = (1.0 - tail).copysign(x);
-    let y = if a < 1.0 { small } else { large };
-    if x.is_nan() { x } else { y }
+    let y = select(a < 1.0, small, large);
+    select(x.is_nan(), x, y)
 }
 
 /// `erfc(a)` for `a >= 1/2`.
 #[inline(always)]
 fn erfc_tail<M: Mode>(a: f64) -> f64 {
-    let a = if a > 28.0 { 28.0 } else { a };
+    let a = select(a > 28.0, 28.0, a);
     let t = (a - 4.0) / (a + 4.0);
     let q = poly64::<M, 22>(t, &ERFC_F64) / fma64::<M>(2.0, a, 1.0);
     let (square, low) = two_product::<M>(a, a);
@@ -35,8 +35,8 @@ fn erfc_tail<M: Mode>(a: f64) -> f64 {
 pub fn erf_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     let small = fma64::<M>(x, poly64::<M, 15>(x * x, &ERF_F64), x);
-    let y = if a < 1.0 { small } else { (1.0 - erfc_tail::<M>(a)).copysign(x) };
-    if x.is_nan() { x } else { y }
+    let y = select(a < 1.0, small, (1.0 - erfc_tail::<M>(a)).copysign(x));
+    select(x.is_nan(), x, y)
 }
 
 /// `1 - erf(x)`, 4 ulp.
@@ -45,9 +45,9 @@ pub fn erfc_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     let small = 1.0 - fma64::<M>(x, poly64::<M, 15>(x * x, &ERF_F64), x);
     let tail = erfc_tail::<M>(a);
-    let large = if x < 0.0 { 2.0 - tail } else { tail };
-    let y = if a < 0.5 { small } else { large };
-    if x.is_nan() { x } else { y }
+    let large = select(x < 0.0, 2.0 - tail, tail);
+    let y = select(a < 0.5, small, large);
+    select(x.is_nan(), x, y)
 }
 
 /// The inverse of `erf`, 4 ulp: Giles' approximation and two steps of Halley's method.

@@ -6,7 +6,7 @@
 
 use super::coefficients::{ATAN_F64, COS_F32, COS_F64, SIN_F32, SIN_F64};
 use super::exp::ROUND_F64;
-use super::{fma32, fma64, poly32, poly64};
+use super::{fma32, fma64, poly32, poly64, select};
 use crate::kernels::block::Mode;
 
 /// Arguments up to this one are reduced accurately for single precision.
@@ -56,7 +56,7 @@ fn sine_f32<M: Mode>(x: f32, shift: u64) -> f32 {
     let w = 1.0 - h;
     let tail = ((1.0 - w) - h) + fma32::<M>(z * z, poly32::<M, 3>(z, &COS_F32), -r * low);
     let c = w + tail;
-    let y = if quadrant & 1 == 0 { s } else { c };
+    let y = select(quadrant & 1 == 0, s, c);
     f32::from_bits(y.to_bits() ^ ((quadrant & 2) << 30))
 }
 
@@ -77,7 +77,7 @@ fn sine_f64<M: Mode>(x: f64, shift: u64) -> f64 {
     let (quadrant, r, low) = reduce_f64::<M>(x);
     let quadrant = quadrant.wrapping_add(shift);
     let (s, c) = kernel_f64::<M>(r, low);
-    let y = if quadrant & 1 == 0 { s } else { c };
+    let y = select(quadrant & 1 == 0, s, c);
     f64::from_bits(y.to_bits() ^ ((quadrant & 2) << 62))
 }
 
@@ -89,7 +89,7 @@ pub fn sin_f32<M: Mode>(x: f32) -> f32 {
     }
     let y = sine_f32::<M>(x, 0);
     // Keeps the sign of zero.
-    if x == 0.0 { x } else { y }
+    select(x == 0.0, x, y)
 }
 
 /// `cos(x)`, 1 ulp.
@@ -105,7 +105,7 @@ pub fn sin_f64<M: Mode>(x: f64) -> f64 {
         return x.sin();
     }
     let y = sine_f64::<M>(x, 0);
-    if x == 0.0 { x } else { y }
+    select(x == 0.0, x, y)
 }
 
 /// `cos(x)`, 1 ulp.
@@ -123,8 +123,8 @@ pub fn tan_f64<M: Mode>(x: f64) -> f64 {
     let (quadrant, r, low) = reduce_f64::<M>(x);
     let (s, c) = kernel_f64::<M>(r, low);
     let odd = quadrant & 1 == 1;
-    let y = (if odd { -c } else { s }) / (if odd { s } else { c });
-    if x == 0.0 { x } else { y }
+    let y = (select(odd, -c, s)) / (select(odd, s, c));
+    select(x == 0.0, x, y)
 }
 
 /// `atan(y / x)` for `y, x >= 0`.
@@ -176,17 +176,17 @@ pub fn atan2_f64<M: Mode>(y: f64, x: f64) -> f64 {
     let (a, b) = (y.abs(), x.abs());
     // Equal infinities count as a ratio of one, and 0 / 0 as nothing.
     let both = a == f64::INFINITY && b == f64::INFINITY;
-    let (a, b) = (if both { 1.0 } else { a }, if both { 1.0 } else { b });
-    let b = if a == 0.0 && b == 0.0 { 1.0 } else { b };
+    let (a, b) = (select(both, 1.0, a), select(both, 1.0, b));
+    let b = select(a == 0.0 && b == 0.0, 1.0, b);
     // Ratios of huge or tiny numbers must not overflow on the way.
-    let shrink = if a > 1e300 || b > 1e300 { 1e-10 } else { 1.0 };
+    let shrink = select(a > 1e300 || b > 1e300, 1e-10, 1.0);
     let angle = atan_ratio::<M>(a * shrink, b * shrink);
     let angle = if x.is_sign_negative() {
         std::f64::consts::PI - angle + 1.2246467991473532e-16
     } else {
         angle
     };
-    let angle = if x.is_nan() || y.is_nan() { f64::NAN } else { angle };
+    let angle = select(x.is_nan() || y.is_nan(), f64::NAN, angle);
     angle.copysign(y)
 }
 
@@ -195,12 +195,12 @@ pub fn atan2_f64<M: Mode>(y: f64, x: f64) -> f64 {
 pub fn asin_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     let y = atan_ratio::<M>(a, ((1.0 - a) * (1.0 + a)).sqrt());
-    (if a <= 1.0 { y } else { f64::NAN }).copysign(x)
+    (select(a <= 1.0, y, f64::NAN)).copysign(x)
 }
 
 /// `acos(x)`, 2 ulp.
 #[inline(always)]
 pub fn acos_f64<M: Mode>(x: f64) -> f64 {
     let y = 2.0 * atan_ratio::<M>((1.0 - x).sqrt(), (1.0 + x).sqrt());
-    if x.abs() <= 1.0 { y } else { f64::NAN }
+    select(x.abs() <= 1.0, y, f64::NAN)
 }

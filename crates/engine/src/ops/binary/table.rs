@@ -36,23 +36,23 @@ macro_rules! for_each_binary {
                 da [b] |g, _| g.div(b);
                 db [a b] |g, _| g.neg().mul(&a.div(b).div(b));
             }
-            FloorDivide "floor_divide" "DivBackward1" Arithmetic {} "`floor(a / b)`, as Python's `//`" {
+            FloorDivide "floor_divide" "DivBackward2" Arithmetic {} "`floor(a / b)`, as Python's `//`" {
                 slow true value |a, b, _| floor_divide(a, b);
                 da [] |g, _| g.lit(0.0);
                 db [] |g, _| g.lit(0.0);
             }
-            DivTrunc "div_trunc" "DivBackward1" Arithmetic {} "`trunc(a / b)`, as C's `/` of integers" {
+            DivTrunc "div_trunc" "DivBackward2" Arithmetic {} "`trunc(a / b)`, as C's `/` of integers" {
                 value |a, b, _| a.div(b).trunc();
                 da [] |g, _| g.lit(0.0);
                 db [] |g, _| g.lit(0.0);
             }
-            Remainder "remainder" "RemainderBackward0" Arithmetic {}
+            Remainder "remainder" "RemainderBackward1" Arithmetic {}
                 "The remainder of `a / b` with the sign of `b`, as Python's `%`" {
                 slow true value |a, b, _| remainder(a, b);
                 da [] |g, _| g.clone();
                 db [a b] |g, _| g.neg().mul(&floor_divide(a, b));
             }
-            Fmod "fmod" "FmodBackward0" Arithmetic {}
+            Fmod "fmod" "FmodBackward1" Arithmetic {}
                 "The remainder of `a / b` with the sign of `a`, as C's `fmod`" {
                 slow true value |a, b, _| a.fmod(b);
                 da [] |g, _| g.clone();
@@ -71,8 +71,14 @@ macro_rules! for_each_binary {
             }
             Atan2 "atan2" "Atan2Backward0" Float {} "The angle of the point `(b, a)`" {
                 value |a, b, _| a.atan2(b);
-                da [a b] |g, _| g.mul(&b.div(&a.fma(a, &b.square())));
-                db [a b] |g, _| g.mul(&a.neg().div(&a.fma(a, &b.square())));
+                da [a b] |g, _| {
+                    let slope = g.mul(&b.div(&a.fma(a, &b.square())));
+                    slope.keep(&!(a.eq_lit(0.0) & b.eq_lit(0.0)))
+                };
+                db [a b] |g, _| {
+                    let slope = g.mul(&a.neg().div(&a.fma(a, &b.square())));
+                    slope.keep(&!(a.eq_lit(0.0) & b.eq_lit(0.0)))
+                };
             }
             Maximum "maximum" "MaximumBackward0" Arithmetic {}
                 "The larger of `a` and `b`, NaN if either is; ties share the gradient" {
@@ -86,15 +92,15 @@ macro_rules! for_each_binary {
                 da [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!a.gt(b));
                 db [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!b.gt(a));
             }
-            Fmax "fmax" "FmaxBackward0" Arithmetic {} "The larger of `a` and `b` that is not NaN" {
+            Fmax "fmax" "FmaxBackward0" Arithmetic {} "The larger of `a` and `b` that is not NaN; ties share the gradient" {
                 value |a, b, _| V::select(&(a.ge(b) | b.is_nan()), a, b);
-                da [a b] |g, _| g.keep(&(a.ge(b) | b.is_nan()));
-                db [a b] |g, _| g.keep(&!(a.ge(b) | b.is_nan()));
+                da [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&(a.ge(b) | b.is_nan()));
+                db [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!(a.gt(b) | b.is_nan()));
             }
-            Fmin "fmin" "FminBackward0" Arithmetic {} "The smaller of `a` and `b` that is not NaN" {
+            Fmin "fmin" "FminBackward0" Arithmetic {} "The smaller of `a` and `b` that is not NaN; ties share the gradient" {
                 value |a, b, _| V::select(&(a.le(b) | b.is_nan()), a, b);
-                da [a b] |g, _| g.keep(&(a.le(b) | b.is_nan()));
-                db [a b] |g, _| g.keep(&!(a.le(b) | b.is_nan()));
+                da [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&(a.le(b) | b.is_nan()));
+                db [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!(a.lt(b) | b.is_nan()));
             }
             Hypot "hypot" "HypotBackward0" FloatOnly {} "`sqrt(a^2 + b^2)`" {
                 value |a, b, _| a.hypot(b);
@@ -128,18 +134,18 @@ macro_rules! for_each_binary {
                 da [a b] |g, _| g.mul(&a.sub(b).mul_lit(2.0));
                 db [a b] |g, _| g.mul(&b.sub(a).mul_lit(2.0));
             }
-            Heaviside "heaviside" "HeavisideBackward0" Arithmetic {}
+            Heaviside "heaviside" "NotDifferentiable" Arithmetic {}
                 "0 where `a < 0`, 1 where `a > 0`, `b` where `a` is 0" {
                 value |a, b, _| {
                     let step = a.lit(1.0).keep(&a.gt_lit(0.0));
                     V::select(&a.eq_lit(0.0), b, &V::select(&a.is_nan(), a, &step))
                 };
-                da [] |g, _| g.lit(0.0);
-                db [] |g, _| g.lit(0.0);
             }
-            NextAfter "nextafter" "NotDifferentiable" FloatOnly {}
+            NextAfter "nextafter" "NextafterBackward0" FloatOnly {}
                 "The number next to `a` in the direction of `b`" {
                 slow true value |a, b, _| a.nextafter(b);
+                da [] |g, _| g.lit(0.0);
+                db [] |g, _| g.lit(0.0);
             }
             Lerp "lerp" "LerpBackward1" FloatOnly {} "`a + c (b - a)`" {
                 value |a, b, c, _| {

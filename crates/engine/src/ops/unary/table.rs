@@ -174,7 +174,7 @@ macro_rules! for_each_unary {
             V::select(&x.le_lit(0.0), &g.mul(&x.exp().mul_lit(SELU_ALPHA * SELU_SCALE)), &g.mul_lit(SELU_SCALE))
         };
             }
-            Celu "celu" "EluBackward0" Refuse {"alpha" = 1.0} "`x` where positive, else `alpha (e^(x / alpha) - 1)`" {
+            Celu "celu" "CeluBackward0" Refuse {"alpha" = 1.0} "`x` where positive, else `alpha (e^(x / alpha) - 1)`" {
                 value |x, p| V::select(&x.le_lit(0.0), &x.mul_lit(1.0 / p[0]).expm1().mul_lit(p[0]), x);
                 with_input |g, x, p| V::select(&x.le_lit(0.0), &g.mul(&x.mul_lit(1.0 / p[0]).exp()), g);
             }
@@ -322,9 +322,14 @@ macro_rules! for_each_unary {
                 slow true value |x, _| x.i0();
                 input |x, _| x.i1();
             }
-            Clamp "clamp" "ClampBackward1" Keep {"min" = f64::NEG_INFINITY, "max" = f64::INFINITY} "`x` limited to `[min, max]`; the derivative at the limits is 1" {
+            Clamp "clamp" "ClampBackward1" Keep {"min" = f64::NEG_INFINITY, "max" = f64::INFINITY} "`x` limited to `[min, max]`; the derivative at the limits is 0" {
                 value |x, p| limit(x, p[0], p[1]);
-                with_input |g, x, p| g.keep(&(x.ge_lit(p[0]) & x.le_lit(p[1])));
+                with_input |g, x, p| {
+                    // An absent limit is never reached.
+                    let low = x.gt_lit(p[0]) | (x.eq_lit(f64::NEG_INFINITY) & x.eq_lit(p[0]));
+                    let high = x.lt_lit(p[1]) | (x.eq_lit(f64::INFINITY) & x.eq_lit(p[1]));
+                    g.keep(&(low & high))
+                };
             }
             PowScalar "pow" "PowBackward0" Keep {"exponent" = 1.0} "`x^exponent`" {
                 value |x, p| power(x, p[0]);
