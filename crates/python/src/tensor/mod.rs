@@ -7,6 +7,9 @@ mod dunder;
 mod reduce;
 mod view;
 
+/// Methods that are also functions of the module, by family.
+pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS];
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::ffi;

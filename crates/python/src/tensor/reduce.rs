@@ -6,6 +6,9 @@ use super::{Out, PyTensor, run};
 use crate::convert::DimArg;
 use crate::dtype::PyDType;
 
+/// Methods that are also functions of the module.
+pub(super) const FUNCTIONS: &[&str] = &["sum"];
+
 #[pymethods]
 impl PyTensor {
     /// The sum over all or some dimensions.
