@@ -15,12 +15,15 @@ use crate::storage::Core;
 use crate::tensor::Tensor;
 
 pub mod algebra;
+pub(crate) mod along;
 pub mod binary;
 mod diff;
 pub mod elementwise;
+pub mod extreme;
 pub mod matmul;
 pub mod reduce;
 mod special;
+mod statistic;
 pub mod unary;
 pub mod view;
 
