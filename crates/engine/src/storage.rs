@@ -275,6 +275,11 @@ impl Core {
         if matches!(self.buf, Buf::Inline) { self.inline.get().cast() } else { self.ptr }
     }
 
+    /// The address of the first element, for lending the memory to others.
+    pub fn address(&self) -> usize {
+        self.data() as usize
+    }
+
     /// The element type.
     #[inline]
     pub fn dtype(&self) -> DType {
@@ -306,7 +311,7 @@ impl Core {
         self.contiguous
     }
     /// Whether the buffer may be written.
-    pub(crate) fn writable(&self) -> bool {
+    pub fn writable(&self) -> bool {
         !matches!(self.root().buf, Buf::Foreign(_, false))
     }
 
