@@ -1,11 +1,16 @@
 //! Python bindings of the engine: convert, call, convert back; nothing else.
 
+mod args;
 mod autograd;
 mod convert;
+mod create;
+mod data;
+mod device;
 mod dtype;
 mod error;
 mod functions;
 mod gil;
+mod interop;
 mod site;
 mod tensor;
 
@@ -14,6 +19,8 @@ use pyo3::prelude::*;
 /// The extension module behind the package `rustgrad`.
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use crate::device::PyDevice;
     #[pymodule_export]
     use crate::dtype::PyDType;
     #[pymodule_export]
@@ -26,6 +33,8 @@ mod _core {
         crate::site::register();
         crate::gil::register();
         crate::dtype::export(module)?;
+        crate::create::export(module)?;
+        crate::tensor::print::export(module)?;
         crate::functions::export(module)?;
         crate::autograd::export(module)
     }

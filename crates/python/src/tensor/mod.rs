@@ -3,7 +3,8 @@
 
 mod arithmetic;
 mod autograd;
-mod dunder;
+pub(crate) mod print;
+pub(crate) mod protocol;
 mod reduce;
 mod view;
 
