@@ -13,5 +13,5 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
             module.add(*name, class.getattr(*name)?)?;
         }
     }
-    Ok(())
+    crate::tensor::product::export(module)
 }

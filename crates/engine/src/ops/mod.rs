@@ -23,6 +23,7 @@ pub mod elementwise;
 pub mod extreme;
 mod fused;
 pub mod matmul;
+pub mod product;
 pub mod reduce;
 pub mod scan;
 pub mod sort;

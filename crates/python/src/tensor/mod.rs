@@ -5,11 +5,13 @@ mod arithmetic;
 mod autograd;
 pub(crate) mod print;
 pub(crate) mod protocol;
+mod order;
+pub(crate) mod product;
 mod reduce;
 mod view;
 
 /// Methods that are also functions of the module, by family.
-pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS];
+pub(crate) const FUNCTIONS: &[&[&str]] = &[order::FUNCTIONS, product::FUNCTIONS, reduce::FUNCTIONS];
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

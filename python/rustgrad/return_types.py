@@ -1,0 +1,37 @@
+"""Results of several tensors with names, as ``torch.return_types``."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+
+class _Named(tuple):
+    """A tuple whose entries have names."""
+
+    __slots__ = ()
+    _fields: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        entries = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+        return f"torch.return_types.{type(self).__name__}(\n{entries})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (tuple(self),))
+
+
+def _make(name: str, *fields: str) -> type[_Named]:
+    body = {field: property(itemgetter(at)) for at, field in enumerate(fields)}
+    return type(name, (_Named,), {"__slots__": (), "_fields": fields, "__module__": __name__, **body})
+
+
+max = _make("max", "values", "indices")  # noqa: A001
+min = _make("min", "values", "indices")  # noqa: A001
+median = _make("median", "values", "indices")
+nanmedian = _make("nanmedian", "values", "indices")
+mode = _make("mode", "values", "indices")
+kthvalue = _make("kthvalue", "values", "indices")
+sort = _make("sort", "values", "indices")
+topk = _make("topk", "values", "indices")
+cummax = _make("cummax", "values", "indices")
+cummin = _make("cummin", "values", "indices")
+aminmax = _make("aminmax", "min", "max")
