@@ -61,6 +61,9 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Return the squared differences."""
     difference = input - target
+    if not difference.dtype.is_floating_point:
+        message = f"\"mse_cpu\" not implemented for {difference.dtype}"
+        raise (RuntimeError if reduction == "mean" else NotImplementedError)(message)
     return _reduce(difference * difference, reduction)
 
 

@@ -242,6 +242,10 @@ impl Tensor {
     /// If the shapes do not broadcast.
     #[track_caller]
     pub fn plus_product(&self, product: &Self, beta: Scalar, alpha: Scalar) -> Result<Self> {
+        // Integers take whole factors only, as in torch.
+        let whole = !Self::result_type(self, product).is_float();
+        let cast = |number: Scalar| if whole { Scalar::Int(number.to_i64()) } else { number };
+        let (beta, alpha) = (cast(beta), cast(alpha));
         let is_one = |number: Scalar| number.to_f64() == 1.0;
         let product = if is_one(alpha) {
             product.clone()
