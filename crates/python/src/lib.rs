@@ -10,6 +10,7 @@ mod dtype;
 mod error;
 mod functions;
 mod gil;
+mod hooks;
 mod interop;
 mod site;
 mod tensor;
@@ -23,6 +24,8 @@ mod _core {
     use crate::device::PyDevice;
     #[pymodule_export]
     use crate::dtype::PyDType;
+    #[pymodule_export]
+    use crate::hooks::PyHandle;
     #[pymodule_export]
     use crate::tensor::PyTensor;
 
