@@ -11,6 +11,8 @@ mod error;
 mod functions;
 mod gil;
 mod interop;
+mod random;
+mod settings;
 mod site;
 mod tensor;
 
@@ -34,7 +36,12 @@ mod _core {
         crate::gil::register();
         crate::dtype::export(module)?;
         crate::create::export(module)?;
+        crate::random::export(module)?;
+        crate::settings::export(module)?;
         crate::tensor::print::export(module)?;
+        crate::tensor::activation::export(module)?;
+        crate::tensor::unary::export(module)?;
+        crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
         crate::autograd::export(module)
     }
