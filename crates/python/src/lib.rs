@@ -12,6 +12,8 @@ mod functions;
 mod gil;
 mod hooks;
 mod interop;
+mod random;
+mod settings;
 mod site;
 mod tensor;
 
@@ -37,7 +39,12 @@ mod _core {
         crate::gil::register();
         crate::dtype::export(module)?;
         crate::create::export(module)?;
+        crate::random::export(module)?;
+        crate::settings::export(module)?;
         crate::tensor::print::export(module)?;
+        crate::tensor::activation::export(module)?;
+        crate::tensor::unary::export(module)?;
+        crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
         crate::autograd::export(module)
     }

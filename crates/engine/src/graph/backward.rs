@@ -117,9 +117,9 @@ impl Backward {
         results: &mut [Option<Tensor>],
     ) -> Result<()> {
         let _mode = GradMode::set(self.create_graph);
-        let starts = roots.iter().filter_map(|root| {
-            root.edge.node.as_ref().map(|node| (node.id(), &**node))
-        });
+        let starts = roots
+            .iter()
+            .filter_map(|root| root.edge.node.as_ref().map(|node| (node.id(), &**node)));
         let mut plan = Plan::new(starts, targets)?;
         let mut grads: Vec<Option<Tensor>> = vec![None; plan.grads];
         for root in roots {

@@ -10,7 +10,11 @@ use crate::error::Result;
 use crate::tensor::Tensor;
 
 /// Runs a plan on this thread.
-pub(super) fn run(plan: &mut Plan<'_>, pass: &mut Pass<'_>, grads: &mut [Option<Tensor>]) -> Result<()> {
+pub(super) fn run(
+    plan: &mut Plan<'_>,
+    pass: &mut Pass<'_>,
+    grads: &mut [Option<Tensor>],
+) -> Result<()> {
     for at in 0..plan.steps.len() {
         let step = &plan.steps[at];
         if !step.wanted || step.node.is_leaf() {

@@ -18,6 +18,7 @@ pub mod algebra;
 pub mod binary;
 mod diff;
 pub mod elementwise;
+mod in_place;
 pub mod matmul;
 pub mod reduce;
 mod special;
@@ -151,9 +152,7 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     if node.has(RELEASED) {
         return Err(node.released_error());
     }
-    let packed = node
-        .more_if()
-        .and_then(|more| more.packed.lock().get(i).cloned().flatten());
+    let packed = node.more_if().and_then(|more| more.packed.lock().get(i).cloned().flatten());
     let (core, version, role) = if i < 2 {
         node.with_saved(|saved| snapshot(&saved[i]))
     } else {

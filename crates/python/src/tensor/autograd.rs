@@ -68,7 +68,9 @@ impl PyTensor {
         let gradients = vec![match gradient.filter(|gradient| !gradient.is_none()) {
             None => None,
             Some(gradient) => Some(convert::tensor(gradient).cloned().ok_or_else(|| {
-                PyTypeError::new_err("gradients can be either Tensors or None, but got something else")
+                PyTypeError::new_err(
+                    "gradients can be either Tensors or None, but got something else",
+                )
             })?),
         }];
         crate::autograd::backward(

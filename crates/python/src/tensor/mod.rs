@@ -1,11 +1,14 @@
 //! The class `Tensor`: the engine's tensor itself, one Python object per tensor while it lives.
 #![allow(unsafe_code)]
 
+pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
+pub(crate) mod binary;
 pub(crate) mod print;
 pub(crate) mod protocol;
 mod reduce;
+pub(crate) mod unary;
 mod view;
 
 /// Methods that are also functions of the module, by family.
@@ -31,7 +34,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 impl Drop for PyTensor {
     #[inline]
     fn drop(&mut self) {
-        let object = (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
+        let object =
+            (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
         let slot = self.tensor.foreign();
         // Another object may have taken the place, if this one was being torn down when a tensor
         // was asked for it.
