@@ -15,13 +15,20 @@ use crate::storage::Core;
 use crate::tensor::Tensor;
 
 pub mod algebra;
+pub(crate) mod along;
 pub mod binary;
+pub mod count;
 mod diff;
 pub mod elementwise;
 mod in_place;
+pub mod extreme;
+mod fused;
 pub mod matmul;
 pub mod reduce;
+pub mod scan;
+pub mod sort;
 mod special;
+mod statistic;
 pub mod unary;
 pub mod view;
 
