@@ -2,6 +2,7 @@
 //! shapes and dtypes, takes the locks, and makes one unsafe call; its own interface is safe.
 #![allow(unsafe_code)]
 
+pub(crate) mod index;
 mod matmul;
 mod reduce;
 

@@ -14,13 +14,19 @@ use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
+pub mod advanced;
 pub mod algebra;
 pub mod binary;
 mod diff;
 pub mod elementwise;
+pub mod index;
+pub mod join;
 pub mod matmul;
 pub mod reduce;
+pub mod reshape;
+pub mod scatter;
 mod special;
+pub mod subscript;
 pub mod unary;
 pub mod view;
 
