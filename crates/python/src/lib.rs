@@ -1,12 +1,22 @@
 //! Python bindings of the engine: convert, call, convert back; nothing else.
 
+mod args;
 mod autograd;
 mod convert;
+mod create;
+mod data;
+mod device;
 mod dtype;
 mod error;
 mod functions;
 mod gil;
+mod hooks;
+mod interop;
+mod joins;
+mod random;
+mod settings;
 mod site;
+mod size;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -15,7 +25,11 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
+    use crate::device::PyDevice;
+    #[pymodule_export]
     use crate::dtype::PyDType;
+    #[pymodule_export]
+    use crate::hooks::PyHandle;
     #[pymodule_export]
     use crate::tensor::PyTensor;
 
@@ -26,7 +40,15 @@ mod _core {
         crate::site::register();
         crate::gil::register();
         crate::dtype::export(module)?;
+        crate::create::export(module)?;
+        crate::random::export(module)?;
+        crate::settings::export(module)?;
+        crate::tensor::print::export(module)?;
+        crate::tensor::activation::export(module)?;
+        crate::tensor::unary::export(module)?;
+        crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
+        crate::joins::export(module)?;
         crate::autograd::export(module)
     }
 }

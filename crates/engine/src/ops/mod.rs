@@ -19,6 +19,7 @@ pub mod algebra;
 pub mod binary;
 mod diff;
 pub mod elementwise;
+mod in_place;
 pub mod index;
 pub mod join;
 pub mod matmul;
@@ -133,6 +134,22 @@ impl<'a> Cx<'a> {
     pub fn saved(&self, i: usize) -> Result<Tensor> {
         unpack(self.node, i, || self.handle())
     }
+
+    /// The data of [`Self::saved`], for passes that are not recorded.
+    #[inline]
+    pub(crate) fn saved_core(&self, i: usize) -> Result<Arc<Core>> {
+        if i < 2 && self.node.more_if().is_none() {
+            let found = self.node.with_saved(|saved| {
+                saved[i].core.as_ref().map(|core| (core.clone(), saved[i].version))
+            });
+            if let Some((core, version)) = found {
+                if core.version() == version {
+                    return Ok(core);
+                }
+            }
+        }
+        Ok(self.saved(i)?.shared_core())
+    }
 }
 
 /// A saved tensor of a node; see [`Cx::saved`].
@@ -141,9 +158,7 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     if node.has(RELEASED) {
         return Err(node.released_error());
     }
-    let packed = node
-        .more_if()
-        .and_then(|more| more.packed.lock().get(i).cloned().flatten());
+    let packed = node.more_if().and_then(|more| more.packed.lock().get(i).cloned().flatten());
     let (core, version, role) = if i < 2 {
         node.with_saved(|saved| snapshot(&saved[i]))
     } else {

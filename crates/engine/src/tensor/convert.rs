@@ -42,6 +42,16 @@ impl Tensor {
         Ok(crate::storage::to_vec(&core))
     }
 
+    /// All elements, row-major, as numbers.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn to_scalars(&self) -> Result<Vec<Scalar>> {
+        crate::dtype::dispatch!(self.dtype(), T => {
+            Ok(self.to_vec::<T>()?.into_iter().map(T::to_scalar).collect())
+        })
+    }
+
     /// Whether the tensor takes part in promotion as a number rather than as a tensor.
     pub(crate) fn promotion_rank(&self) -> u8 {
         if self.is_number() {

@@ -1,5 +1,6 @@
 //! Tensors from nothing: filled, counted, from slices.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::Tensor;
@@ -177,4 +178,34 @@ pub(crate) fn fill(core: &Core, value: Scalar) -> Result<()> {
     let one = Tensor::from_scalar(value, core.dtype())?;
     let one = one.core();
     run_into(copy::copy_block(core.dtype().size()), &[0.0; 2], core, &[&one])
+}
+
+impl Tensor {
+    /// A row-major tensor of numbers, converted to `dtype` as C casts do.
+    ///
+    /// # Errors
+    /// If the numbers do not fill the shape, or memory is short.
+    pub fn from_scalars(values: &[Scalar], shape: &[usize], dtype: DType) -> Result<Self> {
+        crate::dtype::dispatch!(dtype, T => {
+            let values: Vec<T> = values.iter().map(|&value| T::from_scalar(value)).collect();
+            Self::from_slice(&values, shape)
+        })
+    }
+
+    /// A tensor over elements made elsewhere, see [`Core::foreign`].
+    pub fn from_shared(core: Arc<Core>) -> Self {
+        Self::from_core(core)
+    }
+
+    /// A tensor of unspecified contents with the layout of `other` where that is dense.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn empty_like(other: &Self, dtype: DType) -> Result<Self> {
+        let core = other.core();
+        if core.is_contiguous() {
+            return Self::empty(core.shape(), dtype);
+        }
+        Ok(Self::from_core(crate::ops::elementwise::alloc_permuted(dtype, &core)?))
+    }
 }

@@ -28,14 +28,24 @@ impl Tensor {
         self.take_result(op, &result)
     }
 
+    /// Writes straight into the buffer, for operations that are not recorded.
+    #[track_caller]
+    pub(crate) fn write_through(
+        &self,
+        op: &str,
+        write: impl FnOnce(&Core) -> Result<()>,
+    ) -> Result<()> {
+        self.check_write(op)?;
+        let core = self.core();
+        write(&core)?;
+        core.bump_version(Site::here().0);
+        Ok(())
+    }
+
     fn check_write(&self, op: &str) -> Result<()> {
         self.check_inplace()?;
         let core = self.core();
-        ensure!(
-            core.writable(),
-            runtime,
-            "{op}: the tensor shares memory that is read-only"
-        );
+        ensure!(core.writable(), runtime, "{op}: the tensor shares memory that is read-only");
         ensure!(
             !self.is_inference() || crate::graph::is_inference(),
             runtime,
@@ -132,7 +142,8 @@ impl Tensor {
     pub(crate) fn add_into(&self, other: &Self) -> Result<bool> {
         let (core, grad) = (self.core(), other.core());
         let block = crate::ops::elementwise::add_block(core.dtype())?;
-        let done = crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
+        let done =
+            crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
         if done {
             core.bump_version(0);
         }

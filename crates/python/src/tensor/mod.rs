@@ -1,14 +1,20 @@
 //! The class `Tensor`: the engine's tensor itself, one Python object per tensor while it lives.
 #![allow(unsafe_code)]
 
+pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
-mod dunder;
+pub(crate) mod binary;
+pub(crate) mod print;
+pub(crate) mod protocol;
+mod index;
 mod reduce;
+mod subscript;
+pub(crate) mod unary;
 mod view;
 
 /// Methods that are also functions of the module, by family.
-pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS];
+pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS, view::FUNCTIONS, index::FUNCTIONS];
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +23,8 @@ use pyo3::prelude::*;
 use rustgrad_engine::Tensor;
 
 use crate::error::Bind;
+
+pub(crate) use view::tuple;
 
 /// A multi-dimensional array with automatic differentiation.
 #[pyclass(frozen, subclass, dict, weakref, name = "Tensor", module = "rustgrad")]
@@ -30,7 +38,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 impl Drop for PyTensor {
     #[inline]
     fn drop(&mut self) {
-        let object = (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
+        let object =
+            (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
         let slot = self.tensor.foreign();
         // Another object may have taken the place, if this one was being torn down when a tensor
         // was asked for it.

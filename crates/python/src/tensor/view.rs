@@ -118,26 +118,8 @@ impl PyTensor {
         self.tensor.ndim()
     }
     /// The number of elements.
-    fn numel(&self) -> usize {
-        self.tensor.numel()
-    }
-    /// The number of elements.
     fn nelement(&self) -> usize {
         self.tensor.numel()
-    }
-    /// Bytes of one element.
-    fn element_size(&self) -> usize {
-        self.tensor.dtype().size()
-    }
-    /// Bytes of one element.
-    #[getter]
-    fn itemsize(&self) -> usize {
-        self.tensor.dtype().size()
-    }
-    /// Bytes of all elements.
-    #[getter]
-    fn nbytes(&self) -> usize {
-        self.tensor.byte_hint()
     }
     /// Where the first element lies in the buffer, in elements.
     fn storage_offset(&self) -> isize {
@@ -447,9 +429,9 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.roll(&shifts, &dims))
     }
     /// Quarter turns.
-    #[pyo3(signature = (k = 1, dims = DimArg::Many(vec![0, 1])), text_signature = "($self, k=1, dims=(0, 1))")]
-    fn rot90(&self, py: Python<'_>, k: i64, dims: DimArg) -> Out {
-        let dims = dims.list();
+    #[pyo3(signature = (k = 1, dims = None))]
+    fn rot90(&self, py: Python<'_>, k: i64, dims: Option<DimArg>) -> Out {
+        let dims = dims.map_or_else(|| vec![0, 1], |dims| dims.list());
         run(py, &self.tensor, || self.tensor.rot90(k, &dims))
     }
     /// Copies side by side.

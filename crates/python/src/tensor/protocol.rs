@@ -1,0 +1,279 @@
+//! Python's protocols: numbers, containers, NumPy.
+
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyComplex, PyList};
+use rustgrad_engine::ops::binary::Binary;
+use rustgrad_engine::{DType, Scalar, Tensor};
+
+use super::{PyTensor, Wrapped};
+use crate::convert;
+use crate::device::PyDevice;
+use crate::dtype::PyDType;
+use crate::error::Bind;
+use crate::interop;
+
+/// A number as a Python object.
+pub(crate) fn number<'py>(py: Python<'py>, value: Scalar) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Scalar::Bool(value) => value.into_bound_py_any(py),
+        Scalar::Int(value) => value.into_bound_py_any(py),
+        Scalar::Float(value) => value.into_bound_py_any(py),
+    }
+}
+
+/// The only element as a Python object.
+pub(crate) fn item<'py>(py: Python<'py>, tensor: &Tensor) -> Bind<Bound<'py, PyAny>> {
+    Ok(number(py, tensor.item()?)?)
+}
+
+fn nested<'py>(
+    py: Python<'py>,
+    values: &mut std::slice::Iter<'_, Scalar>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
+    let Some((&n, inner)) = shape.split_first() else {
+        return number(py, values.next().copied().unwrap_or(Scalar::Int(0)));
+    };
+    let list = PyList::empty(py);
+    for _ in 0..n {
+        list.append(nested(py, values, inner)?)?;
+    }
+    Ok(list.into_any())
+}
+
+/// The items of dimension 0.
+fn rows(tensor: &Tensor) -> Bind<Vec<Wrapped>> {
+    let Some(&n) = tensor.shape().first() else {
+        return Err(PyTypeError::new_err("iteration over a 0-d tensor").into());
+    };
+    let mut rows = Vec::with_capacity(n);
+    for i in 0..n {
+        rows.push(Wrapped(tensor.select(0, i as i64)?));
+    }
+    Ok(rows)
+}
+
+fn truth(tensor: &Tensor) -> Bind<bool> {
+    let count = tensor.numel();
+    if count != 1 {
+        let what = if count == 0 { "no values" } else { "more than one value" };
+        return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+            "Boolean value of Tensor with {what} is ambiguous"
+        ))
+        .into());
+    }
+    Ok(match tensor.item()? {
+        Scalar::Float(value) => value != 0.0,
+        other => other.to_i64() != 0,
+    })
+}
+
+#[pymethods]
+impl PyTensor {
+    /// NumPy leaves operators with arrays to the tensor.
+    #[classattr]
+    const __array_priority__: i64 = 1000;
+
+    /// The only element as a Python number.
+    fn item<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
+        item(py, &self.tensor)
+    }
+
+    /// The elements as nested lists; of a 0-d tensor the number.
+    fn tolist<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
+        let values = self.tensor.to_scalars()?;
+        Ok(nested(py, &mut values.iter(), &self.tensor.shape())?)
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        match self.tensor.shape().first() {
+            Some(&n) => Ok(n),
+            None => Err(PyTypeError::new_err("len() of a 0-d tensor")),
+        }
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
+        let list = PyList::new(py, rows(&self.tensor)?)?;
+        Ok(list.try_iter()?.into_any())
+    }
+
+    fn __bool__(&self) -> Bind<bool> {
+        truth(&self.tensor)
+    }
+
+    /// Whether the only element is not zero.
+    fn is_nonzero(&self) -> Bind<bool> {
+        truth(&self.tensor)
+    }
+
+    fn __float__(&self) -> Bind<f64> {
+        Ok(self.tensor.item()?.to_f64())
+    }
+
+    fn __int__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
+        Ok(match self.tensor.item()? {
+            Scalar::Float(value) if value.is_nan() => {
+                return Err(PyValueError::new_err("cannot convert float NaN to integer").into());
+            }
+            Scalar::Float(value) if value.is_infinite() => {
+                return Err(
+                    PyOverflowError::new_err("cannot convert float infinity to integer").into()
+                );
+            }
+            Scalar::Float(value) => value.into_bound_py_any(py)?.call_method0("__int__")?,
+            other => other.to_i64().into_bound_py_any(py)?,
+        })
+    }
+
+    fn __index__(&self) -> Bind<i64> {
+        if self.tensor.dtype().is_float() || self.tensor.numel() != 1 {
+            return Err(PyTypeError::new_err(
+                "only integer tensors of a single element can be converted to an index",
+            )
+            .into());
+        }
+        Ok(self.tensor.item()?.to_i64())
+    }
+
+    fn __complex__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyComplex>> {
+        Ok(PyComplex::from_doubles(py, self.tensor.item()?.to_f64(), 0.0))
+    }
+
+    fn __contains__(&self, element: &Bound<'_, PyAny>) -> Bind<bool> {
+        let hits = if let Some(other) = convert::tensor(element) {
+            self.tensor.detach().binary(Binary::Eq, other, 1.0)?
+        } else if let Some(number) = convert::scalar(element)? {
+            self.tensor.detach().binary_scalar(Binary::Eq, number, false)?
+        } else {
+            return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {}.",
+                element.get_type()
+            ))
+            .into());
+        };
+        Ok(hits.to_scalars()?.into_iter().any(|hit| hit.to_i64() != 0))
+    }
+
+    fn __hash__(slf: &Bound<'_, Self>) -> isize {
+        slf.as_ptr() as isize
+    }
+
+    /// A NumPy array that shares the memory.
+    #[pyo3(signature = (*, force = false))]
+    fn numpy<'py>(&self, py: Python<'py>, force: bool) -> PyResult<Bound<'py, PyAny>> {
+        interop::checked_array(py, &self.tensor, force)
+    }
+
+    #[pyo3(signature = (dtype = None, copy = None))]
+    fn __array__<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let array = interop::checked_array(py, &self.tensor, false)?;
+        if let Some(dtype) = dtype {
+            let kwargs = pyo3::types::PyDict::new(py);
+            kwargs.set_item("copy", copy.unwrap_or(false))?;
+            return array.call_method("astype", (dtype,), Some(&kwargs));
+        }
+        if copy == Some(true) { array.call_method0("copy") } else { Ok(array) }
+    }
+
+    /// What NumPy's functions return, as a tensor.
+    #[pyo3(signature = (array, context = None, return_scalar = false))]
+    fn __array_wrap__<'py>(
+        &self,
+        array: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        return_scalar: bool,
+    ) -> super::Out {
+        let _ = (context, return_scalar);
+        let tensor = interop::share_array(array)?;
+        Ok(Wrapped(tensor))
+    }
+
+    // ---- what the tensor is
+
+    /// The element type.
+    #[getter]
+    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDType>> {
+        crate::dtype::object(py, self.tensor.dtype())
+    }
+
+    /// Where the tensor lives.
+    #[getter]
+    fn device<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDevice>> {
+        Ok(crate::device::cpu(py)?.clone())
+    }
+
+    #[getter]
+    fn is_cpu(&self) -> bool {
+        true
+    }
+
+    #[getter]
+    fn is_cuda(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_quantized(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_meta(&self) -> bool {
+        false
+    }
+
+    fn is_floating_point(&self) -> bool {
+        self.tensor.dtype().is_float()
+    }
+
+    fn is_complex(&self) -> bool {
+        false
+    }
+
+    fn is_signed(&self) -> bool {
+        !matches!(self.tensor.dtype(), DType::Bool | DType::U8)
+    }
+
+    fn is_inference(&self) -> bool {
+        self.tensor.is_inference()
+    }
+
+    /// The number of elements.
+    fn numel(&self) -> usize {
+        self.tensor.numel()
+    }
+
+    /// The number of elements.
+    fn nelement(&self) -> usize {
+        self.tensor.numel()
+    }
+
+    /// Bytes of one element.
+    fn element_size(&self) -> usize {
+        self.tensor.dtype().size()
+    }
+
+    /// Bytes of one element.
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.tensor.dtype().size()
+    }
+
+    /// Bytes of all elements.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.tensor.numel() * self.tensor.dtype().size()
+    }
+}
