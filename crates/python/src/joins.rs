@@ -129,7 +129,8 @@ fn stacked(py: Python<'_>, list: &Bound<'_, PyAny>, ndim: usize, dim: i64) -> Ou
         .iter()
         .map(|tensor| at_least(tensor, ndim))
         .collect::<rustgrad_engine::Result<_>>()?;
-    let dim = if ndim == 1 && list.first().is_some_and(|tensor| tensor.ndim() == 1) { 0 } else { dim };
+    let dim =
+        if ndim == 1 && list.first().is_some_and(|tensor| tensor.ndim() == 1) { 0 } else { dim };
     join(py, &list, |list| join::cat(list, dim))
 }
 
@@ -172,10 +173,7 @@ fn broadcast_tensors(py: Python<'_>, tensors: &Bound<'_, PyTuple>) -> Bind<Py<Py
 /// The shape that shapes broadcast to.
 #[pyfunction]
 #[pyo3(signature = (*shapes))]
-fn broadcast_shapes<'py>(
-    py: Python<'py>,
-    shapes: &Bound<'py, PyTuple>,
-) -> Bind<Bound<'py, PyAny>> {
+fn broadcast_shapes<'py>(py: Python<'py>, shapes: &Bound<'py, PyTuple>) -> Bind<Bound<'py, PyAny>> {
     let mut all = rustgrad_engine::shape::Dims::new();
     for shape in shapes {
         let shape = shape.extract::<convert::DimArg>()?.list();
@@ -262,16 +260,17 @@ fn where_<'py>(
 ) -> Bind<Bound<'py, PyAny>> {
     let condition = &condition.tensor;
     match (input, other) {
-        (None, None) => {
-            Ok(tuple(py, condition.nonzero_columns()?)?.into_bound(py).into_any())
-        }
+        (None, None) => Ok(tuple(py, condition.nonzero_columns()?)?.into_bound(py).into_any()),
         (Some(a), Some(b)) => {
             let (a, b) = (convert::tensor_or_number(a)?, convert::tensor_or_number(b)?);
             let bytes = condition.byte_hint().max(a.byte_hint()).max(b.byte_hint());
             let result = crate::gil::detached(py, bytes, || condition.where_(&a, &b))?;
             Ok(wrap(py, result)?.into_any())
         }
-        _ => Err(PyTypeError::new_err("where() takes a condition, or a condition and two values").into()),
+        _ => {
+            Err(PyTypeError::new_err("where() takes a condition, or a condition and two values")
+                .into())
+        }
     }
 }
 
@@ -358,9 +357,7 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ] {
         module.add_function(function)?;
     }
-    for (alias, name) in
-        [("concat", "cat"), ("concatenate", "cat"), ("row_stack", "vstack")]
-    {
+    for (alias, name) in [("concat", "cat"), ("concatenate", "cat"), ("row_stack", "vstack")] {
         module.add(alias, module.getattr(name)?)?;
     }
     Ok(())

@@ -148,7 +148,8 @@ impl Tensor {
             *n = index.numel();
         }
         ensure!(
-            source.shape() == wanted || (source.numel() == 1 && index.numel() == 1 && self.ndim() <= 1),
+            source.shape() == wanted
+                || (source.numel() == 1 && index.numel() == 1 && self.ndim() <= 1),
             runtime,
             "{name}(): source of shape {} does not fit {} indices at dimension {at} of a tensor of \
              shape {}",

@@ -29,9 +29,9 @@ impl Rule for Cat {
             match part {
                 _ if !cx.needs(i) => Ok(None),
                 None => Ok(Some(Tensor::zeros(&[0], grad.dtype())?)),
-                Some((start, len)) => grad
-                    .slice(self.dim as i64, *start as i64, (start + len) as i64, 1)
-                    .map(Some),
+                Some((start, len)) => {
+                    grad.slice(self.dim as i64, *start as i64, (start + len) as i64, 1).map(Some)
+                }
             }
         };
         self.parts.iter().enumerate().map(part).collect()
@@ -204,7 +204,11 @@ impl Tensor {
     #[track_caller]
     pub fn split(&self, size: i64, dim: i64) -> Result<Vec<Self>> {
         ensure!(self.ndim() > 0, runtime, "split expects at least a 1-dimensional tensor");
-        ensure!(size >= 0, runtime, "split expects split_size be non-negative, but got split_size={size}");
+        ensure!(
+            size >= 0,
+            runtime,
+            "split expects split_size be non-negative, but got split_size={size}"
+        );
         let dim = norm_dim(dim, self.ndim())?;
         let n = self.core().shape()[dim];
         ensure!(
@@ -291,11 +295,7 @@ impl Tensor {
     #[track_caller]
     pub fn tensor_split(&self, sections: i64, dim: i64) -> Result<Vec<Self>> {
         ensure!(self.ndim() > 0, runtime, "tensor_split expected at least a 1-dimensional tensor");
-        ensure!(
-            sections > 0,
-            runtime,
-            "number of sections must be larger than 0, got {sections}"
-        );
+        ensure!(sections > 0, runtime, "number of sections must be larger than 0, got {sections}");
         let at = norm_dim(dim, self.ndim())?;
         let n = self.core().shape()[at] as i64;
         let (size, longer) = (n / sections, n % sections);

@@ -258,7 +258,11 @@ impl Tensor {
             );
         };
         let (a, b) = (norm_dim(first, self.ndim())?, norm_dim(second, self.ndim())?);
-        ensure!(a != b, runtime, "expected rotation dims to be different, but got dim0 = {first} and dim1 = {second}");
+        ensure!(
+            a != b,
+            runtime,
+            "expected rotation dims to be different, but got dim0 = {first} and dim1 = {second}"
+        );
         match k.rem_euclid(4) {
             1 => self.flip(&[second])?.transpose(first, second),
             2 => self.flip(dims),

@@ -102,11 +102,8 @@ impl Rule for Scatter {
                 let narrow = narrow_to(&source, &index.shape())?;
                 let base = zero_at.where_(&one, &this)?;
                 let others = base.scatter(dim, &index, &narrow, Meet::Prod(include))?;
-                let this_grad = if include {
-                    grad.mul(&others)?.div(&base)?
-                } else {
-                    cleared(grad)?
-                };
+                let this_grad =
+                    if include { grad.mul(&others)?.div(&base)? } else { cleared(grad)? };
                 // Where a source is zero, the product of the others is formed without it; where
                 // two or more are, the gradient is zero.
                 let none = narrow.eq(&zero)?;
@@ -157,8 +154,11 @@ impl Tensor {
         let (this, index) = if self.ndim() == 0 || index.ndim() == 0 {
             let shape = index.shape();
             let lone = |t: &Self| if t.ndim() == 0 { t.reshape_to(&[1]) } else { Ok(t.clone()) };
-            ensure!(self.ndim() <= 1 && index.ndim() <= 1, runtime,
-                "Index tensor must have the same number of dimensions as input tensor");
+            ensure!(
+                self.ndim() <= 1 && index.ndim() <= 1,
+                runtime,
+                "Index tensor must have the same number of dimensions as input tensor"
+            );
             if self.ndim() + index.ndim() > 0 || self.requires_grad() {
                 return lone(self)?.gather(0, &lone(&index)?)?.reshape_to(&shape);
             }
@@ -274,12 +274,8 @@ impl Tensor {
                     attach(op, inputs, &[Save::Private(&indices)], &[&output])?;
                 }
                 _ => {
-                    let saves = [
-                        Save::Private(&indices),
-                        Save::Input(0),
-                        Save::Input(1),
-                        Save::Output(0),
-                    ];
+                    let saves =
+                        [Save::Private(&indices), Save::Input(0), Save::Input(1), Save::Output(0)];
                     attach(op, &[self, source], &saves, &[&output])?;
                 }
             }
@@ -307,6 +303,9 @@ pub fn reduction(name: &str, include_self: bool) -> Result<Meet> {
         "mean" => Meet::Mean(include_self),
         "amax" => Meet::Amax(include_self),
         "amin" => Meet::Amin(include_self),
-        _ => bail!(runtime, "reduce argument must be either sum, prod, mean, amax or amin, got {name}"),
+        _ => bail!(
+            runtime,
+            "reduce argument must be either sum, prod, mean, amax or amin, got {name}"
+        ),
     })
 }

@@ -103,7 +103,7 @@ impl Tensor {
                     // A second one is as good as a colon for nothing.
                     if !seen {
                         dim += ndim - wanted;
-                    } 
+                    }
                     seen = true;
                 }
                 Entry::Bool(value) => {
@@ -188,7 +188,8 @@ impl Tensor {
 fn strip(value: &Tensor, ndim: usize) -> Result<Tensor> {
     let shape = value.shape();
     let ones = shape.iter().take_while(|&&n| n == 1).count();
-    let surplus = if ndim == usize::MAX { ones } else { shape.len().saturating_sub(ndim).min(ones) };
+    let surplus =
+        if ndim == usize::MAX { ones } else { shape.len().saturating_sub(ndim).min(ones) };
     if surplus == 0 {
         return Ok(value.clone());
     }

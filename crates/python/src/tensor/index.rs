@@ -11,10 +11,32 @@ use crate::error::Bind;
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
-    "gather", "scatter", "scatter_add", "scatter_reduce", "index_select", "index_add",
-    "index_copy", "index_fill", "index_put", "index_put_", "take", "put", "take_along_dim",
-    "masked_fill", "masked_select", "masked_scatter", "select_scatter", "slice_scatter",
-    "diagonal_scatter", "tril", "triu", "diag", "diagflat", "diag_embed", "nonzero", "argwhere",
+    "gather",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "index_select",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_put_",
+    "take",
+    "put",
+    "take_along_dim",
+    "masked_fill",
+    "masked_select",
+    "masked_scatter",
+    "select_scatter",
+    "slice_scatter",
+    "diagonal_scatter",
+    "tril",
+    "triu",
+    "diag",
+    "diagflat",
+    "diag_embed",
+    "nonzero",
+    "argwhere",
 ];
 
 fn in_place<'py>(
@@ -99,13 +121,26 @@ impl PyTensor {
         run(py, this, || this.scatter_add(dim, index, src))
     }
     /// Elements of `src` added at the indices, in place.
-    fn scatter_add_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, src: &Self) -> Bind<Bound<'py, Self>> {
+    fn scatter_add_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        src: &Self,
+    ) -> Bind<Bound<'py, Self>> {
         let (index, src) = (&index.tensor, &src.tensor);
         in_place(slf, "scatter_add_", |this| this.scatter_add(dim, index, src))
     }
     /// Elements of `src`, or a value, put at the indices
     #[pyo3(signature = (dim, index, src = None, *, value = None, reduce = None))]
-    fn scatter(&self, py: Python<'_>, dim: i64, index: &Self, src: Option<&Bound<'_, PyAny>>, value: Option<&Bound<'_, PyAny>>, reduce: Option<&str>) -> Out {
+    fn scatter(
+        &self,
+        py: Python<'_>,
+        dim: i64,
+        index: &Self,
+        src: Option<&Bound<'_, PyAny>>,
+        value: Option<&Bound<'_, PyAny>>,
+        reduce: Option<&str>,
+    ) -> Out {
         let this = &self.tensor;
         let (src, meet) = scattered(this, src, value, reduce)?;
         let index = &index.tensor;
@@ -113,7 +148,14 @@ impl PyTensor {
     }
     /// Elements of `src`, or a value, put at the indices, in place.
     #[pyo3(signature = (dim, index, src = None, *, value = None, reduce = None))]
-    fn scatter_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, src: Option<&Bound<'_, PyAny>>, value: Option<&Bound<'_, PyAny>>, reduce: Option<&str>) -> Bind<Bound<'py, Self>> {
+    fn scatter_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        src: Option<&Bound<'_, PyAny>>,
+        value: Option<&Bound<'_, PyAny>>,
+        reduce: Option<&str>,
+    ) -> Bind<Bound<'py, Self>> {
         let this = &slf.get().tensor.clone();
         let (src, meet) = scattered(this, src, value, reduce)?;
         let index = &index.tensor;
@@ -121,7 +163,15 @@ impl PyTensor {
     }
     /// Elements of `src` reduced at the indices
     #[pyo3(signature = (dim, index, src, reduce, *, include_self = true))]
-    fn scatter_reduce(&self, py: Python<'_>, dim: i64, index: &Self, src: &Self, reduce: &str, include_self: bool) -> Out {
+    fn scatter_reduce(
+        &self,
+        py: Python<'_>,
+        dim: i64,
+        index: &Self,
+        src: &Self,
+        reduce: &str,
+        include_self: bool,
+    ) -> Out {
         let this = &self.tensor;
         let meet = scatter::reduction(reduce, include_self)?;
         let (index, src) = (&index.tensor, &src.tensor);
@@ -129,21 +179,41 @@ impl PyTensor {
     }
     /// Elements of `src` reduced at the indices, in place.
     #[pyo3(signature = (dim, index, src, reduce, *, include_self = true))]
-    fn scatter_reduce_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, src: &Self, reduce: &str, include_self: bool) -> Bind<Bound<'py, Self>> {
+    fn scatter_reduce_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        src: &Self,
+        reduce: &str,
+        include_self: bool,
+    ) -> Bind<Bound<'py, Self>> {
         let meet = scatter::reduction(reduce, include_self)?;
         let (index, src) = (&index.tensor, &src.tensor);
         in_place(slf, "scatter_reduce_", |this| this.scatter(dim, index, src, meet))
     }
     /// Slices of `source` added at the indices
     #[pyo3(signature = (dim, index, source, *, alpha = None))]
-    fn index_add(&self, py: Python<'_>, dim: i64, index: &Self, source: &Self, alpha: Option<&Bound<'_, PyAny>>) -> Out {
+    fn index_add(
+        &self,
+        py: Python<'_>,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+        alpha: Option<&Bound<'_, PyAny>>,
+    ) -> Out {
         let this = &self.tensor;
         let (index, source, alpha) = (&index.tensor, &source.tensor, number(alpha)?);
         run(py, this, || this.index_add(dim, index, source, alpha))
     }
     /// Slices of `source` added at the indices, in place.
     #[pyo3(signature = (dim, index, source, *, alpha = None))]
-    fn index_add_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, source: &Self, alpha: Option<&Bound<'_, PyAny>>) -> Bind<Bound<'py, Self>> {
+    fn index_add_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+        alpha: Option<&Bound<'_, PyAny>>,
+    ) -> Bind<Bound<'py, Self>> {
         let (index, source, alpha) = (&index.tensor, &source.tensor, number(alpha)?);
         in_place(slf, "index_add_", |this| this.index_add(dim, index, source, alpha))
     }
@@ -154,7 +224,12 @@ impl PyTensor {
         run(py, this, || this.index_copy(dim, index, source))
     }
     /// Slices of `source` put at the indices, in place.
-    fn index_copy_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, source: &Self) -> Bind<Bound<'py, Self>> {
+    fn index_copy_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+    ) -> Bind<Bound<'py, Self>> {
         let (index, source) = (&index.tensor, &source.tensor);
         in_place(slf, "index_copy_", |this| this.index_copy(dim, index, source))
     }
@@ -163,34 +238,46 @@ impl PyTensor {
         let this = &self.tensor;
         let (index, lone) = (&index.tensor, convert::tensor(value));
         let plain = if lone.is_none() { number(Some(value))? } else { Scalar::Int(0) };
-        run(py, this, || {
-            match lone {
-                Some(value) => this.index_fill_tensor(dim, index, value),
-                None => this.index_fill(dim, index, plain),
-            }
+        run(py, this, || match lone {
+            Some(value) => this.index_fill_tensor(dim, index, value),
+            None => this.index_fill(dim, index, plain),
         })
     }
     /// One value at the indices, in place.
-    fn index_fill_<'py>(slf: Bound<'py, Self>, dim: i64, index: &Self, value: &Bound<'_, PyAny>) -> Bind<Bound<'py, Self>> {
+    fn index_fill_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        index: &Self,
+        value: &Bound<'_, PyAny>,
+    ) -> Bind<Bound<'py, Self>> {
         let (index, lone) = (&index.tensor, convert::tensor(value));
         let plain = if lone.is_none() { number(Some(value))? } else { Scalar::Int(0) };
-        in_place(slf, "index_fill_", |this| {
-            match lone {
-                Some(value) => this.index_fill_tensor(dim, index, value),
-                None => this.index_fill(dim, index, plain),
-            }
+        in_place(slf, "index_fill_", |this| match lone {
+            Some(value) => this.index_fill_tensor(dim, index, value),
+            None => this.index_fill(dim, index, plain),
         })
     }
     /// Values written, or added, at a tuple of indices
     #[pyo3(signature = (indices, values, accumulate = false))]
-    fn index_put(&self, py: Python<'_>, indices: &Bound<'_, PyAny>, values: &Self, accumulate: bool) -> Out {
+    fn index_put(
+        &self,
+        py: Python<'_>,
+        indices: &Bound<'_, PyAny>,
+        values: &Self,
+        accumulate: bool,
+    ) -> Out {
         let this = &self.tensor;
         let (indices, values) = (index_list(indices)?, &values.tensor);
         run(py, this, || this.index_put(&indices, values, accumulate))
     }
     /// Values written, or added, at a tuple of indices, in place.
     #[pyo3(signature = (indices, values, accumulate = false))]
-    fn index_put_<'py>(slf: Bound<'py, Self>, indices: &Bound<'_, PyAny>, values: &Self, accumulate: bool) -> Bind<Bound<'py, Self>> {
+    fn index_put_<'py>(
+        slf: Bound<'py, Self>,
+        indices: &Bound<'_, PyAny>,
+        values: &Self,
+        accumulate: bool,
+    ) -> Bind<Bound<'py, Self>> {
         let (indices, values) = (index_list(indices)?, &values.tensor);
         in_place(slf, "index_put_", |this| this.index_put(&indices, values, accumulate))
     }
@@ -203,7 +290,12 @@ impl PyTensor {
     }
     /// Elements at flat indices replaced, in place.
     #[pyo3(signature = (index, source, accumulate = false))]
-    fn put_<'py>(slf: Bound<'py, Self>, index: &Self, source: &Self, accumulate: bool) -> Bind<Bound<'py, Self>> {
+    fn put_<'py>(
+        slf: Bound<'py, Self>,
+        index: &Self,
+        source: &Self,
+        accumulate: bool,
+    ) -> Bind<Bound<'py, Self>> {
         let (index, source) = (&index.tensor, &source.tensor);
         in_place(slf, "put_", |this| this.put(index, source, accumulate))
     }
@@ -214,7 +306,11 @@ impl PyTensor {
         run(py, this, || this.masked_fill(mask, &value))
     }
     /// A value where the mask holds, in place.
-    fn masked_fill_<'py>(slf: Bound<'py, Self>, mask: &Self, value: &Bound<'_, PyAny>) -> Bind<Bound<'py, Self>> {
+    fn masked_fill_<'py>(
+        slf: Bound<'py, Self>,
+        mask: &Self,
+        value: &Bound<'_, PyAny>,
+    ) -> Bind<Bound<'py, Self>> {
         let this = &slf.get().tensor.clone();
         let (mask, value) = (&mask.tensor, operand(this, value)?);
         in_place(slf, "masked_fill_", |this| this.masked_fill(mask, &value))
@@ -226,7 +322,11 @@ impl PyTensor {
         run(py, this, || this.masked_scatter(mask, source))
     }
     /// Elements of `source`, in order, where the mask holds, in place.
-    fn masked_scatter_<'py>(slf: Bound<'py, Self>, mask: &Self, source: &Self) -> Bind<Bound<'py, Self>> {
+    fn masked_scatter_<'py>(
+        slf: Bound<'py, Self>,
+        mask: &Self,
+        source: &Self,
+    ) -> Bind<Bound<'py, Self>> {
         let (mask, source) = (&mask.tensor, &source.tensor);
         in_place(slf, "masked_scatter_", |this| this.masked_scatter(mask, source))
     }

@@ -13,11 +13,44 @@ use crate::size::size;
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
-    "reshape", "permute", "transpose", "swapaxes", "swapdims", "t", "adjoint", "movedim",
-    "moveaxis", "broadcast_to", "squeeze", "unsqueeze", "flatten", "unflatten", "ravel", "narrow",
-    "select", "diagonal", "as_strided", "clone", "numel", "split", "split_with_sizes", "chunk",
-    "tensor_split", "unbind", "hsplit", "vsplit", "dsplit", "flip", "fliplr", "flipud", "roll",
-    "rot90", "tile", "repeat_interleave", "view_as", "expand_as", "is_same_size",
+    "reshape",
+    "permute",
+    "transpose",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "adjoint",
+    "movedim",
+    "moveaxis",
+    "broadcast_to",
+    "squeeze",
+    "unsqueeze",
+    "flatten",
+    "unflatten",
+    "ravel",
+    "narrow",
+    "select",
+    "diagonal",
+    "as_strided",
+    "clone",
+    "split",
+    "split_with_sizes",
+    "chunk",
+    "tensor_split",
+    "unbind",
+    "hsplit",
+    "vsplit",
+    "dsplit",
+    "flip",
+    "fliplr",
+    "flipud",
+    "roll",
+    "rot90",
+    "tile",
+    "repeat_interleave",
+    "view_as",
+    "expand_as",
+    "is_same_size",
 ];
 
 /// Several tensors as a tuple.
@@ -49,7 +82,9 @@ fn check_format(format: Option<&Bound<'_, PyAny>>) -> Bind<()> {
     if let Some(format) = format {
         let text = format.str()?.to_string();
         if text.contains("channels_last") {
-            return Err(PyValueError::new_err("channels_last memory formats are not supported").into());
+            return Err(
+                PyValueError::new_err("channels_last memory formats are not supported").into()
+            );
         }
     }
     Ok(())
@@ -58,10 +93,7 @@ fn check_format(format: Option<&Bound<'_, PyAny>>) -> Bind<()> {
 impl PyTensor {
     /// Takes the layout of a view of this tensor, in place.
     #[track_caller]
-    fn relayout(
-        &self,
-        view: impl FnOnce(&Tensor) -> rustgrad_engine::Result<Tensor>,
-    ) -> Bind<()> {
+    fn relayout(&self, view: impl FnOnce(&Tensor) -> rustgrad_engine::Result<Tensor>) -> Bind<()> {
         Ok(self.tensor.relayout(view)?)
     }
 }
@@ -116,10 +148,6 @@ impl PyTensor {
     /// The number of dimensions.
     fn ndimension(&self) -> usize {
         self.tensor.ndim()
-    }
-    /// The number of elements.
-    fn nelement(&self) -> usize {
-        self.tensor.numel()
     }
     /// Where the first element lies in the buffer, in elements.
     fn storage_offset(&self) -> isize {
@@ -350,10 +378,13 @@ impl PyTensor {
     /// Views of a size, or of sizes, along a dimension.
     #[pyo3(signature = (split_size_or_sections, dim = 0))]
     fn split(&self, py: Python<'_>, split_size_or_sections: DimArg, dim: i64) -> Bind<Py<PyTuple>> {
-        tuple(py, match split_size_or_sections {
-            DimArg::One(one) => self.tensor.split(one, dim)?,
-            DimArg::Many(sizes) => self.tensor.split_with_sizes(&sizes, dim)?,
-        })
+        tuple(
+            py,
+            match split_size_or_sections {
+                DimArg::One(one) => self.tensor.split(one, dim)?,
+                DimArg::Many(sizes) => self.tensor.split_with_sizes(&sizes, dim)?,
+            },
+        )
     }
     /// Views of sizes along a dimension.
     #[pyo3(signature = (split_sizes, dim = 0))]
@@ -378,23 +409,26 @@ impl PyTensor {
         indices_or_sections: DimArg,
         dim: i64,
     ) -> Bind<Py<PyTuple>> {
-        tuple(py, match indices_or_sections {
-            DimArg::One(one) => self.tensor.tensor_split(one, dim)?,
-            DimArg::Many(indices) => self.tensor.tensor_split_at(&indices, dim)?,
-        })
+        tuple(
+            py,
+            match indices_or_sections {
+                DimArg::One(one) => self.tensor.tensor_split(one, dim)?,
+                DimArg::Many(indices) => self.tensor.tensor_split_at(&indices, dim)?,
+            },
+        )
     }
     /// [`tensor_split`] along the second dimension (the first of vectors).
     fn hsplit(&self, py: Python<'_>, indices_or_sections: DimArg) -> Bind<Py<PyTuple>> {
         let dim = i64::from(self.tensor.ndim() > 1);
-        self.divide(py, "hsplit", 1, indices_or_sections, dim)
+        self.sections(py, "hsplit", 1, indices_or_sections, dim)
     }
     /// [`tensor_split`] along the first dimension.
     fn vsplit(&self, py: Python<'_>, indices_or_sections: DimArg) -> Bind<Py<PyTuple>> {
-        self.divide(py, "vsplit", 2, indices_or_sections, 0)
+        self.sections(py, "vsplit", 2, indices_or_sections, 0)
     }
     /// [`tensor_split`] along the third dimension.
     fn dsplit(&self, py: Python<'_>, indices_or_sections: DimArg) -> Bind<Py<PyTuple>> {
-        self.divide(py, "dsplit", 3, indices_or_sections, 2)
+        self.sections(py, "dsplit", 3, indices_or_sections, 2)
     }
     /// One view per index of a dimension.
     #[pyo3(signature = (dim = 0))]
@@ -492,7 +526,7 @@ fn need_dims(tensor: &Tensor, ndim: usize, name: &str) -> Bind<()> {
 }
 
 impl PyTensor {
-    fn divide(
+    fn sections(
         &self,
         py: Python<'_>,
         name: &str,
@@ -501,19 +535,22 @@ impl PyTensor {
         dim: i64,
     ) -> Bind<Py<PyTuple>> {
         need_dims(&self.tensor, ndim, name)?;
-        tuple(py, match parts {
-            DimArg::One(one) => {
-                let n = self.tensor.shape()[dim as usize] as i64;
-                if one <= 0 || n % one != 0 {
-                    return Err(rustgrad_engine::Error::runtime(format!(
+        tuple(
+            py,
+            match parts {
+                DimArg::One(one) => {
+                    let n = self.tensor.shape()[dim as usize] as i64;
+                    if one <= 0 || n % one != 0 {
+                        return Err(rustgrad_engine::Error::runtime(format!(
                         "torch.{name} attempted to split along dimension {dim}, but the size of \
                          the dimension {n} is not divisible by the split_size {one}!"
                     ))
                     .into());
+                    }
+                    self.tensor.tensor_split(one, dim)?
                 }
-                self.tensor.tensor_split(one, dim)?
-            }
-            DimArg::Many(indices) => self.tensor.tensor_split_at(&indices, dim)?,
-        })
+                DimArg::Many(indices) => self.tensor.tensor_split_at(&indices, dim)?,
+            },
+        )
     }
 }
