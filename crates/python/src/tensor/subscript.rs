@@ -72,6 +72,9 @@ fn entry(item: &Bound<'_, PyAny>) -> Bind<Entry> {
 }
 
 fn refused(item: &Bound<'_, PyAny>) -> Bind<Entry> {
+    if item.hasattr("encode")? {
+        return Err(PyTypeError::new_err("a tensor cannot be indexed by a string").into());
+    }
     Err(PyIndexError::new_err(format!(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid \
          indices (got {})",
