@@ -12,9 +12,11 @@ mod functions;
 mod gil;
 mod hooks;
 mod interop;
+mod joins;
 mod random;
 mod settings;
 mod site;
+mod size;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -46,6 +48,7 @@ mod _core {
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
+        crate::joins::export(module)?;
         crate::autograd::export(module)
     }
 }

@@ -14,6 +14,7 @@ use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
+pub mod advanced;
 pub mod algebra;
 pub(crate) mod along;
 pub mod binary;
@@ -29,6 +30,11 @@ pub mod scan;
 pub mod sort;
 mod special;
 mod statistic;
+pub mod index;
+pub mod join;
+pub mod reshape;
+pub mod scatter;
+pub mod subscript;
 pub mod unary;
 pub mod view;
 

@@ -741,6 +741,66 @@ impl Tensor {
         Ok(output)
     }
 
+    /// The same bytes as another dtype, as a view.
+    ///
+    /// # Errors
+    /// If the last dimension does not hold whole elements of it.
+    #[track_caller]
+    pub fn view_dtype(&self, dtype: DType) -> Result<Self> {
+        let core = self.core();
+        let (from, to) = (core.dtype().size(), dtype.size());
+        if core.dtype() == dtype {
+            return self.alias();
+        }
+        let mut place = Geometry::of(&core);
+        if from != to {
+            ensure!(
+                !place.shape.is_empty(),
+                runtime,
+                "self.dim() cannot be 0 to view {} as {} (different element sizes)",
+                core.dtype().scalar_name(),
+                dtype.scalar_name()
+            );
+            let last = place.shape.len() - 1;
+            ensure!(
+                place.strides[last] == 1 || place.shape[last] == 1 && from > to,
+                runtime,
+                "self.stride(-1) must be 1 to view {} as {} (different element sizes), but got {}",
+                core.dtype().scalar_name(),
+                dtype.scalar_name(),
+                place.strides[last]
+            );
+            if from > to {
+                let ratio = from / to;
+                place.shape[last] *= ratio;
+                for stride in &mut place.strides[..last] {
+                    *stride *= ratio as isize;
+                }
+                place.offset *= ratio as isize;
+            } else {
+                let ratio = to / from;
+                let whole = place.shape[last].is_multiple_of(ratio)
+                    && place.offset % ratio as isize == 0
+                    && place.strides[..last].iter().all(|stride| stride % ratio as isize == 0);
+                ensure!(
+                    whole,
+                    runtime,
+                    "self.size(-1), strides and offset must be divisible by {ratio} to view {} as \
+                     {} (different element sizes)",
+                    core.dtype().scalar_name(),
+                    dtype.scalar_name()
+                );
+                place.shape[last] /= ratio;
+                for stride in &mut place.strides[..last] {
+                    *stride /= ratio as isize;
+                }
+                place.offset /= ratio as isize;
+            }
+        }
+        let view = core.view_as(dtype, &place.shape, &place.strides, place.offset, false)?;
+        Ok(Self::from_core(view))
+    }
+
     /// A view of everything.
     ///
     /// # Errors

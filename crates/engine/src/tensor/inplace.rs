@@ -209,3 +209,40 @@ pub(crate) fn write(to: &Core, from: &Arc<Core>) -> Result<()> {
     }
     run_into(copy::cast_block(from.dtype(), to.dtype()), &[0.0; 2], to, &[from])
 }
+
+impl Tensor {
+    /// Takes the layout of a view of this tensor in place (`t_`, `squeeze_`): no element moves.
+    ///
+    /// # Errors
+    /// If the view cannot be made, or a leaf that requires a gradient would change.
+    #[track_caller]
+    pub fn relayout(&self, view: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
+        self.check_inplace()?;
+        let before = self.detach();
+        // A handle with the old history, whose view carries the new one.
+        let old = match self.grad_fn() {
+            Some((node, out)) => {
+                Self::with_edge(self.shared_core(), Edge { node: Some(node), out })
+            }
+            None => before,
+        };
+        let new = view(&old)?;
+        let edge = new.grad_fn();
+        self.replace_core(new.shared_core());
+        self.core().bump_version(Site::here().0);
+        if let Some((node, out)) = edge {
+            if !self.flag(VIEW) {
+                self.set_edge(Edge { node: Some(node), out });
+            } else {
+                self.set_view_edge(Edge { node: Some(node), out });
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of the first element, as a number.
+    pub fn data_address(&self) -> usize {
+        let core = self.core();
+        if core.numel() == 0 { 0 } else { core.data() as usize }
+    }
+}

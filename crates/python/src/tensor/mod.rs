@@ -5,14 +5,16 @@ pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
 pub(crate) mod binary;
+mod index;
 pub(crate) mod print;
 pub(crate) mod protocol;
 mod reduce;
+mod subscript;
 pub(crate) mod unary;
 mod view;
 
 /// Methods that are also functions of the module, by family.
-pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS];
+pub(crate) const FUNCTIONS: &[&[&str]] = &[reduce::FUNCTIONS, view::FUNCTIONS, index::FUNCTIONS];
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,6 +23,8 @@ use pyo3::prelude::*;
 use rustgrad_engine::Tensor;
 
 use crate::error::Bind;
+
+pub(crate) use view::tuple;
 
 /// A multi-dimensional array with automatic differentiation.
 #[pyclass(frozen, subclass, dict, weakref, name = "Tensor", module = "rustgrad")]
