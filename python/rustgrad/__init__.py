@@ -10,6 +10,7 @@ tensor([ 0.,  4.,  8., 12.])
 
 from rustgrad import autograd
 from rustgrad._core import *  # noqa: F403
+from rustgrad._size import Size
 from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __version__ = "0.1.0"

@@ -32,7 +32,9 @@ const INLINE: usize = 16;
 
 enum Buf {
     Inline,
-    Pool { bytes: usize },
+    Pool {
+        bytes: usize,
+    },
     /// Memory of someone else, kept alive by the box; `bool`: may be written.
     Foreign(Box<dyn Any + Send + Sync>, bool),
     View(Arc<Core>),

@@ -4,7 +4,8 @@ use rustgrad_engine::{DType, Result, Tensor};
 #[test]
 fn chapter() -> Result<()> {
     let x = Tensor::arange(0.0.into(), 1.0.into(), 4, DType::F32)?.requires_grad_(true)?;
-    let y = x.dot(&x)?.binary_scalar(rustgrad_engine::ops::binary::Binary::Mul, 2.0.into(), false)?;
+    let y =
+        x.dot(&x)?.binary_scalar(rustgrad_engine::ops::binary::Binary::Mul, 2.0.into(), false)?;
     y.backward()?;
     assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [0.0, 4.0, 8.0, 12.0]);
     Ok(())

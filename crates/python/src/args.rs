@@ -76,7 +76,9 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FormatArg {
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         match value.str()?.to_str()? {
             "torch.contiguous_format" | "torch.preserve_format" => Ok(Self),
-            other => Err(PyRuntimeError::new_err(format!("memory format {other} is not supported"))),
+            other => {
+                Err(PyRuntimeError::new_err(format!("memory format {other} is not supported")))
+            }
         }
     }
 }
@@ -110,7 +112,8 @@ pub(crate) fn size_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     if value.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("sizes must be a tuple of integers, not str"));
     }
-    if value.is_instance_of::<PyInt>() || value.hasattr("__index__")? && !value.hasattr("__iter__")?
+    if value.is_instance_of::<PyInt>()
+        || value.hasattr("__index__")? && !value.hasattr("__iter__")?
     {
         return Ok(vec![size_of(value, 0)?]);
     }
@@ -118,7 +121,10 @@ pub(crate) fn size_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     for (position, item) in value
         .try_iter()
         .map_err(|_| {
-            PyTypeError::new_err(format!("sizes must be a tuple of integers, not {}", value.get_type()))
+            PyTypeError::new_err(format!(
+                "sizes must be a tuple of integers, not {}",
+                value.get_type()
+            ))
         })?
         .enumerate()
     {

@@ -5,7 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustgrad_engine::{DType, Scalar, Tensor};
 
-use crate::args::{DTypeArg, DeviceArg, LayoutArg, class_name, dtype_or_default, leaf, no_out, shape};
+use crate::args::{
+    DTypeArg, DeviceArg, LayoutArg, class_name, dtype_or_default, leaf, no_out, shape,
+};
 use crate::convert;
 use crate::data;
 use crate::error::Bind;
@@ -126,11 +128,10 @@ pub(crate) fn number(value: &Bound<'_, PyAny>) -> Bind<Scalar> {
     }
     match convert::scalar(value)? {
         Some(number) => Ok(number),
-        None => Err(PyTypeError::new_err(format!(
-            "expected a number, but got {}",
-            class_name(value)?
-        ))
-        .into()),
+        None => {
+            Err(PyTypeError::new_err(format!("expected a number, but got {}", class_name(value)?))
+                .into())
+        }
     }
 }
 
@@ -307,11 +308,7 @@ fn steps(from: Scalar, to: Scalar, by: Scalar, dtype: DType) -> PyResult<usize> 
 }
 
 /// The end points and number of steps of `linspace` and `logspace`.
-fn spaced(
-    start: &Bound<'_, PyAny>,
-    end: &Bound<'_, PyAny>,
-    steps: i64,
-) -> Bind<(f64, f64, usize)> {
+fn spaced(start: &Bound<'_, PyAny>, end: &Bound<'_, PyAny>, steps: i64) -> Bind<(f64, f64, usize)> {
     if steps < 0 {
         return Err(PyRuntimeError::new_err("number of steps must be non-negative").into());
     }

@@ -84,8 +84,14 @@ fn sequence<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>
         return Ok(list.is_instance_of::<PyList>().then_some(list));
     }
     let sequence = value.cast::<PySequence>().is_ok()
-        || (value.hasattr("__len__")? && value.hasattr("__getitem__")? && !value.hasattr("keys")?);
-    Ok(if sequence { Some(value.try_iter()?.collect::<PyResult<Vec<_>>>()?.into_pyobject(value.py())?) } else { None })
+        || (value.hasattr("__len__")?
+            && value.hasattr("__getitem__")?
+            && !value.hasattr("keys")?);
+    Ok(if sequence {
+        Some(value.try_iter()?.collect::<PyResult<Vec<_>>>()?.into_pyobject(value.py())?)
+    } else {
+        None
+    })
 }
 
 impl Reader {
@@ -174,7 +180,11 @@ impl Reader {
         }
         if interop::is_array(value)? || interop::is_array_scalar(value)? {
             return interop::array_dtype(value).map(|dtype| {
-                if dtype.is_int() && !interop::is_array(value).unwrap_or(true) { DType::I64 } else { dtype }
+                if dtype.is_int() && !interop::is_array(value).unwrap_or(true) {
+                    DType::I64
+                } else {
+                    dtype
+                }
             });
         }
         if sequence(value)?.is_some() {
@@ -226,7 +236,9 @@ impl Reader {
         });
         let number = match number {
             // An integer too large for 64 bits is still a float.
-            Err(_) if self.want.is_some_and(DType::is_float) => Some(Scalar::Float(value.extract()?)),
+            Err(_) if self.want.is_some_and(DType::is_float) => {
+                Some(Scalar::Float(value.extract()?))
+            }
             number => number?,
         };
         match number {

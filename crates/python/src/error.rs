@@ -45,7 +45,8 @@ pub(crate) fn to_python(error: Error) -> PyErr {
         ErrorKind::NotImplemented => PyNotImplementedError::new_err(message),
         ErrorKind::Memory => PyMemoryError::new_err(message),
         ErrorKind::Interrupted => PyKeyboardInterrupt::new_err(message),
-        ErrorKind::Foreign => match error.into_payload().map(|payload| payload.downcast::<PyErr>()) {
+        ErrorKind::Foreign => match error.into_payload().map(|payload| payload.downcast::<PyErr>())
+        {
             Some(Ok(error)) => *error,
             _ => PyRuntimeError::new_err(message),
         },

@@ -1,8 +1,8 @@
 //! The one place that detaches from the interpreter.
 
 use pyo3::prelude::*;
-use rustgrad_engine::graph::site::Forced;
 use rustgrad_engine::graph::Site;
+use rustgrad_engine::graph::site::Forced;
 
 use crate::error::{Bind, to_engine};
 

@@ -123,9 +123,8 @@ pub(crate) fn share_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     // SAFETY: NumPy vouches for the memory, its shape and strides (checked to be whole, forward
     // and aligned) as long as the array, which is the owner, lives; it is not resized while
     // referenced.
-    let core = unsafe {
-        Core::foreign(address as *mut u8, dtype, &shape, &strides, owner, !readonly)
-    };
+    let core =
+        unsafe { Core::foreign(address as *mut u8, dtype, &shape, &strides, owner, !readonly) };
     Ok(Tensor::from_shared(core))
 }
 

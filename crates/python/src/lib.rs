@@ -10,8 +10,13 @@ mod dtype;
 mod error;
 mod functions;
 mod gil;
+mod hooks;
 mod interop;
+mod joins;
+mod random;
+mod settings;
 mod site;
+mod size;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -24,6 +29,8 @@ mod _core {
     #[pymodule_export]
     use crate::dtype::PyDType;
     #[pymodule_export]
+    use crate::hooks::PyHandle;
+    #[pymodule_export]
     use crate::tensor::PyTensor;
 
     use pyo3::prelude::*;
@@ -34,8 +41,14 @@ mod _core {
         crate::gil::register();
         crate::dtype::export(module)?;
         crate::create::export(module)?;
+        crate::random::export(module)?;
+        crate::settings::export(module)?;
         crate::tensor::print::export(module)?;
+        crate::tensor::activation::export(module)?;
+        crate::tensor::unary::export(module)?;
+        crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
+        crate::joins::export(module)?;
         crate::autograd::export(module)
     }
 }

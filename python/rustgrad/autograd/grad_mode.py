@@ -158,7 +158,7 @@ class inference_mode(_Mode):  # noqa: N801
         self.mode = mode
 
     def _copy(self) -> inference_mode:
-        return inference_mode(self.mode)  # type: ignore[no-any-return]
+        return inference_mode(self.mode)
 
     def _enter(self) -> tuple[bool, bool]:
         before = _core._set_inference_mode(self.mode)

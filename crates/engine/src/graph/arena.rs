@@ -34,8 +34,7 @@ struct Slot {
 pub const SLOT_BYTES: usize = size_of::<Slot>();
 const _: () = assert!(SLOT_BYTES <= 120, "a node has outgrown its slot");
 
-static TABLE: [AtomicPtr<Slot>; CHUNKS] =
-    [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS];
+static TABLE: [AtomicPtr<Slot>; CHUNKS] = [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS];
 static NEXT_CHUNK: Mutex<u32> = Mutex::new(0);
 static SHARED_FREE: Mutex<Vec<Vec<u32>>> = Mutex::new(Vec::new());
 /// Clock values are handed to threads in blocks.
@@ -347,12 +346,7 @@ pub(super) fn get_or_make_more(place: &AtomicPtr<More>) -> &More {
         return more;
     }
     let fresh = Box::into_raw(Box::<More>::default());
-    match place.compare_exchange(
-        std::ptr::null_mut(),
-        fresh,
-        Ordering::AcqRel,
-        Ordering::Acquire,
-    ) {
+    match place.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: just leaked, lives until the node is dropped.
         Ok(_) => unsafe { &*fresh },
         Err(theirs) => {

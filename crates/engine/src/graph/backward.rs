@@ -66,7 +66,9 @@ impl Pass<'_> {
         }
         let from = self.captures.partition_point(|capture| capture.0 < id);
         for &(_, out, result) in self.captures[from..].iter().take_while(|c| c.0 == id) {
-            self.results[result] = grads.get(out as usize).cloned().flatten();
+            if let Some(Some(grad)) = grads.get(out as usize) {
+                self.results[result] = Some(grad.clone());
+            }
         }
         Ok(())
     }
@@ -117,9 +119,9 @@ impl Backward {
         results: &mut [Option<Tensor>],
     ) -> Result<()> {
         let _mode = GradMode::set(self.create_graph);
-        let starts = roots.iter().filter_map(|root| {
-            root.edge.node.as_ref().map(|node| (node.id(), &**node))
-        });
+        let starts = roots
+            .iter()
+            .filter_map(|root| root.edge.node.as_ref().map(|node| (node.id(), &**node)));
         let mut plan = Plan::new(starts, targets)?;
         let mut grads: Vec<Option<Tensor>> = vec![None; plan.grads];
         for root in roots {

@@ -86,8 +86,7 @@ impl super::Node {
             if hooks.tensor.is_empty() && hooks.retains.is_empty() {
                 return Ok(());
             }
-            let tensor: Vec<_> =
-                hooks.tensor.iter().map(|hook| (hook.1, hook.2.clone())).collect();
+            let tensor: Vec<_> = hooks.tensor.iter().map(|hook| (hook.1, hook.2.clone())).collect();
             (tensor, hooks.retains.clone())
         };
         for (out, hook) in tensor {

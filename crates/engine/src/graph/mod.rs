@@ -20,9 +20,7 @@ pub mod site;
 
 pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
 pub use backward::{Backward, Root, Target};
-pub use mode::{
-    GradMode, is_grad_enabled, is_inference, set_grad_enabled, set_inference,
-};
+pub use mode::{GradMode, is_grad_enabled, is_inference, set_grad_enabled, set_inference};
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
 pub use site::Site;

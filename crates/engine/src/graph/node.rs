@@ -174,9 +174,7 @@ impl Node {
 
     pub(crate) fn out_meta(&self, i: u32) -> &OutMeta {
         match self.more_if() {
-            Some(more) if !more.outs.is_empty() => {
-                more.outs.get(i as usize).unwrap_or(&self.out)
-            }
+            Some(more) if !more.outs.is_empty() => more.outs.get(i as usize).unwrap_or(&self.out),
             _ => &self.out,
         }
     }

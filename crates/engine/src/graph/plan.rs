@@ -101,13 +101,8 @@ impl<'g> Plan<'g> {
         roots: impl Iterator<Item = (u32, &'g Node)>,
         targets: Option<&[Target]>,
     ) -> Result<Self> {
-        let mut plan = Plan {
-            steps: Vec::new(),
-            places: Places::take(),
-            grads: 0,
-            foreign: false,
-            work: 0,
-        };
+        let mut plan =
+            Plan { steps: Vec::new(), places: Places::take(), grads: 0, foreign: false, work: 0 };
         let mut stack: Vec<(u32, &'g Node)> = Vec::new();
         for (id, node) in roots {
             stack.push((id, node));

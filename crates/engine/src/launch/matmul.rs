@@ -24,7 +24,17 @@ pub(crate) fn gemm(a: &Core, b: &Core) -> Result<Arc<Core>> {
             // SAFETY: shapes were checked, inputs are locked, the output is fresh.
             unsafe {
                 kernel::gemm::<$T>(
-                    m, n, k, 1.0, ptr::<$T>(a), sa, ptr::<$T>(b), sb, 0.0, ptr_mut::<$T>(&out), sc,
+                    m,
+                    n,
+                    k,
+                    1.0,
+                    ptr::<$T>(a),
+                    sa,
+                    ptr::<$T>(b),
+                    sb,
+                    0.0,
+                    ptr_mut::<$T>(&out),
+                    sc,
                 );
             }
         };
@@ -53,7 +63,15 @@ fn integer(
             // SAFETY: as in `gemm`.
             unsafe {
                 kernel::integer_gemm::<$T>(
-                    m, n, k, ptr::<$T>(a), sa, ptr::<$T>(b), sb, ptr_mut::<$T>(out), sc,
+                    m,
+                    n,
+                    k,
+                    ptr::<$T>(a),
+                    sa,
+                    ptr::<$T>(b),
+                    sb,
+                    ptr_mut::<$T>(out),
+                    sc,
                 );
             }
         };
@@ -64,7 +82,11 @@ fn integer(
         DType::I16 => run!(i16),
         DType::I32 => run!(i32),
         DType::I64 => run!(i64),
-        _ => bail!(not_implemented, "\"addmm_impl_cpu_\" not implemented for '{}'", dtype.scalar_name()),
+        _ => bail!(
+            not_implemented,
+            "\"addmm_impl_cpu_\" not implemented for '{}'",
+            dtype.scalar_name()
+        ),
     }
     Ok(())
 }
@@ -85,8 +107,21 @@ pub(crate) fn bmm(a: &Arc<Core>, b: &Arc<Core>) -> Result<Arc<Core>> {
             // SAFETY: shapes were checked, inputs are locked, the output is fresh.
             unsafe {
                 kernel::bmm::<$T>(
-                    batch, m, n, k, 1.0, ptr::<$T>(a), sa, a.strides()[0], ptr::<$T>(b), sb,
-                    b.strides()[0], 0.0, ptr_mut::<$T>(&out), sc, (m * n) as isize,
+                    batch,
+                    m,
+                    n,
+                    k,
+                    1.0,
+                    ptr::<$T>(a),
+                    sa,
+                    a.strides()[0],
+                    ptr::<$T>(b),
+                    sb,
+                    b.strides()[0],
+                    0.0,
+                    ptr_mut::<$T>(&out),
+                    sc,
+                    (m * n) as isize,
                 );
             }
         };

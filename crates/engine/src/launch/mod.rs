@@ -4,6 +4,7 @@
 
 mod along;
 mod fused;
+pub(crate) mod index;
 mod matmul;
 mod reduce;
 

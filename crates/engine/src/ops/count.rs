@@ -189,21 +189,4 @@ impl Tensor {
         })
     }
 
-    /// The positions of what is not zero: one row each, one column per dimension.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub fn nonzero(&self) -> Result<Self> {
-        let shape = self.shape();
-        dispatch!(self.dtype(), T => {
-            let list = self.to_vec::<T>()?;
-            if shape.is_empty() {
-                let found = usize::from(list.iter().any(|x| *x != T::default()));
-                return Self::zeros(&[found, 0], DType::I64);
-            }
-            let positions = nonzero(&list, &shape);
-            Self::from_slice(&positions, &[positions.len() / shape.len(), shape.len()])
-        })
-    }
-
 }

@@ -207,7 +207,8 @@ pub(super) fn unary(
     evaluate(|wrap| {
         let (x, y) = (wrap(x.unwrap_or(grad)), wrap(y.unwrap_or(grad)));
         let g = wrap(grad);
-        kind.vjp(&g, Some(&x), Some(&y), p).unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
+        kind.vjp(&g, Some(&x), Some(&y), p)
+            .unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
     })
 }
 
@@ -222,8 +223,7 @@ pub(super) fn binary(
     evaluate(|wrap| {
         let g = wrap(grad);
         let [a, b, c, y] = values.each_ref().map(|value| value.as_ref().map(wrap));
-        let result =
-            kind.vjp(i, &g, a.as_ref(), b.as_ref(), c.as_ref(), y.as_ref(), &[p, 0.0]);
+        let result = kind.vjp(i, &g, a.as_ref(), b.as_ref(), c.as_ref(), y.as_ref(), &[p, 0.0]);
         result.unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
     })
 }

@@ -13,8 +13,8 @@ use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
-use crate::kernels::elementwise::{self, Operand};
 use crate::kernels::copy;
+use crate::kernels::elementwise::{self, Operand};
 use crate::shape::{Dims, Strides, broadcast, broadcast_strides};
 use crate::storage::{Access, Core, ReadTwo};
 use crate::tensor::{Tensor, default_dtype};
@@ -54,11 +54,7 @@ fn run_locked(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) {
     let operands: SmallVec<[Operand<'_>; 4]> = ins
         .iter()
         .zip(&strides)
-        .map(|(core, strides)| Operand {
-            ptr: core.data(),
-            strides,
-            size: core.dtype().size(),
-        })
+        .map(|(core, strides)| Operand { ptr: core.data(), strides, size: core.dtype().size() })
         .collect();
     let target = Operand { ptr: out.data(), strides: out.strides(), size: out.dtype().size() };
     run_block(shape, target, &operands, block, p);
@@ -219,6 +215,7 @@ impl Tensor {
         match kind.int_rule() {
             IntRule::Promote => self.to_dtype(default_dtype())?.unary(kind, p),
             rule => {
+                let p = p.map(|p| parameter(dtype, p));
                 let Some(block) = kind.forward(dtype, &p) else {
                     return Err(not_implemented(kind.name(), dtype));
                 };
@@ -290,13 +287,13 @@ fn read_by(kind: Binary, wanted: &[bool]) -> [bool; NAMES] {
 
 /// The parameter as the block wants it: for integers by bit pattern.
 #[inline]
-fn parameter(dtype: DType, p: f64) -> f64 {
+pub(crate) fn parameter(dtype: DType, p: f64) -> f64 {
     if dtype.is_float() { p } else { f64::from_bits(p as i64 as u64) }
 }
 
 /// The dtype in which a row computes, given the promoted type of its inputs.
 #[inline]
-fn compute_type(kind: Binary, promoted: DType) -> DType {
+pub(super) fn compute_type(kind: Binary, promoted: DType) -> DType {
     match kind.result() {
         ResultType::Float if !promoted.is_float() => default_dtype(),
         _ => promoted,
@@ -324,7 +321,9 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
         let dtype = a.dtype();
         if dtype.is_float() && dense_pair(&a, &b) {
             let facts = facts(kind);
-            if let (Some(block), false) = (facts.forward[usize::from(dtype == DType::F64)], facts.test) {
+            if let (Some(block), false) =
+                (facts.forward[usize::from(dtype == DType::F64)], facts.test)
+            {
                 let output = Tensor::from_core(map_dense(block, &[p, 0.0], dtype, &a, &b)?);
                 if is_grad_enabled() {
                     let wanted = [x.requires_grad(), y.requires_grad()];
@@ -332,7 +331,11 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
                         record_two(kind, facts, [x, y], wanted, p, &output)?;
                     }
                 }
-                return Ok(if x.is_number() && y.is_number() { output.into_number() } else { output });
+                return Ok(if x.is_number() && y.is_number() {
+                    output.into_number()
+                } else {
+                    output
+                });
             }
         }
     }
@@ -385,9 +388,8 @@ fn record_two(
     p: f64,
     output: &Tensor,
 ) -> Result<()> {
-    let read = |value: usize| {
-        (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value])
-    };
+    let read =
+        |value: usize| (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value]);
     let mut saves = [Save::Input(0), Save::Input(1), Save::Output(0)];
     let n = match (read(0), read(1), read(3)) {
         (false, false, false) => 0,
@@ -435,7 +437,8 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     if ins[1..].iter().any(|core| core.shape() != shape) {
         wide = Dims::from_slice(shape);
         for core in &ins[1..] {
-            wide = broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins))?;
+            wide =
+                broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins))?;
         }
         shape = &wide;
     }
@@ -502,7 +505,7 @@ fn shape_error(kind: Binary, error: crate::error::Error, ins: &[&Core]) -> crate
     ))
 }
 
-fn check_divisor(kind: Binary, divisor: &Core) -> Result<()> {
+pub(super) fn check_divisor(kind: Binary, divisor: &Core) -> Result<()> {
     if kind.divides() && divisor.dtype().is_int() && has_zero(divisor)? {
         bail!(runtime, "ZeroDivisionError");
     }
@@ -557,7 +560,13 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn run_scalar(&self, kind: Binary, block: Block, other: Scalar, reversed: bool) -> Result<Self> {
+    fn run_scalar(
+        &self,
+        kind: Binary,
+        block: Block,
+        other: Scalar,
+        reversed: bool,
+    ) -> Result<Self> {
         let core = self.core();
         let dtype = core.dtype();
         if reversed {
@@ -570,11 +579,8 @@ impl Tensor {
             );
         }
         let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
-        let number = if dtype.is_float() {
-            other.to_f64()
-        } else {
-            f64::from_bits(other.to_i64() as u64)
-        };
+        let number =
+            if dtype.is_float() { other.to_f64() } else { f64::from_bits(other.to_i64() as u64) };
         let output = Self::from_core(map(block, &[number, 1.0], to, core.shape(), &[&core])?);
         if to.is_float() && recording1(self) {
             let op = Op::Scalar(kind, reversed, other.to_f64());

@@ -299,8 +299,8 @@ impl Tensor {
                     shape.extend([rows, columns]);
                     tensor.expand_to(&shape)?.reshape_to(&[batch, rows, columns])
                 };
-                let product = stack(self, a[n - 2], a[n - 1])?
-                    .bmm(&stack(other, b[m - 2], b[m - 1])?)?;
+                let product =
+                    stack(self, a[n - 2], a[n - 1])?.bmm(&stack(other, b[m - 2], b[m - 1])?)?;
                 let mut shape: Dims = lead;
                 shape.extend([a[n - 2], b[m - 1]]);
                 product.reshape_to(&shape)

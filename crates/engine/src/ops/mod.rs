@@ -14,12 +14,14 @@ use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
+pub mod advanced;
 pub mod algebra;
 pub(crate) mod along;
 pub mod binary;
 pub mod count;
 mod diff;
 pub mod elementwise;
+mod in_place;
 pub mod extreme;
 mod fused;
 pub mod matmul;
@@ -29,6 +31,11 @@ pub mod scan;
 pub mod sort;
 mod special;
 mod statistic;
+pub mod index;
+pub mod join;
+pub mod reshape;
+pub mod scatter;
+pub mod subscript;
 pub mod unary;
 pub mod view;
 
@@ -159,9 +166,7 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     if node.has(RELEASED) {
         return Err(node.released_error());
     }
-    let packed = node
-        .more_if()
-        .and_then(|more| more.packed.lock().get(i).cloned().flatten());
+    let packed = node.more_if().and_then(|more| more.packed.lock().get(i).cloned().flatten());
     let (core, version, role) = if i < 2 {
         node.with_saved(|saved| snapshot(&saved[i]))
     } else {

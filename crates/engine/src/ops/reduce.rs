@@ -112,13 +112,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn spread(
-        &self,
-        what: Reduction,
-        name: &str,
-        dims: &[i64],
-        keepdim: bool,
-    ) -> Result<Self> {
+    fn spread(&self, what: Reduction, name: &str, dims: &[i64], keepdim: bool) -> Result<Self> {
         let core = self.core();
         let mask = dim_mask(dims, core.shape().len())?;
         let count = reduced_count(core.shape(), mask);

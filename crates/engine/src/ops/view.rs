@@ -12,9 +12,7 @@ use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Edge, NodeRef, attach, attach_node, is_grad_enabled, recording1};
 use crate::kernels::copy;
-use crate::shape::{
-    Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides,
-};
+use crate::shape::{Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides};
 use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
 
@@ -81,7 +79,10 @@ enum Inverse {
     Reshape(Dims),
     Permute(Dims),
     /// Elements were left out: scatter into zeros of the input's shape.
-    Scatter { from: Geometry, input: Dims },
+    Scatter {
+        from: Geometry,
+        input: Dims,
+    },
 }
 
 struct View {
@@ -125,7 +126,11 @@ pub(crate) fn regather(input: &Tensor, from: &Geometry, to: &Geometry) -> Result
             run_into(copy::copy_block(dtype.size()), &[0.0; 2], &place, &[&source])?;
         }
         let out = buffer.view(&to.shape, &to.strides, to.offset)?;
-        if out.is_contiguous() && to.end() == len && to.offset == 0 { out } else { copy_core(&out)? }
+        if out.is_contiguous() && to.end() == len && to.offset == 0 {
+            out
+        } else {
+            copy_core(&out)?
+        }
     };
     let output = Tensor::from_core(output);
     if recording1(input) {
@@ -175,7 +180,8 @@ impl Rule for Regather {
         "AsStridedScatterBackward0"
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
-        let grad = grads[0].as_ref().map(|grad| regather(grad, &self.to, &self.from)).transpose()?;
+        let grad =
+            grads[0].as_ref().map(|grad| regather(grad, &self.to, &self.from)).transpose()?;
         Ok(smallvec![grad])
     }
 }
@@ -334,10 +340,7 @@ impl Tensor {
     }
 
     /// The geometry of a view of this tensor as if the tensor were dense.
-    fn scatter_inverse(
-        core: &Core,
-        change: impl FnOnce(&mut Geometry),
-    ) -> Inverse {
+    fn scatter_inverse(core: &Core, change: impl FnOnce(&mut Geometry)) -> Inverse {
         let mut from = Geometry::dense(core.shape());
         change(&mut from);
         Inverse::Scatter { from, input: Dims::from_slice(core.shape()) }
@@ -490,7 +493,8 @@ impl Tensor {
     #[track_caller]
     pub fn expand(&self, sizes: &[i64]) -> Result<Self> {
         let core = self.core();
-        let (shape, strides) = crate::shape::expand(core.shape(), core.strides(), sizes, core.dtype())?;
+        let (shape, strides) =
+            crate::shape::expand(core.shape(), core.strides(), sizes, core.dtype())?;
         self.view_op("ExpandBackward0", &shape, &strides, core.offset(), |_| Inverse::Same)
     }
 
@@ -625,17 +629,14 @@ impl Tensor {
         let core = self.core();
         let ndim = core.shape().len();
         let (a, b) = (norm_dim(dim1, ndim)?, norm_dim(dim2, ndim)?);
-        ensure!(
-            a != b,
-            runtime,
-            "diagonal dimensions cannot be identical {dim1}, {dim2}"
-        );
+        ensure!(a != b, runtime, "diagonal dimensions cannot be identical {dim1}, {dim2}");
         let (n, m) = (core.shape()[a] as i64, core.shape()[b] as i64);
         let len = if offset >= 0 { n.min(m - offset) } else { (n + offset).min(m) }.max(0) as usize;
         let change = move |geometry: &mut Geometry| {
             let (sa, sb) = (geometry.strides[a], geometry.strides[b]);
             if len > 0 {
-                geometry.offset += if offset >= 0 { offset as isize * sb } else { -offset as isize * sa };
+                geometry.offset +=
+                    if offset >= 0 { offset as isize * sb } else { -offset as isize * sa };
             }
             for dim in [a.max(b), a.min(b)] {
                 geometry.shape.remove(dim);
@@ -693,12 +694,13 @@ impl Tensor {
     /// # Errors
     /// If they leave the buffer or are negative.
     #[track_caller]
-    pub fn as_strided(&self, shape: &[usize], strides: &[isize], offset: Option<isize>) -> Result<Self> {
-        ensure!(
-            shape.len() == strides.len(),
-            runtime,
-            "mismatch in length of strides and shape"
-        );
+    pub fn as_strided(
+        &self,
+        shape: &[usize],
+        strides: &[isize],
+        offset: Option<isize>,
+    ) -> Result<Self> {
+        ensure!(shape.len() == strides.len(), runtime, "mismatch in length of strides and shape");
         ensure!(
             strides.iter().all(|&stride| stride >= 0),
             runtime,
@@ -737,6 +739,66 @@ impl Tensor {
             attach(Op::rule(rule), &[self], &[], &[&output])?;
         }
         Ok(output)
+    }
+
+    /// The same bytes as another dtype, as a view.
+    ///
+    /// # Errors
+    /// If the last dimension does not hold whole elements of it.
+    #[track_caller]
+    pub fn view_dtype(&self, dtype: DType) -> Result<Self> {
+        let core = self.core();
+        let (from, to) = (core.dtype().size(), dtype.size());
+        if core.dtype() == dtype {
+            return self.alias();
+        }
+        let mut place = Geometry::of(&core);
+        if from != to {
+            ensure!(
+                !place.shape.is_empty(),
+                runtime,
+                "self.dim() cannot be 0 to view {} as {} (different element sizes)",
+                core.dtype().scalar_name(),
+                dtype.scalar_name()
+            );
+            let last = place.shape.len() - 1;
+            ensure!(
+                place.strides[last] == 1 || place.shape[last] == 1 && from > to,
+                runtime,
+                "self.stride(-1) must be 1 to view {} as {} (different element sizes), but got {}",
+                core.dtype().scalar_name(),
+                dtype.scalar_name(),
+                place.strides[last]
+            );
+            if from > to {
+                let ratio = from / to;
+                place.shape[last] *= ratio;
+                for stride in &mut place.strides[..last] {
+                    *stride *= ratio as isize;
+                }
+                place.offset *= ratio as isize;
+            } else {
+                let ratio = to / from;
+                let whole = place.shape[last].is_multiple_of(ratio)
+                    && place.offset % ratio as isize == 0
+                    && place.strides[..last].iter().all(|stride| stride % ratio as isize == 0);
+                ensure!(
+                    whole,
+                    runtime,
+                    "self.size(-1), strides and offset must be divisible by {ratio} to view {} as \
+                     {} (different element sizes)",
+                    core.dtype().scalar_name(),
+                    dtype.scalar_name()
+                );
+                place.shape[last] /= ratio;
+                for stride in &mut place.strides[..last] {
+                    *stride /= ratio as isize;
+                }
+                place.offset /= ratio as isize;
+            }
+        }
+        let view = core.view_as(dtype, &place.shape, &place.strides, place.offset, false)?;
+        Ok(Self::from_core(view))
     }
 
     /// A view of everything.

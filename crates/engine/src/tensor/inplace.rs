@@ -28,14 +28,24 @@ impl Tensor {
         self.take_result(op, &result)
     }
 
+    /// Writes straight into the buffer, for operations that are not recorded.
+    #[track_caller]
+    pub(crate) fn write_through(
+        &self,
+        op: &str,
+        write: impl FnOnce(&Core) -> Result<()>,
+    ) -> Result<()> {
+        self.check_write(op)?;
+        let core = self.core();
+        write(&core)?;
+        core.bump_version(Site::here().0);
+        Ok(())
+    }
+
     fn check_write(&self, op: &str) -> Result<()> {
         self.check_inplace()?;
         let core = self.core();
-        ensure!(
-            core.writable(),
-            runtime,
-            "{op}: the tensor shares memory that is read-only"
-        );
+        ensure!(core.writable(), runtime, "{op}: the tensor shares memory that is read-only");
         ensure!(
             !self.is_inference() || crate::graph::is_inference(),
             runtime,
@@ -132,7 +142,8 @@ impl Tensor {
     pub(crate) fn add_into(&self, other: &Self) -> Result<bool> {
         let (core, grad) = (self.core(), other.core());
         let block = crate::ops::elementwise::add_block(core.dtype())?;
-        let done = crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
+        let done =
+            crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
         if done {
             core.bump_version(0);
         }
@@ -197,4 +208,41 @@ pub(crate) fn write(to: &Core, from: &Arc<Core>) -> Result<()> {
         return run_into(copy::cast_block(from.dtype(), to.dtype()), &[0.0; 2], to, &[&temporary]);
     }
     run_into(copy::cast_block(from.dtype(), to.dtype()), &[0.0; 2], to, &[from])
+}
+
+impl Tensor {
+    /// Takes the layout of a view of this tensor in place (`t_`, `squeeze_`): no element moves.
+    ///
+    /// # Errors
+    /// If the view cannot be made, or a leaf that requires a gradient would change.
+    #[track_caller]
+    pub fn relayout(&self, view: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
+        self.check_inplace()?;
+        let before = self.detach();
+        // A handle with the old history, whose view carries the new one.
+        let old = match self.grad_fn() {
+            Some((node, out)) => {
+                Self::with_edge(self.shared_core(), Edge { node: Some(node), out })
+            }
+            None => before,
+        };
+        let new = view(&old)?;
+        let edge = new.grad_fn();
+        self.replace_core(new.shared_core());
+        self.core().bump_version(Site::here().0);
+        if let Some((node, out)) = edge {
+            if !self.flag(VIEW) {
+                self.set_edge(Edge { node: Some(node), out });
+            } else {
+                self.set_view_edge(Edge { node: Some(node), out });
+            }
+        }
+        Ok(())
+    }
+
+    /// The address of the first element, as a number.
+    pub fn data_address(&self) -> usize {
+        let core = self.core();
+        if core.numel() == 0 { 0 } else { core.data() as usize }
+    }
 }

@@ -3,6 +3,7 @@
 mod convert;
 mod create;
 mod inplace;
+pub mod random;
 mod view;
 
 use std::fmt;
@@ -670,7 +671,11 @@ impl Tensor {
     /// dense, else row-major.
     pub(crate) fn strides_suit(&self, leaf: &Self) -> bool {
         let (mine, theirs) = (self.core(), leaf.core());
-        if theirs.is_contiguous() { mine.is_contiguous() } else { mine.strides() == theirs.strides() }
+        if theirs.is_contiguous() {
+            mine.is_contiguous()
+        } else {
+            mine.strides() == theirs.strides()
+        }
     }
 
     /// A copy laid out as the leaf's gradient should be.

@@ -128,7 +128,8 @@ impl Tensor {
                      output of a function that returns multiple views. Such functions do not \
                      allow the output views to be modified inplace. You should replace the \
                      inplace operation by an out-of-place one.",
-                    self.grad_fn().map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
+                    self.grad_fn()
+                        .map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
                 ),
                 Creation::NoGrad => bail!(
                     runtime,
@@ -146,7 +147,8 @@ impl Tensor {
                      backward associated with the custom Function, leading to incorrect \
                      gradients. This behavior is forbidden. You can fix this by cloning the \
                      output of the custom Function.",
-                    self.grad_fn().map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
+                    self.grad_fn()
+                        .map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
                 ),
             }
             if base.is_leaf() && base.requires_grad() {

@@ -1,9 +1,12 @@
 //! Operators: tensors with tensors and with numbers.
-#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "PyO3's expansion, which macro spans make look like ours"
+)]
 
 use pyo3::prelude::*;
-use rustgrad_engine::ops::binary::Binary;
 use rustgrad_engine::Tensor;
+use rustgrad_engine::ops::binary::Binary;
 
 use super::{Out, PyTensor, Wrapped, out};
 use crate::convert;
@@ -109,9 +112,8 @@ impl PyTensor {
         match convert::tensor(other) {
             Some(other_tensor) => {
                 let bytes = self.tensor.byte_hint().max(other_tensor.byte_hint()) * 16;
-                let result = crate::gil::detached(other.py(), bytes, || {
-                    self.tensor.matmul(other_tensor)
-                })?;
+                let result =
+                    crate::gil::detached(other.py(), bytes, || self.tensor.matmul(other_tensor))?;
                 Ok(Operated::Done(Wrapped(result)))
             }
             None => Ok(Operated::Other),
@@ -130,11 +132,7 @@ impl PyTensor {
         slf
     }
 
-    fn __richcmp__(
-        &self,
-        other: &Bound<'_, PyAny>,
-        op: pyo3::basic::CompareOp,
-    ) -> Bind<Operated> {
+    fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: pyo3::basic::CompareOp) -> Bind<Operated> {
         use pyo3::basic::CompareOp;
         let kind = match op {
             CompareOp::Eq => Binary::Eq,

@@ -1,17 +1,28 @@
 //! The class `Tensor`: the engine's tensor itself, one Python object per tensor while it lives.
 #![allow(unsafe_code)]
 
+pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
+pub(crate) mod binary;
+mod index;
 pub(crate) mod print;
 pub(crate) mod protocol;
 mod order;
 pub(crate) mod product;
 mod reduce;
+mod subscript;
+pub(crate) mod unary;
 mod view;
 
 /// Methods that are also functions of the module, by family.
-pub(crate) const FUNCTIONS: &[&[&str]] = &[order::FUNCTIONS, product::FUNCTIONS, reduce::FUNCTIONS];
+pub(crate) const FUNCTIONS: &[&[&str]] = &[
+    index::FUNCTIONS,
+    order::FUNCTIONS,
+    product::FUNCTIONS,
+    reduce::FUNCTIONS,
+    view::FUNCTIONS,
+];
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,6 +31,8 @@ use pyo3::prelude::*;
 use rustgrad_engine::Tensor;
 
 use crate::error::Bind;
+
+pub(crate) use view::tuple;
 
 /// A multi-dimensional array with automatic differentiation.
 #[pyclass(frozen, subclass, dict, weakref, name = "Tensor", module = "rustgrad")]
@@ -33,7 +46,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 impl Drop for PyTensor {
     #[inline]
     fn drop(&mut self) {
-        let object = (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
+        let object =
+            (std::ptr::from_ref(self) as usize).wrapping_sub(OFFSET.load(Ordering::Relaxed));
         let slot = self.tensor.foreign();
         // Another object may have taken the place, if this one was being torn down when a tensor
         // was asked for it.

@@ -15,7 +15,6 @@ use crate::error::Bind;
 pub(super) const FUNCTIONS: &[&str] = &[
     "sort", "argsort", "msort", "topk", "kthvalue", "mode", "median", "nanmedian", "quantile",
     "nanquantile", "unique", "unique_consecutive", "searchsorted", "bucketize", "bincount", "histc",
-    "nonzero", "argwhere",
 ];
 
 impl PyTensor {
@@ -247,28 +246,5 @@ impl PyTensor {
     #[pyo3(signature = (bins = 100, min = 0.0, max = 0.0))]
     fn histc(&self, py: Python<'_>, bins: i64, min: f64, max: f64) -> Out {
         run(py, &self.tensor, || self.tensor.histc(bins, min, max))
-    }
-
-    /// The positions of what is not zero.
-    #[pyo3(signature = (*, as_tuple = false))]
-    fn nonzero<'py>(&self, py: Python<'py>, as_tuple: bool) -> Bind<Bound<'py, PyAny>> {
-        let found = crate::gil::detached(py, self.tensor.byte_hint(), || self.tensor.nonzero())?;
-        if !as_tuple {
-            return Ok(Wrapped(found).into_pyobject(py)?.into_any());
-        }
-        if self.tensor.ndim() == 0 {
-            let one = Tensor::zeros(&[found.shape()[0]], DType::I64)?;
-            return Ok(PyTuple::new(py, [Wrapped(one)])?.into_any());
-        }
-        let mut columns = Vec::new();
-        for dim in 0..self.tensor.ndim() {
-            columns.push(Wrapped(found.select(1, dim as i64)?));
-        }
-        Ok(PyTuple::new(py, columns)?.into_any())
-    }
-
-    /// The positions of what is not zero, one row each.
-    fn argwhere(&self, py: Python<'_>) -> Out {
-        run(py, &self.tensor, || self.tensor.nonzero())
     }
 }

@@ -3,7 +3,9 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use rustgrad_engine::display::{Info, PrintOptions, Profile, View, print_options, set_print_options};
+use rustgrad_engine::display::{
+    Info, PrintOptions, Profile, View, print_options, set_print_options,
+};
 use rustgrad_engine::{Scalar, Tensor, default_dtype};
 
 use super::PyTensor;

@@ -118,7 +118,9 @@ impl PyTensor {
                 return Err(PyValueError::new_err("cannot convert float NaN to integer").into());
             }
             Scalar::Float(value) if value.is_infinite() => {
-                return Err(PyOverflowError::new_err("cannot convert float infinity to integer").into());
+                return Err(
+                    PyOverflowError::new_err("cannot convert float infinity to integer").into()
+                );
             }
             Scalar::Float(value) => value.into_bound_py_any(py)?.call_method0("__int__")?,
             other => other.to_i64().into_bound_py_any(py)?,

@@ -1,0 +1,318 @@
+//! Advanced indexing: tensors of indices and masks for some dimensions.
+
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use super::{Cx, Op, Rule};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, bail, ensure};
+use crate::graph::hooks::GradList;
+use crate::graph::{Save, attach, recording, recording1};
+use crate::launch::index::{self as launch, Indices};
+use crate::shape::{Dims, broadcast, norm_dim, shape_text};
+use crate::storage::Core;
+use crate::tensor::Tensor;
+
+struct Index {
+    input: Dims,
+    given: Vec<bool>,
+}
+
+struct Put {
+    given: Vec<bool>,
+    accumulate: bool,
+}
+
+/// The indices as they were given, from those saved.
+fn restore(cx: &Cx<'_>, given: &[bool]) -> Result<Vec<Option<Tensor>>> {
+    let mut next = 0;
+    given
+        .iter()
+        .map(|&given| {
+            if !given {
+                return Ok(None);
+            }
+            next += 1;
+            cx.saved(next - 1).map(Some)
+        })
+        .collect()
+}
+
+impl Rule for Index {
+    fn name(&self) -> &'static str {
+        "IndexBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
+        Ok(smallvec![Some(zeros.index_put(&restore(cx, &self.given)?, grad, true)?)])
+    }
+}
+
+impl Rule for Put {
+    fn name(&self) -> &'static str {
+        "IndexPutBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let indices = restore(cx, &self.given)?;
+        let mut this = None;
+        if cx.needs(0) {
+            this = Some(if self.accumulate {
+                grad.clone()
+            } else {
+                let zero = Tensor::from_scalar(Scalar::Int(0), grad.dtype())?;
+                grad.index_put(&indices, &zero, false)?
+            });
+        }
+        let values = cx.needs(1).then(|| grad.index(&indices)).transpose()?;
+        Ok(smallvec![this, values])
+    }
+}
+
+/// Masks as the positions they hold at, everything else as int64, with the common shape.
+fn prepare(shape: &[usize], indices: &[Option<Tensor>]) -> Result<Indices> {
+    let mut arrays: Vec<Option<Arc<Core>>> = Vec::with_capacity(indices.len());
+    for index in indices {
+        let Some(index) = index else {
+            arrays.push(None);
+            continue;
+        };
+        match index.dtype() {
+            DType::I64 => arrays.push(Some(index.shared_core())),
+            DType::I32 => arrays.push(Some(index.detach().to_dtype(DType::I64)?.shared_core())),
+            dtype if launch::is_mask(dtype) => {
+                for (d, &n) in index.shape().iter().enumerate() {
+                    let at = arrays.len() + d;
+                    ensure!(
+                        shape.get(at) == Some(&n),
+                        index,
+                        "The shape of the mask {} at index {d} does not match the shape of the \
+                         indexed tensor {} at index {at}",
+                        shape_text(&index.shape()),
+                        shape_text(shape)
+                    );
+                }
+                for column in index.nonzero_columns()? {
+                    arrays.push(Some(column.shared_core()));
+                }
+            }
+            _ => bail!(index, "tensors used as indices must be long, int, byte or bool tensors"),
+        }
+    }
+    ensure!(
+        arrays.len() <= shape.len(),
+        index,
+        "too many indices for tensor of dimension {} (got {})",
+        shape.len(),
+        arrays.len()
+    );
+    let mut common = Dims::new();
+    for array in arrays.iter().flatten() {
+        common = match broadcast(&common, array.shape()) {
+            Ok(common) => common,
+            Err(_) => {
+                let shapes: Vec<String> =
+                    arrays.iter().flatten().map(|a| shape_text(a.shape())).collect();
+                bail!(
+                    index,
+                    "shape mismatch: indexing tensors could not be broadcast together with shapes {}",
+                    shapes.join(", ")
+                );
+            }
+        };
+    }
+    let numel: usize = common.iter().product();
+    for (d, array) in arrays.iter().enumerate() {
+        ensure!(
+            array.is_none() || numel == 0 || shape[d] > 0,
+            index,
+            "index is out of bounds for dimension with size 0"
+        );
+    }
+    Ok(Indices { arrays, common })
+}
+
+fn saves(indices: &Indices) -> (Vec<bool>, Vec<Save<'_>>) {
+    (
+        indices.arrays.iter().map(Option::is_some).collect(),
+        indices.arrays.iter().flatten().map(Save::Private).collect(),
+    )
+}
+
+impl Tensor {
+    /// The elements (or slices) at the indices; `None` keeps a dimension whole.
+    ///
+    /// # Errors
+    /// If indices do not fit, do not broadcast, or are out of range.
+    #[track_caller]
+    pub fn index(&self, indices: &[Option<Self>]) -> Result<Self> {
+        let indices = prepare(&self.core().shape(), indices)?;
+        let output = Self::from_core(launch::index(&self.core(), &indices)?);
+        if recording1(self) {
+            let (given, saves) = saves(&indices);
+            let rule = Index { input: self.shape(), given };
+            attach(Op::rule(rule), &[self], &saves, &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// A copy with `values` (broadcast) written, or added, at the indices.
+    ///
+    /// # Errors
+    /// As [`Self::index`], or if the values do not fit.
+    #[track_caller]
+    pub fn index_put(
+        &self,
+        indices: &[Option<Self>],
+        values: &Self,
+        accumulate: bool,
+    ) -> Result<Self> {
+        ensure!(
+            self.dtype() == values.dtype(),
+            runtime,
+            "Index put requires the source and destination dtypes match, got {} for the \
+             destination and {} for the source.",
+            self.dtype().scalar_name(),
+            values.dtype().scalar_name()
+        );
+        let indices = prepare(&self.core().shape(), indices)?;
+        let core = launch::index_put(&self.core(), &indices, &values.core(), accumulate)?;
+        let output = Self::from_core(core);
+        if self.dtype().is_float() && recording(&[self, values]) {
+            let (given, saves) = saves(&indices);
+            let rule = Put { given, accumulate };
+            attach(Op::rule(rule), &[self, values], &saves, &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// The elements where a mask holds, as a vector.
+    ///
+    /// # Errors
+    /// If the mask is not bool or does not broadcast.
+    #[track_caller]
+    pub fn masked_select(&self, mask: &Self) -> Result<Self> {
+        ensure!(
+            mask.dtype() == DType::Bool,
+            runtime,
+            "masked_select: expected BoolTensor for mask"
+        );
+        let wide = broadcast(&self.shape(), &mask.shape())?;
+        let (this, mask) = (self.expand_to(&wide)?, mask.detach().expand_to(&wide)?);
+        if wide.is_empty() {
+            return this.reshape_to(&[1])?.index(&[Some(mask.reshape_to(&[1])?)]);
+        }
+        this.index(&[Some(mask)])
+    }
+
+    /// A copy with the elements of `source`, in order, where a mask holds.
+    ///
+    /// # Errors
+    /// If the mask does not fit or the source is too short.
+    #[track_caller]
+    pub fn masked_scatter(&self, mask: &Self, source: &Self) -> Result<Self> {
+        ensure!(
+            self.dtype() == source.dtype(),
+            runtime,
+            "masked_scatter_: expected self and source to have same dtypes but got {} and {}",
+            self.dtype().scalar_name(),
+            source.dtype().scalar_name()
+        );
+        ensure!(
+            mask.dtype() == DType::Bool,
+            runtime,
+            "masked_scatter_ only supports boolean masks, but got mask with dtype {}",
+            mask.dtype().scalar_name()
+        );
+        let wide = broadcast(&self.shape(), &mask.shape())?;
+        let columns = mask.detach().expand_to(&wide)?.nonzero_columns()?;
+        let count = columns.first().map_or(0, Self::numel);
+        ensure!(
+            count <= source.numel(),
+            runtime,
+            "masked_scatter: expected self and source to have same dtypes and at least as many \
+             elements in source as ones in mask"
+        );
+        let source = source.reshape_to(&[source.numel()])?.slice(0, 0, count as i64, 1)?;
+        let indices: Vec<Option<Self>> = columns.into_iter().map(Some).collect();
+        if wide.is_empty() {
+            return self.reshape_to(&[1])?.index_put(&indices, &source, false)?.reshape_to(&[]);
+        }
+        self.expand_to(&wide)?.index_put(&indices, &source, false)
+    }
+
+    /// The elements at flat indices.
+    ///
+    /// # Errors
+    /// If an index is out of range.
+    #[track_caller]
+    pub fn take(&self, index: &Self) -> Result<Self> {
+        ensure!(
+            index.dtype() == DType::I64,
+            runtime,
+            "take(): Expected a long tensor for index, but got {}",
+            index.dtype().scalar_name()
+        );
+        ensure!(
+            self.numel() > 0 || index.numel() == 0,
+            index,
+            "take(): tried to take from an empty tensor"
+        );
+        self.reshape_to(&[self.numel()])?.index(&[Some(index.detach())])
+    }
+
+    /// A copy with elements at flat indices replaced, or added to.
+    ///
+    /// # Errors
+    /// If an index is out of range or the numbers of elements differ.
+    #[track_caller]
+    pub fn put(&self, index: &Self, source: &Self, accumulate: bool) -> Result<Self> {
+        ensure!(
+            index.numel() == source.numel(),
+            runtime,
+            "put_(): Expected source and index to have the same number of elements, but got \
+             source.numel() = {}, index.numel() = {}",
+            source.numel(),
+            index.numel()
+        );
+        let source = source.reshape_to(&index.shape())?;
+        self.reshape_to(&[self.numel()])?
+            .index_put(&[Some(index.detach())], &source, accumulate)?
+            .reshape_to(&self.shape())
+    }
+
+    /// `gather` with the other dimensions broadcast; over the flat tensor without a dimension.
+    ///
+    /// # Errors
+    /// As `gather`.
+    #[track_caller]
+    pub fn take_along_dim(&self, index: &Self, dim: Option<i64>) -> Result<Self> {
+        let Some(dim) = dim else {
+            let flat = self.reshape_to(&[self.numel()])?;
+            return flat.gather(0, &index.reshape_to(&[index.numel()])?);
+        };
+        ensure!(
+            self.ndim() == index.ndim(),
+            runtime,
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, \
+             but got {} dimensions for input, and {} dimensions for indices",
+            self.ndim(),
+            index.ndim()
+        );
+        let at = norm_dim(dim, self.ndim())?;
+        let (mut mine, mut theirs) = (self.shape(), index.shape());
+        if mine.is_empty() {
+            return self.gather(dim, index);
+        }
+        let (n, m) = (mine[at], theirs[at]);
+        mine[at] = 1;
+        theirs[at] = 1;
+        let mut wide = broadcast(&mine, &theirs)?;
+        wide[at] = n;
+        let this = self.expand_to(&wide)?;
+        wide[at] = m;
+        this.gather(dim, &index.expand_to(&wide)?)
+    }
+}

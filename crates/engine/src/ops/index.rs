@@ -1,0 +1,336 @@
+//! Whole slices at indices along a dimension; triangles; fills under a mask.
+
+use std::sync::Arc;
+
+use smallvec::smallvec;
+
+use super::{Cx, Op, Rule};
+use crate::dtype::{DType, Scalar};
+use crate::error::{Result, ensure};
+use crate::graph::hooks::GradList;
+use crate::graph::{Save, attach, recording, recording1};
+use crate::launch::index::{self as launch, Written};
+use crate::ops::binary::Binary;
+use crate::shape::{Dims, norm_dim};
+use crate::storage::Core;
+use crate::tensor::Tensor;
+
+/// Indices as int64.
+pub(crate) fn as_index(name: &str, index: &Tensor) -> Result<Tensor> {
+    ensure!(
+        matches!(index.dtype(), DType::I32 | DType::I64),
+        runtime,
+        "{name}(): Expected dtype int32/int64 for index but got: {}",
+        index.dtype().scalar_name()
+    );
+    index.detach().to_dtype(DType::I64)
+}
+
+fn vector(name: &str, index: &Tensor) -> Result<Tensor> {
+    ensure!(index.ndim() <= 1, index, "{name}(): Index is supposed to be a vector");
+    as_index(name, index)
+}
+
+struct Select {
+    dim: i64,
+    input: Dims,
+}
+
+impl Rule for Select {
+    fn name(&self) -> &'static str {
+        "IndexSelectBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
+        Ok(smallvec![Some(zeros.index_add(self.dim, &cx.saved(0)?, grad, Scalar::Int(1))?)])
+    }
+}
+
+enum Kind {
+    Add(Scalar),
+    Copy,
+    Fill,
+}
+
+struct Write {
+    dim: i64,
+    kind: Kind,
+}
+
+impl Rule for Write {
+    fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Add(_) => "IndexAddBackward0",
+            Kind::Copy => "IndexCopyBackward0",
+            Kind::Fill => "IndexFillBackward0",
+        }
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let index = cx.saved(0)?;
+        let mut this = None;
+        if cx.needs(0) {
+            this = Some(match self.kind {
+                Kind::Add(_) => grad.clone(),
+                _ => grad.index_fill(self.dim, &index, Scalar::Int(0))?,
+            });
+        }
+        let mut source = None;
+        if cx.needs(1) {
+            let part = grad.index_select(self.dim, &index)?;
+            source = Some(match self.kind {
+                Kind::Add(alpha) => part.binary_scalar(Binary::Mul, alpha, false)?,
+                _ => part,
+            });
+        }
+        Ok(smallvec![this, source])
+    }
+}
+
+impl Tensor {
+    /// The slices along a dimension that a vector of indices names.
+    ///
+    /// # Errors
+    /// If an index or the dimension is out of range.
+    #[track_caller]
+    pub fn index_select(&self, dim: i64, index: &Self) -> Result<Self> {
+        let at = norm_dim(dim, self.ndim())?;
+        let index = vector("index_select", index)?;
+        let indices = index.core();
+        let output = Self::from_core(launch::index_select(&self.core(), at, &indices)?);
+        if recording1(self) {
+            let rule = Select { dim, input: self.shape() };
+            attach(Op::rule(rule), &[self], &[Save::Private(&indices)], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// A copy with `alpha` times slices of `source` added at the indices.
+    ///
+    /// # Errors
+    /// If shapes, dtypes or indices do not fit.
+    #[track_caller]
+    pub fn index_add(&self, dim: i64, index: &Self, source: &Self, alpha: Scalar) -> Result<Self> {
+        self.index_write("index_add", dim, index, source, Kind::Add(alpha))
+    }
+
+    /// A copy with slices of `source` put at the indices.
+    ///
+    /// # Errors
+    /// If shapes, dtypes or indices do not fit.
+    #[track_caller]
+    pub fn index_copy(&self, dim: i64, index: &Self, source: &Self) -> Result<Self> {
+        self.index_write("index_copy", dim, index, source, Kind::Copy)
+    }
+
+    #[track_caller]
+    fn index_write(
+        &self,
+        name: &str,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+        kind: Kind,
+    ) -> Result<Self> {
+        let at = norm_dim(dim, self.ndim())?;
+        let index = vector(name, index)?;
+        ensure!(
+            self.dtype() == source.dtype(),
+            runtime,
+            "{name}(): self and source expected to have the same dtype, but got (self) {} and \
+             (source) {}",
+            self.dtype().scalar_name(),
+            source.dtype().scalar_name()
+        );
+        let mut wanted = self.shape();
+        if let Some(n) = wanted.get_mut(at) {
+            *n = index.numel();
+        }
+        ensure!(
+            source.shape() == wanted
+                || (source.numel() == 1 && index.numel() == 1 && self.ndim() <= 1),
+            runtime,
+            "{name}(): source of shape {} does not fit {} indices at dimension {at} of a tensor of \
+             shape {}",
+            crate::shape::shape_text(&source.shape()),
+            index.numel(),
+            crate::shape::shape_text(&self.shape())
+        );
+        let (indices, from) = (index.core(), source.core());
+        let what = match kind {
+            Kind::Add(alpha) => Written::Add(&from, alpha),
+            _ => Written::Copy(&from),
+        };
+        let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
+        if output.dtype().is_float() && recording(&[self, source]) {
+            let op = Op::rule(Write { dim, kind });
+            attach(op, &[self, source], &[Save::Private(&indices)], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// A copy with one value at the indices.
+    ///
+    /// # Errors
+    /// If an index or the dimension is out of range.
+    #[track_caller]
+    pub fn index_fill(&self, dim: i64, index: &Self, value: Scalar) -> Result<Self> {
+        let at = norm_dim(dim, self.ndim())?;
+        let index = vector("index_fill", index)?;
+        let n = self.shape().get(at).map_or(1, |&n| n as i64);
+        let zero = index.binary_scalar(Binary::Lt, Scalar::Int(0), false)?;
+        let index =
+            zero.where_(&index.binary_scalar(Binary::Add, Scalar::Int(n), false)?, &index)?;
+        let indices = index.core();
+        let what = Written::Fill(value);
+        let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
+        if recording1(self) {
+            let op = Op::rule(Write { dim, kind: Kind::Fill });
+            attach(op, &[self], &[Save::Private(&indices)], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// [`Self::index_fill`] with a 0-d tensor, which gets a gradient.
+    ///
+    /// # Errors
+    /// As there, or if the value has dimensions.
+    #[track_caller]
+    pub fn index_fill_tensor(&self, dim: i64, index: &Self, value: &Self) -> Result<Self> {
+        ensure!(
+            value.ndim() == 0,
+            runtime,
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with {} \
+             dimension(s).",
+            value.ndim()
+        );
+        let mut shape = self.shape();
+        if let Some(n) = shape.get_mut(norm_dim(dim, self.ndim())?) {
+            *n = index.numel();
+        }
+        self.index_copy(dim, index, &value.to_dtype(self.dtype())?.expand_to(&shape)?)
+    }
+
+    /// A copy with `value` (0-d) where the mask holds.
+    ///
+    /// # Errors
+    /// If the mask is not bool, does not broadcast, or the value has dimensions.
+    #[track_caller]
+    pub fn masked_fill(&self, mask: &Self, value: &Self) -> Result<Self> {
+        ensure!(
+            mask.dtype() == DType::Bool,
+            runtime,
+            "masked_fill only supports boolean masks, but got mask with dtype {}",
+            mask.dtype().scalar_name()
+        );
+        ensure!(
+            value.ndim() == 0,
+            runtime,
+            "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {} \
+             dimension(s).",
+            value.ndim()
+        );
+        ensure!(
+            value.dtype().category() <= self.dtype().category() || value.is_number(),
+            runtime,
+            "value cannot be converted to type {} without overflow",
+            self.dtype().name()
+        );
+        mask.where_(&value.to_dtype(self.dtype())?, self)
+    }
+
+    /// The lower triangles of matrices, zero above the diagonal named.
+    ///
+    /// # Errors
+    /// If there are less than two dimensions.
+    #[track_caller]
+    pub fn tril(&self, diagonal: i64) -> Result<Self> {
+        self.triangle(true, diagonal)
+    }
+
+    /// The upper triangles of matrices, zero below the diagonal named.
+    ///
+    /// # Errors
+    /// If there are less than two dimensions.
+    #[track_caller]
+    pub fn triu(&self, diagonal: i64) -> Result<Self> {
+        self.triangle(false, diagonal)
+    }
+
+    #[track_caller]
+    fn triangle(&self, lower: bool, diagonal: i64) -> Result<Self> {
+        let name = if lower { "tril" } else { "triu" };
+        ensure!(self.ndim() >= 2, runtime, "{name}: input tensor must have at least 2 dimensions");
+        let output = Self::from_core(launch::triangle(&self.core(), lower, diagonal)?);
+        if recording1(self) {
+            attach(Op::rule(Triangle(lower, diagonal)), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// The positions of the elements that are not zero, one row each.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn nonzero(&self) -> Result<Self> {
+        Ok(Self::from_core(launch::nonzero(&self.core())?))
+    }
+
+    /// [`Self::nonzero`], one tensor per dimension.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn nonzero_columns(&self) -> Result<Vec<Self>> {
+        let this = if self.ndim() == 0 { self.detach().unsqueeze(0)? } else { self.detach() };
+        this.nonzero()?.unbind(1)
+    }
+
+    /// Each index (or slice along `dim`) as often as `counts` says.
+    ///
+    /// # Errors
+    /// If the counts do not fit.
+    #[track_caller]
+    pub fn repeat_interleave(&self, counts: &Self, dim: i64) -> Result<Self> {
+        let at = norm_dim(dim, self.ndim())?;
+        let n = self.shape().get(at).copied().unwrap_or(1);
+        let counts = counts.detach().to_dtype(DType::I64)?;
+        ensure!(counts.ndim() <= 1, runtime, "repeats must be 0-dim or 1-dim tensor");
+        ensure!(
+            counts.numel() == n || counts.numel() == 1,
+            runtime,
+            "repeats must have the same size as input along dim, but got repeats.size(0) = {} and \
+             input.size({at}) = {n}",
+            counts.numel()
+        );
+        let counts = counts.expand_to(&[n])?;
+        let index = Self::from_core(launch::repeat_indices(&counts.core())?);
+        self.index_select(dim, &index)
+    }
+
+    /// Rows with a one at each index.
+    ///
+    /// # Errors
+    /// If an index is out of range.
+    pub fn one_hot(&self, classes: Option<usize>) -> Result<Self> {
+        ensure!(
+            self.dtype() == DType::I64,
+            runtime,
+            "one_hot is only applicable to index tensor of type LongTensor."
+        );
+        let core: Arc<Core> = self.shared_core();
+        Ok(Self::from_core(launch::one_hot(&core, classes)?))
+    }
+}
+
+struct Triangle(bool, i64);
+
+impl Rule for Triangle {
+    fn name(&self) -> &'static str {
+        if self.0 { "TrilBackward0" } else { "TriuBackward0" }
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let grad = grads[0].as_ref().map(|grad| grad.triangle(self.0, self.1)).transpose()?;
+        Ok(smallvec![grad])
+    }
+}

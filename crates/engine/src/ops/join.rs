@@ -1,0 +1,359 @@
+//! Joining tensors, and taking them apart into several views.
+
+use smallvec::smallvec;
+
+use super::elementwise::{copy_core, run_into};
+use super::view::Geometry;
+use super::{Cx, Op, Rule};
+use crate::error::{Result, ensure};
+use crate::graph::hooks::GradList;
+use crate::graph::{attach, recording, recording1};
+use crate::kernels::copy;
+use crate::shape::{Dims, norm_dim, shape_text};
+use crate::storage::Core;
+use crate::tensor::{Creation, Tensor};
+
+struct Cat {
+    dim: usize,
+    /// Where each input starts; `None` for old-style empty ones, which take no part.
+    parts: Vec<Option<(usize, usize)>>,
+}
+
+impl Rule for Cat {
+    fn name(&self) -> &'static str {
+        "CatBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
+        let part = |(i, part): (usize, &Option<(usize, usize)>)| -> Result<Option<Tensor>> {
+            match part {
+                _ if !cx.needs(i) => Ok(None),
+                None => Ok(Some(Tensor::zeros(&[0], grad.dtype())?)),
+                Some((start, len)) => {
+                    grad.slice(self.dim as i64, *start as i64, (start + len) as i64, 1).map(Some)
+                }
+            }
+        };
+        self.parts.iter().enumerate().map(part).collect()
+    }
+}
+
+/// Tensors one after the other along a dimension.
+///
+/// # Errors
+/// If there are none, or their other sizes differ.
+#[track_caller]
+pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
+    let Some(first) = tensors.first() else {
+        crate::error::bail!(value, "torch.cat(): expected a non-empty list of Tensors");
+    };
+    let skipped = |tensor: &Tensor| *tensor.core().shape() == [0];
+    for (i, tensor) in tensors.iter().enumerate() {
+        ensure!(
+            tensor.ndim() > 0,
+            runtime,
+            "zero-dimensional tensor (at position {i}) cannot be concatenated"
+        );
+    }
+    let lead = *tensors.iter().find(|tensor| !skipped(tensor)).unwrap_or(first);
+    let dim = norm_dim(dim, lead.ndim())?;
+    let mut dtype = first.dtype();
+    let mut shape = lead.shape();
+    let mut total = 0;
+    let mut parts = Vec::with_capacity(tensors.len());
+    for (i, tensor) in tensors.iter().enumerate() {
+        dtype = dtype.promote(tensor.dtype());
+        if skipped(tensor) {
+            parts.push(None);
+            continue;
+        }
+        let core = tensor.core();
+        ensure!(
+            core.shape().len() == shape.len(),
+            runtime,
+            "Tensors must have same number of dimensions: got {} and {}",
+            shape.len(),
+            core.shape().len()
+        );
+        for (d, (&n, &m)) in core.shape().iter().zip(&shape).enumerate() {
+            ensure!(
+                d == dim || n == m,
+                runtime,
+                "Sizes of tensors must match except in dimension {dim}. Expected size {m} but got \
+                 size {n} for tensor number {i} in the list."
+            );
+        }
+        parts.push(Some((total, core.shape()[dim])));
+        total += core.shape()[dim];
+    }
+    shape[dim] = total;
+    let out = Core::alloc(dtype, &shape)?;
+    for (tensor, part) in tensors.iter().zip(&parts) {
+        let Some((start, len)) = part else { continue };
+        let core = tensor.core();
+        if core.numel() == 0 {
+            continue;
+        }
+        shape[dim] = *len;
+        let place = out.view(&shape, out.strides(), *start as isize * out.strides()[dim])?;
+        run_into(copy::cast_block(core.dtype(), dtype), &[0.0; 2], &place, &[&core])?;
+    }
+    let output = Tensor::from_core(out);
+    if dtype.is_float() && recording(tensors) {
+        attach(Op::rule(Cat { dim, parts }), tensors, &[], &[&output])?;
+    }
+    Ok(output)
+}
+
+/// Tensors of one shape along a new dimension.
+///
+/// # Errors
+/// If there are none, or their shapes differ.
+#[track_caller]
+pub fn stack(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
+    ensure!(!tensors.is_empty(), runtime, "stack expects a non-empty TensorList");
+    let first = tensors[0].shape();
+    norm_dim(dim, first.len() + 1)?;
+    for (i, tensor) in tensors.iter().enumerate() {
+        ensure!(
+            tensor.shape() == first,
+            runtime,
+            "stack expects each tensor to be equal size, but got {} at entry 0 and {} at entry {i}",
+            shape_text(&first),
+            shape_text(&tensor.shape())
+        );
+    }
+    let dim = norm_dim(dim, first.len() + 1)? as i64;
+    let wide: Vec<Tensor> =
+        tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<_>>()?;
+    cat(&wide.iter().collect::<Vec<_>>(), dim)
+}
+
+struct Apart {
+    name: &'static str,
+    dim: i64,
+    shapes: Vec<Dims>,
+    stacked: bool,
+}
+
+impl Rule for Apart {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(some) = grads.iter().flatten().next() else { return Ok(smallvec![None]) };
+        let dtype = some.dtype();
+        let parts: Vec<Tensor> = self
+            .shapes
+            .iter()
+            .enumerate()
+            .map(|(i, shape)| match grads.get(i) {
+                Some(Some(grad)) => Ok(grad.clone()),
+                _ => Tensor::zeros(shape, dtype),
+            })
+            .collect::<Result<_>>()?;
+        let parts: Vec<&Tensor> = parts.iter().collect();
+        let whole = if self.stacked { stack(&parts, self.dim)? } else { cat(&parts, self.dim)? };
+        Ok(smallvec![Some(whole)])
+    }
+}
+
+impl Tensor {
+    #[track_caller]
+    fn apart(
+        &self,
+        name: &'static str,
+        dim: usize,
+        parts: &[Geometry],
+        stacked: bool,
+    ) -> Result<Vec<Self>> {
+        let core = self.core();
+        let mut outputs = Vec::with_capacity(parts.len());
+        for part in parts {
+            let view = core.view(&part.shape, &part.strides, part.offset)?;
+            outputs.push(self.make_view(view, Creation::Multi));
+        }
+        if recording1(self) && !outputs.is_empty() {
+            let shapes = parts.iter().map(|part| part.shape.clone()).collect();
+            let rule = Apart { name, dim: dim as i64, shapes, stacked };
+            let outputs: Vec<&Self> = outputs.iter().collect();
+            attach(Op::rule(rule), &[self], &[], &outputs)?;
+        }
+        Ok(outputs)
+    }
+
+    #[track_caller]
+    fn cut(&self, name: &'static str, dim: usize, bounds: &[(usize, usize)]) -> Result<Vec<Self>> {
+        let whole = Geometry::of(&self.core());
+        let parts: Vec<Geometry> = bounds
+            .iter()
+            .map(|&(start, len)| {
+                let mut part = whole.clone();
+                part.shape[dim] = len;
+                part.offset += start as isize * part.strides[dim];
+                part
+            })
+            .collect();
+        self.apart(name, dim, &parts, false)
+    }
+
+    /// Views of `size` indices each along a dimension (the last may be shorter).
+    ///
+    /// # Errors
+    /// If the size is negative, or zero for a dimension that is not.
+    #[track_caller]
+    pub fn split(&self, size: i64, dim: i64) -> Result<Vec<Self>> {
+        ensure!(self.ndim() > 0, runtime, "split expects at least a 1-dimensional tensor");
+        ensure!(
+            size >= 0,
+            runtime,
+            "split expects split_size be non-negative, but got split_size={size}"
+        );
+        let dim = norm_dim(dim, self.ndim())?;
+        let n = self.core().shape()[dim];
+        ensure!(
+            size > 0 || n == 0,
+            runtime,
+            "split_size can only be 0 if dimension size is 0, but got dimension size of {n}"
+        );
+        let size = size as usize;
+        let count = if size == 0 { 1 } else { n.div_ceil(size).max(1) };
+        let bounds: Vec<(usize, usize)> =
+            (0..count).map(|i| (i * size, size.min(n - i * size))).collect();
+        self.cut("SplitBackward0", dim, &bounds)
+    }
+
+    /// Views of the sizes given along a dimension.
+    ///
+    /// # Errors
+    /// If the sizes do not sum to the dimension's.
+    #[track_caller]
+    pub fn split_with_sizes(&self, sizes: &[i64], dim: i64) -> Result<Vec<Self>> {
+        ensure!(self.ndim() > 0, runtime, "split expects at least a 1-dimensional tensor");
+        let dim = norm_dim(dim, self.ndim())?;
+        let n = self.core().shape()[dim];
+        ensure!(
+            sizes.iter().all(|&size| size >= 0),
+            runtime,
+            "split_with_sizes expects split_sizes have only non-negative entries, but got \
+             split_sizes={sizes:?}"
+        );
+        ensure!(
+            sizes.iter().sum::<i64>() == n as i64,
+            runtime,
+            "split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at \
+             dimension {dim}), but got split_sizes={sizes:?}"
+        );
+        let mut start = 0;
+        let mut bounds = Vec::with_capacity(sizes.len());
+        for &size in sizes {
+            bounds.push((start, size as usize));
+            start += size as usize;
+        }
+        self.cut("SplitWithSizesBackward0", dim, &bounds)
+    }
+
+    /// At most `chunks` views of one size along a dimension (the last may be shorter).
+    ///
+    /// # Errors
+    /// If `chunks` is not positive.
+    #[track_caller]
+    pub fn chunk(&self, chunks: i64, dim: i64) -> Result<Vec<Self>> {
+        ensure!(self.ndim() > 0, runtime, "chunk expects at least a 1-dimensional tensor");
+        ensure!(chunks > 0, runtime, "chunk expects `chunks` to be greater than 0, got: {chunks}");
+        let at = norm_dim(dim, self.ndim())?;
+        let n = self.core().shape()[at];
+        let size = n.div_ceil(chunks as usize);
+        if size == 0 {
+            return self.split_with_sizes(&vec![0; chunks as usize], dim);
+        }
+        self.split(size as i64, dim)
+    }
+
+    /// Views between the indices given along a dimension, as Python slices.
+    ///
+    /// # Errors
+    /// If the dimension is out of range.
+    #[track_caller]
+    pub fn tensor_split_at(&self, indices: &[i64], dim: i64) -> Result<Vec<Self>> {
+        ensure!(self.ndim() > 0, runtime, "tensor_split expected at least a 1-dimensional tensor");
+        let at = norm_dim(dim, self.ndim())?;
+        let n = self.core().shape()[at] as i64;
+        let mut outputs = Vec::with_capacity(indices.len() + 1);
+        let mut start = 0;
+        for &end in indices.iter().chain(&[n]) {
+            outputs.push(self.slice(at as i64, start, end, 1)?);
+            start = end;
+        }
+        Ok(outputs)
+    }
+
+    /// Exactly `sections` views along a dimension, the first ones longer by one.
+    ///
+    /// # Errors
+    /// If `sections` is not positive.
+    #[track_caller]
+    pub fn tensor_split(&self, sections: i64, dim: i64) -> Result<Vec<Self>> {
+        ensure!(self.ndim() > 0, runtime, "tensor_split expected at least a 1-dimensional tensor");
+        ensure!(sections > 0, runtime, "number of sections must be larger than 0, got {sections}");
+        let at = norm_dim(dim, self.ndim())?;
+        let n = self.core().shape()[at] as i64;
+        let (size, longer) = (n / sections, n % sections);
+        let indices: Vec<i64> = (1..sections).map(|i| i * size + i.min(longer)).collect();
+        self.tensor_split_at(&indices, dim)
+    }
+
+    /// One view per index of a dimension, without that dimension.
+    ///
+    /// # Errors
+    /// If the dimension is out of range.
+    #[track_caller]
+    pub fn unbind(&self, dim: i64) -> Result<Vec<Self>> {
+        let ndim = self.ndim();
+        ensure!(ndim > 0, index, "Dimension specified as {dim} but tensor has no dimensions");
+        let dim = norm_dim(dim, ndim)?;
+        let mut part = Geometry::of(&self.core());
+        let n = part.shape.remove(dim);
+        let stride = part.strides.remove(dim);
+        let parts: Vec<Geometry> = (0..n as isize)
+            .map(|i| Geometry { offset: part.offset + i * stride, ..part.clone() })
+            .collect();
+        self.apart("UnbindBackward0", dim, &parts, true)
+    }
+
+    /// A copy with dimensions reversed.
+    ///
+    /// # Errors
+    /// If a dimension is out of range or named twice.
+    #[track_caller]
+    pub fn flip(&self, dims: &[i64]) -> Result<Self> {
+        let core = self.core();
+        let mut place = Geometry::of(&core);
+        let dims = crate::shape::norm_dims(dims, place.shape.len())?;
+        if core.numel() > 0 && !place.shape.is_empty() {
+            for &dim in &dims {
+                place.offset += (place.shape[dim] as isize - 1) * place.strides[dim];
+                place.strides[dim] = -place.strides[dim];
+            }
+        }
+        let view = core.view(&place.shape, &place.strides, place.offset)?;
+        let output = Self::from_core(copy_core(&view)?);
+        if recording1(self) {
+            let dims = dims.iter().map(|&dim| dim as i64).collect();
+            attach(Op::rule(Flip(dims)), &[self], &[], &[&output])?;
+        }
+        Ok(output)
+    }
+}
+
+struct Flip(Vec<i64>);
+
+impl Rule for Flip {
+    fn name(&self) -> &'static str {
+        "FlipBackward0"
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let grad = grads[0].as_ref().map(|grad| grad.flip(&self.0)).transpose()?;
+        Ok(smallvec![grad])
+    }
+}
