@@ -8,8 +8,8 @@ use crate::error::{Result, bail, ensure};
 use crate::kernels::index::{self as index_kernel, Combine};
 use crate::kernels::reduce::{self as reduce_kernel, Extreme};
 use crate::kernels::rows::{self, Along};
-use crate::kernels::sort::{self as sort_kernel, Rank};
 use crate::kernels::scan;
+use crate::kernels::sort::{self as sort_kernel, Rank};
 use crate::ops::elementwise::copy_core;
 use crate::shape::Dims;
 use crate::storage::{Access, Core};
@@ -186,11 +186,7 @@ pub(crate) fn topk(
 }
 
 /// One element of each line by rank, and where it is; the dimension has size 1 in the results.
-pub(crate) fn select(
-    rank: Rank,
-    input: &Arc<Core>,
-    dim: usize,
-) -> Result<(Arc<Core>, Arc<Core>)> {
+pub(crate) fn select(rank: Rank, input: &Arc<Core>, dim: usize) -> Result<(Arc<Core>, Arc<Core>)> {
     let input = dense(input)?;
     let along = check_dim(&input, dim)?;
     let shape = resized(input.shape(), dim, 1);
@@ -209,8 +205,7 @@ pub(crate) fn select(
 }
 
 fn fits(input: &[usize], index: &[usize], dim: usize) -> bool {
-    input.len() == index.len()
-        && (0..input.len()).all(|d| d == dim || index[d] <= input[d])
+    input.len() == index.len() && (0..input.len()).all(|d| d == dim || index[d] <= input[d])
 }
 
 /// `out[p] = input[p with p[dim] = index[p]]`.

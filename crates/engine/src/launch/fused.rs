@@ -91,8 +91,7 @@ pub(crate) fn layer_norm_backward(
     let alloc = |wanted: bool, shape: &[usize]| -> Result<Option<Arc<Core>>> {
         if wanted { Core::alloc(dtype, shape).map(Some) } else { Ok(None) }
     };
-    let result =
-        [alloc(wants[0], input.shape())?, alloc(wants[1], &[n])?, alloc(wants[2], &[n])?];
+    let result = [alloc(wants[0], input.shape())?, alloc(wants[1], &[n])?, alloc(wants[2], &[n])?];
     let mut reads: Vec<&Core> = vec![&input, &grad, mean, rstd];
     reads.extend(weight.as_deref());
     let access = Access::new(&reads, None);
@@ -125,7 +124,8 @@ pub(crate) struct Classes<'a> {
 macro_rules! with_targets {
     ($T:ty, $classes:expr, $weights:expr, $ignore:expr, |$targets:ident| $body:expr) => {{
         // SAFETY: both are dense, checked for dtype and locked by the caller.
-        let classes = unsafe { std::slice::from_raw_parts(ptr::<i64>(&$classes), $classes.numel()) };
+        let classes =
+            unsafe { std::slice::from_raw_parts(ptr::<i64>(&$classes), $classes.numel()) };
         let weights = $weights.as_ref().map(|core: &Arc<Core>| {
             // SAFETY: as above.
             unsafe { std::slice::from_raw_parts(ptr::<$T>(core), core.numel()) }

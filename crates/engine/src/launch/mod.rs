@@ -9,7 +9,7 @@ mod matmul;
 mod reduce;
 
 pub(crate) use along::{
-    Scan, argreduce, cumextreme, cumulative, put, resized, select, slices, softmax,
+    Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax,
     softmax_backward, sort, take, topk,
 };
 pub(crate) use fused::{

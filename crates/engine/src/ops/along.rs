@@ -24,7 +24,12 @@ pub(crate) fn restore(tensor: &Tensor, input: &[usize], mask: u64) -> Result<Ten
 }
 
 /// A fresh core over the kept dimensions, with the reduced ones at size one if they are kept.
-pub(crate) fn keep(core: Arc<Core>, input: &[usize], mask: u64, keepdim: bool) -> Result<Arc<Core>> {
+pub(crate) fn keep(
+    core: Arc<Core>,
+    input: &[usize],
+    mask: u64,
+    keepdim: bool,
+) -> Result<Arc<Core>> {
     if !keepdim {
         return Ok(core);
     }
@@ -49,7 +54,13 @@ pub(crate) fn take(input: &Tensor, dim: usize, index: &Arc<Core>) -> Result<Tens
     let output = Tensor::from_core(launch::take(&core, dim, index)?);
     if output.dtype().is_float() && recording1(input) {
         let size = core.shape().get(dim).copied().unwrap_or(1);
-        let rule = Take { name: "GatherBackward0", dim, size, squeezed: false, shape: Dims::from_slice(core.shape()) };
+        let rule = Take {
+            name: "GatherBackward0",
+            dim,
+            size,
+            squeezed: false,
+            shape: Dims::from_slice(core.shape()),
+        };
         attach(Op::rule(rule), &[input], &[Save::Private(index)], &[&output])?;
     }
     Ok(output)
@@ -57,7 +68,12 @@ pub(crate) fn take(input: &Tensor, dim: usize, index: &Arc<Core>) -> Result<Tens
 
 /// Zeros of `shape`, with `source[p]` added at `p with p[dim] = index[p]`, differentiably.
 #[track_caller]
-pub(crate) fn put(source: &Tensor, dim: usize, index: &Arc<Core>, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn put(
+    source: &Tensor,
+    dim: usize,
+    index: &Arc<Core>,
+    shape: &[usize],
+) -> Result<Tensor> {
     let size = shape.get(dim).copied().unwrap_or(1);
     let output = Tensor::from_core(launch::put(&source.core(), dim, index, size)?);
     let output = if output.core().shape() == shape {
@@ -202,11 +218,7 @@ impl Tensor {
     #[track_caller]
     pub fn take_along(&self, dim: i64, index: &Self) -> Result<Self> {
         let dim = norm_dim(dim, self.ndim())?;
-        ensure!(
-            index.dtype() == DType::I64,
-            runtime,
-            "gather(): Expected dtype int64 for index"
-        );
+        ensure!(index.dtype() == DType::I64, runtime, "gather(): Expected dtype int64 for index");
         ensure!(
             index.ndim() == self.ndim() || self.ndim() == 0 || index.ndim() == 0,
             runtime,

@@ -2,7 +2,6 @@
 
 use crate::dtype::{DType, Element, dispatch};
 use crate::error::{Result, ensure};
-use crate::kernels::index::nonzero;
 use crate::kernels::sort::{self, BinCount};
 use crate::tensor::Tensor;
 
@@ -164,7 +163,11 @@ impl Tensor {
     /// If the leading sizes differ.
     pub fn searchsorted(&self, values: &Self, right: bool) -> Result<Self> {
         let (lines, wanted) = (self.shape(), values.shape());
-        ensure!(!lines.is_empty(), runtime, "searchsorted(): boundaries tensor should have positive dimension");
+        ensure!(
+            !lines.is_empty(),
+            runtime,
+            "searchsorted(): boundaries tensor should have positive dimension"
+        );
         let (n, lead) = match lines.split_last() {
             Some((&n, lead)) => (n, lead),
             None => (1, &[][..]),
@@ -188,5 +191,4 @@ impl Tensor {
             Self::from_slice(&output, &wanted)
         })
     }
-
 }

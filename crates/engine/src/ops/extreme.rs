@@ -40,8 +40,10 @@ impl Rule for Shared {
         if self.nan && y.apply_unary(Unary::IsNan)?.any_true()? {
             hits = x.apply_unary(Unary::IsNan)?;
         }
-        let dims: Vec<i64> =
-            (0..shape.len()).filter(|dim| self.mask >> dim & 1 == 1).map(|dim| dim as i64).collect();
+        let dims: Vec<i64> = (0..shape.len())
+            .filter(|dim| self.mask >> dim & 1 == 1)
+            .map(|dim| dim as i64)
+            .collect();
         let hits = hits.to_dtype(grad.dtype())?;
         let count = if dims.is_empty() { hits.clone() } else { hits.sum(&dims, true, None)? };
         let share = hits.div(&count)?;

@@ -30,8 +30,7 @@ impl Rule for LayerNorm {
         let x = cx.saved(0)?;
         let weight = if self.has[0] { Some(cx.saved(3)?) } else { None };
         let at_bias = 1 + usize::from(self.has[0]);
-        let wants =
-            [cx.needs(0), self.has[0] && cx.needs(1), self.has[1] && cx.needs(at_bias)];
+        let wants = [cx.needs(0), self.has[0] && cx.needs(1), self.has[1] && cx.needs(at_bias)];
         let n = self.n;
         if is_grad_enabled() {
             let rows = x.numel() / n;
@@ -117,10 +116,9 @@ impl Rule for CrossEntropy {
             let ones = Tensor::ones(&[rows, 1], x.dtype())?;
             let hot = super::along::put(&ones, 1, &safe.shared_core(), &[rows, n])?;
             let factor = match &weights {
-                Some(weights) => weights
-                    .reshape_to(&[1, n])?
-                    .expand_to(&[rows, n])?
-                    .take_along(1, &safe)?,
+                Some(weights) => {
+                    weights.reshape_to(&[1, n])?.expand_to(&[rows, n])?.take_along(1, &safe)?
+                }
                 None => ones,
             };
             let factor = factor.or_else(&counts, 0.0)?;
@@ -131,8 +129,7 @@ impl Rule for CrossEntropy {
         let sums = cx.saved(2)?.shared_core();
         let weights = weights.map(|weights| weights.shared_core());
         let classes = classes.shared_core();
-        let targets =
-            Classes { classes: &classes, ignore: self.ignore, weights: weights.as_ref() };
+        let targets = Classes { classes: &classes, ignore: self.ignore, weights: weights.as_ref() };
         let grad = grad.to_dtype(x.dtype())?.shared_core();
         let grad = launch::cross_entropy_backward(&x.shared_core(), &targets, &sums, &grad)?;
         Ok(smallvec![Some(Tensor::from_core(grad))])
@@ -160,7 +157,8 @@ impl Tensor {
              one element, but got normalized_shape = []"
         );
         ensure!(
-            shape.len() >= normalized.len() && shape[shape.len() - normalized.len()..] == *normalized,
+            shape.len() >= normalized.len()
+                && shape[shape.len() - normalized.len()..] == *normalized,
             runtime,
             "Given normalized_shape={normalized:?}, expected input with shape [*, {}], but got \
              input of size{:?}",
@@ -231,12 +229,20 @@ impl Tensor {
         let targets = Classes { classes: &list, ignore, weights: weight.as_ref() };
         let (losses, sums, total) = launch::cross_entropy(&core, &targets)?;
         let losses = Self::from_core(losses);
-        let divisor = if !reduce { None } else if mean { Some(total) } else { Some(1.0) };
+        let divisor = if !reduce {
+            None
+        } else if mean {
+            Some(total)
+        } else {
+            Some(1.0)
+        };
         let output = match divisor {
             Some(1.0) => losses.sum(&[], false, None)?,
-            Some(divisor) => losses
-                .sum(&[], false, None)?
-                .binary_scalar(super::binary::Binary::Div, Scalar::Float(divisor), false)?,
+            Some(divisor) => losses.sum(&[], false, None)?.binary_scalar(
+                super::binary::Binary::Div,
+                Scalar::Float(divisor),
+                false,
+            )?,
             None => losses,
         };
         if recording(&[&logits]) {

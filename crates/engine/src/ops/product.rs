@@ -68,7 +68,10 @@ fn parse(term: &str, ndim: Option<usize>, dots: &mut usize) -> Result<Vec<u32>> 
         if c.is_ascii_alphabetic() {
             labels.push(u32::from(c));
         } else if c != ' ' {
-            bail!(runtime, "einsum(): invalid subscript given at: {c}, subscripts must be in [a-zA-Z]");
+            bail!(
+                runtime,
+                "einsum(): invalid subscript given at: {c}, subscripts must be in [a-zA-Z]"
+            );
         }
         rest = &rest[c.len_utf8()..];
     }
@@ -80,13 +83,10 @@ fn contract(a: Term, b: Term, keep: impl Fn(u32) -> bool) -> Result<Term> {
     let a = a.summed(|label| keep(label) || b.labels.contains(&label))?;
     let b = b.summed(|label| keep(label) || a.labels.contains(&label))?;
     let in_both = |label: &u32| b.labels.contains(label);
-    let batch: Vec<u32> =
-        a.labels.iter().copied().filter(|l| in_both(l) && keep(*l)).collect();
-    let inner: Vec<u32> =
-        a.labels.iter().copied().filter(|l| in_both(l) && !keep(*l)).collect();
+    let batch: Vec<u32> = a.labels.iter().copied().filter(|l| in_both(l) && keep(*l)).collect();
+    let inner: Vec<u32> = a.labels.iter().copied().filter(|l| in_both(l) && !keep(*l)).collect();
     let left: Vec<u32> = a.labels.iter().copied().filter(|l| !in_both(l)).collect();
-    let right: Vec<u32> =
-        b.labels.iter().copied().filter(|l| !a.labels.contains(l)).collect();
+    let right: Vec<u32> = b.labels.iter().copied().filter(|l| !a.labels.contains(l)).collect();
     let size = |term: &Term, labels: &[u32]| -> (usize, Dims) {
         let shape = term.tensor.shape();
         let sizes: Dims = labels
@@ -281,11 +281,7 @@ impl Tensor {
     /// If the dimensions do not fit.
     #[track_caller]
     pub fn tensordot(&self, other: &Self, own: &[i64], others: &[i64]) -> Result<Self> {
-        ensure!(
-            own.len() == others.len(),
-            runtime,
-            "both dimension lists should have same length"
-        );
+        ensure!(own.len() == others.len(), runtime, "both dimension lists should have same length");
         let (a, b) = (self.shape(), other.shape());
         let mut labels: Vec<u32> = (0..b.len() as u32).map(|i| 1000 + i).collect();
         let mine: Vec<u32> = (0..a.len() as u32).collect();

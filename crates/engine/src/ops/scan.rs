@@ -112,8 +112,12 @@ impl Rule for Softmax {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let y = cx.saved(0)?;
         if !recording(&[grad, &y]) && grad.shape() == y.shape() && grad.dtype() == y.dtype() {
-            let core =
-                launch::softmax_backward(self.log, &y.shared_core(), &grad.shared_core(), self.dim)?;
+            let core = launch::softmax_backward(
+                self.log,
+                &y.shared_core(),
+                &grad.shared_core(),
+                self.dim,
+            )?;
             return Ok(smallvec![Some(Tensor::from_core(core))]);
         }
         let dims = [self.dim as i64];

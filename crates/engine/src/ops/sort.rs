@@ -1,9 +1,9 @@
 //! Sorting and what picks elements by their order.
 
+use super::Op;
 use super::along::{Take, check_not_empty, take};
 use super::binary::Binary;
 use super::unary::Unary;
-use super::Op;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::{Save, attach, recording1};
@@ -148,10 +148,11 @@ impl Tensor {
             runtime,
             "quantile() q tensor must be same dtype as the input tensor"
         );
-        let outside = q
-            .detach()
-            .compare(Binary::Lt, 0.0)?
-            .binary(Binary::LogicalOr, &q.detach().compare(Binary::Gt, 1.0)?, 1.0)?;
+        let outside = q.detach().compare(Binary::Lt, 0.0)?.binary(
+            Binary::LogicalOr,
+            &q.detach().compare(Binary::Gt, 1.0)?,
+            1.0,
+        )?;
         ensure!(!outside.any_true()?, runtime, "quantile() q values must be in the range [0, 1]");
         let shape = self.shape();
         let (x, at) = match dim {

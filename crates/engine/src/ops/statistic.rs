@@ -102,9 +102,7 @@ impl Rule for Norm {
             let (sizes, top) = (size.detach(), y.detach());
             let mut hits = sizes.binary(Binary::Eq, &top, 1.0)?;
             if top.apply_unary(Unary::IsNan)?.any_true()? {
-                hits = sizes
-                    .apply_unary(Unary::IsNan)?
-                    .binary(Binary::LogicalOr, &hits, 1.0)?;
+                hits = sizes.apply_unary(Unary::IsNan)?.binary(Binary::LogicalOr, &hits, 1.0)?;
             }
             let hits = hits.to_dtype(grad.dtype())?;
             let dims = listed(self.mask, shape.len());
@@ -186,8 +184,7 @@ fn products_of_others(x: &Tensor) -> Result<Tensor> {
     let first = Tensor::from_slice(&[crate::Bool::from(true), false.into()], &[2, 1])?;
     for (low, high) in levels.iter().rev() {
         let half = low.shape()[1];
-        let (of_low, of_high) =
-            (others.mul(high)?.unsqueeze(1)?, others.mul(low)?.unsqueeze(1)?);
+        let (of_low, of_high) = (others.mul(high)?.unsqueeze(1)?, others.mul(low)?.unsqueeze(1)?);
         others = first.where_(&of_low, &of_high)?.reshape_to(&[rows, 2 * half])?;
     }
     others.span(1, 0, n)?.reshape_to(&shape)
@@ -375,7 +372,12 @@ impl Tensor {
     /// If this is not a matrix.
     #[track_caller]
     pub fn trace(&self) -> Result<Self> {
-        ensure!(self.ndim() == 2, runtime, "trace: expected a matrix, but got tensor with dim {}", self.ndim());
+        ensure!(
+            self.ndim() == 2,
+            runtime,
+            "trace: expected a matrix, but got tensor with dim {}",
+            self.ndim()
+        );
         self.diagonal(0, 0, 1)?.sum(&[], false, None)
     }
 
@@ -408,7 +410,9 @@ impl Tensor {
     pub fn named_norm(&self, p: &str, dims: &[i64], keepdim: bool) -> Result<Self> {
         match p {
             "fro" => self.vector_norm(2.0, dims, keepdim, None),
-            "nuc" => bail!(not_implemented, "the nuclear norm needs a singular value decomposition"),
+            "nuc" => {
+                bail!(not_implemented, "the nuclear norm needs a singular value decomposition")
+            }
             _ => bail!(runtime, "Unsupported norm: {p}"),
         }
     }

@@ -1,5 +1,8 @@
 //! Sorting, ranks, counting and searching.
-#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "PyO3's expansion, which macro spans make look like ours"
+)]
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -13,8 +16,22 @@ use crate::error::Bind;
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
-    "sort", "argsort", "msort", "topk", "kthvalue", "mode", "median", "nanmedian", "quantile",
-    "nanquantile", "unique", "unique_consecutive", "searchsorted", "bucketize", "bincount", "histc",
+    "sort",
+    "argsort",
+    "msort",
+    "topk",
+    "kthvalue",
+    "mode",
+    "median",
+    "nanmedian",
+    "quantile",
+    "nanquantile",
+    "unique",
+    "unique_consecutive",
+    "searchsorted",
+    "bucketize",
+    "bincount",
+    "histc",
 ];
 
 impl PyTensor {
@@ -47,9 +64,7 @@ impl PyTensor {
             Some(q) => q.clone(),
             None => Tensor::from_scalar(Scalar::Float(q.extract()?), self.tensor.dtype())?,
         };
-        run(py, &self.tensor, || {
-            self.tensor.quantile(&q, dim, keepdim, interpolation, ignore_nan)
-        })
+        run(py, &self.tensor, || self.tensor.quantile(&q, dim, keepdim, interpolation, ignore_nan))
     }
 
     fn unique_of<'py>(
@@ -232,12 +247,7 @@ impl PyTensor {
 
     /// How often each number occurs.
     #[pyo3(signature = (weights = None, minlength = 0))]
-    fn bincount(
-        &self,
-        py: Python<'_>,
-        weights: Option<&Bound<'_, Self>>,
-        minlength: i64,
-    ) -> Out {
+    fn bincount(&self, py: Python<'_>, weights: Option<&Bound<'_, Self>>, minlength: i64) -> Out {
         let weights = weights.map(|weights| &weights.get().tensor);
         run(py, &self.tensor, || self.tensor.bincount(weights, minlength))
     }

@@ -1,5 +1,8 @@
 //! Products of vectors, matrices and stacks of them.
-#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "PyO3's expansion, which macro spans make look like ours"
+)]
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -11,8 +14,23 @@ use crate::convert::{self, DimArg};
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
-    "matmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "ger", "kron", "addmm", "addmv",
-    "addr", "baddbmm", "addbmm", "cross", "tensordot",
+    "matmul",
+    "mm",
+    "bmm",
+    "mv",
+    "dot",
+    "vdot",
+    "inner",
+    "outer",
+    "ger",
+    "kron",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "addbmm",
+    "cross",
+    "tensordot",
 ];
 
 fn number(value: Option<&Bound<'_, PyAny>>) -> PyResult<Scalar> {
@@ -129,7 +147,12 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.tensordot(b, &own, &others))
     }
 
-    fn _linear(&self, py: Python<'_>, weight: &Bound<'_, Self>, bias: Option<&Bound<'_, Self>>) -> Out {
+    fn _linear(
+        &self,
+        py: Python<'_>,
+        weight: &Bound<'_, Self>,
+        bias: Option<&Bound<'_, Self>>,
+    ) -> Out {
         let bytes = self.tensor.byte_hint() * 16;
         let (weight, bias) = (&weight.get().tensor, bias.map(|bias| &bias.get().tensor));
         Ok(Wrapped(crate::gil::detached(py, bytes, || self.tensor.linear(weight, bias))?))

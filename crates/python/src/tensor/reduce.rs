@@ -1,5 +1,8 @@
 //! Reductions, scans and the softmax family.
-#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "PyO3's expansion, which macro spans make look like ours"
+)]
 
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
@@ -13,10 +16,36 @@ use crate::error::Bind;
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
-    "sum", "mean", "nansum", "nanmean", "prod", "max", "min", "amax", "amin", "aminmax", "argmax",
-    "argmin", "var", "std", "var_mean", "std_mean", "norm", "logsumexp", "all", "any",
-    "count_nonzero", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "diff", "softmax",
-    "log_softmax", "trace",
+    "sum",
+    "mean",
+    "nansum",
+    "nanmean",
+    "prod",
+    "max",
+    "min",
+    "amax",
+    "amin",
+    "aminmax",
+    "argmax",
+    "argmin",
+    "var",
+    "std",
+    "var_mean",
+    "std_mean",
+    "norm",
+    "logsumexp",
+    "all",
+    "any",
+    "count_nonzero",
+    "cumsum",
+    "cumprod",
+    "cummax",
+    "cummin",
+    "logcumsumexp",
+    "diff",
+    "softmax",
+    "log_softmax",
+    "trace",
 ];
 
 type Dtype<'a, 'py> = Option<&'a Bound<'py, PyDType>>;
@@ -82,10 +111,13 @@ impl PyTensor {
         let name = if extreme == Extreme::Max { "max" } else { "min" };
         let other = other.or(dim).and_then(|other| convert::tensor(other));
         if let Some(other) = other {
-            return single(py, run(py, &self.tensor, || match extreme {
-                Extreme::Max => self.tensor.maximum(other),
-                Extreme::Min => self.tensor.minimum(other),
-            }));
+            return single(
+                py,
+                run(py, &self.tensor, || match extreme {
+                    Extreme::Max => self.tensor.maximum(other),
+                    Extreme::Min => self.tensor.minimum(other),
+                }),
+            );
         }
         match dim {
             None => single(py, run(py, &self.tensor, || self.tensor.extreme_all(extreme))),
@@ -108,21 +140,39 @@ impl PyTensor {
 
     /// The mean over all or some dimensions.
     #[pyo3(signature = (dim = None, keepdim = false, *, dtype = None))]
-    fn mean(&self, py: Python<'_>, dim: Option<DimArg>, keepdim: bool, dtype: Dtype<'_, '_>) -> Out {
+    fn mean(
+        &self,
+        py: Python<'_>,
+        dim: Option<DimArg>,
+        keepdim: bool,
+        dtype: Dtype<'_, '_>,
+    ) -> Out {
         let (dims, dtype) = (list(dim), kind(dtype));
         run(py, &self.tensor, || self.tensor.mean(&dims, keepdim, dtype))
     }
 
     /// The sum of what is not NaN.
     #[pyo3(signature = (dim = None, keepdim = false, *, dtype = None))]
-    fn nansum(&self, py: Python<'_>, dim: Option<DimArg>, keepdim: bool, dtype: Dtype<'_, '_>) -> Out {
+    fn nansum(
+        &self,
+        py: Python<'_>,
+        dim: Option<DimArg>,
+        keepdim: bool,
+        dtype: Dtype<'_, '_>,
+    ) -> Out {
         let (dims, dtype) = (list(dim), kind(dtype));
         run(py, &self.tensor, || self.tensor.nansum(&dims, keepdim, dtype))
     }
 
     /// The mean of what is not NaN.
     #[pyo3(signature = (dim = None, keepdim = false, *, dtype = None))]
-    fn nanmean(&self, py: Python<'_>, dim: Option<DimArg>, keepdim: bool, dtype: Dtype<'_, '_>) -> Out {
+    fn nanmean(
+        &self,
+        py: Python<'_>,
+        dim: Option<DimArg>,
+        keepdim: bool,
+        dtype: Dtype<'_, '_>,
+    ) -> Out {
         let (dims, dtype) = (list(dim), kind(dtype));
         run(py, &self.tensor, || self.tensor.nanmean(&dims, keepdim, dtype))
     }
