@@ -66,7 +66,9 @@ impl Pass<'_> {
         }
         let from = self.captures.partition_point(|capture| capture.0 < id);
         for &(_, out, result) in self.captures[from..].iter().take_while(|c| c.0 == id) {
-            self.results[result] = grads.get(out as usize).cloned().flatten();
+            if let Some(Some(grad)) = grads.get(out as usize) {
+                self.results[result] = Some(grad.clone());
+            }
         }
         Ok(())
     }

@@ -19,8 +19,9 @@ pub(super) fn run(
         let step = &plan.steps[at];
         if !step.wanted || step.node.is_leaf() {
             // A leaf runs as soon as its last contribution has arrived, like torch's; one that is
-            // itself a root and has no other contribution runs here.
-            if step.wanted && step.waits == 0 {
+            // itself a root and has no other contribution runs here (for one that has run already
+            // nothing is left to do).
+            if step.wanted && step.waits == 0 && grads[step.first as usize].is_some() {
                 leaf(plan, at, pass, grads)?;
             }
             continue;

@@ -2,10 +2,19 @@
 //! shapes and dtypes, takes the locks, and makes one unsafe call; its own interface is safe.
 #![allow(unsafe_code)]
 
+mod along;
+mod fused;
 pub(crate) mod index;
 mod matmul;
 mod reduce;
 
+pub(crate) use along::{
+    Scan, argreduce, cumextreme, cumulative, put, resized, select, slices, softmax,
+    softmax_backward, sort, take, topk,
+};
+pub(crate) use fused::{
+    Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward,
+};
 pub(crate) use matmul::{bmm, gemm};
 pub(crate) use reduce::{Reduction, reduce};
 

@@ -1,0 +1,192 @@
+//! Counting and searching: unique, bincount, histc, searchsorted, nonzero. None is differentiable.
+
+use crate::dtype::{DType, Element, dispatch};
+use crate::error::{Result, ensure};
+use crate::kernels::index::nonzero;
+use crate::kernels::sort::{self, BinCount};
+use crate::tensor::Tensor;
+
+/// What [`Tensor::unique`] gives.
+#[derive(Clone, Debug)]
+pub struct UniqueTensors {
+    /// The values.
+    pub values: Tensor,
+    /// For each input element, its index among the values.
+    pub inverse: Tensor,
+    /// How often each value occurs.
+    pub counts: Tensor,
+}
+
+impl Tensor {
+    /// The distinct elements in ascending order, or with `consecutive` the elements without
+    /// immediate repetitions.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn unique(&self, consecutive: bool) -> Result<UniqueTensors> {
+        dispatch!(self.dtype(), T => {
+            let list = self.to_vec::<T>()?;
+            let found =
+                if consecutive { sort::unique_consecutive(&list) } else { sort::unique(&list) };
+            Ok(UniqueTensors {
+                values: Self::from_slice(&found.values, &[found.values.len()])?,
+                inverse: Self::from_slice(&found.inverse, &self.shape())?,
+                counts: Self::from_slice(&found.counts, &[found.counts.len()])?,
+            })
+        })
+    }
+
+    /// [`Self::unique`] of the slices along a dimension.
+    ///
+    /// # Errors
+    /// If the dimension is out of range.
+    pub fn unique_slices(&self, dim: i64, consecutive: bool) -> Result<UniqueTensors> {
+        let dim = crate::shape::norm_dim(dim, self.ndim())?;
+        let n = self.size_along(dim);
+        let moved = self.detach().transpose(dim as i64, 0)?.contiguous()?;
+        let width = moved.numel() / n.max(1);
+        let mut first: Vec<i64> = Vec::new();
+        let mut inverse = vec![0i64; n];
+        let mut counts: Vec<i64> = Vec::new();
+        dispatch!(self.dtype(), T => {
+            let list = moved.to_vec::<T>()?;
+            let slice = |i: usize| &list[i * width..(i + 1) * width];
+            let compare = |a: usize, b: usize| {
+                slice(a)
+                    .iter()
+                    .zip(slice(b))
+                    .map(|(a, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+                    .find(|order| order.is_ne())
+                    .unwrap_or(std::cmp::Ordering::Equal)
+            };
+            let mut order: Vec<usize> = (0..n).collect();
+            if !consecutive {
+                order.sort_by(|&a, &b| compare(a, b));
+            }
+            for (i, &at) in order.iter().enumerate() {
+                if i == 0 || slice(order[i - 1]) != slice(at) {
+                    first.push(at as i64);
+                    counts.push(0);
+                }
+                inverse[at] = first.len() as i64 - 1;
+                if let Some(count) = counts.last_mut() {
+                    *count += 1;
+                }
+            }
+        });
+        let core = self.shared_core();
+        Ok(UniqueTensors {
+            values: Self::from_core(crate::launch::slices(&core, dim, &first)?),
+            inverse: Self::from_slice(&inverse, &[n])?,
+            counts: Self::from_slice(&counts, &[counts.len()])?,
+        })
+    }
+
+    /// How often each number occurs, or the sum of its weights.
+    ///
+    /// # Errors
+    /// If this is not a vector of non-negative integers, or the weights do not fit.
+    pub fn bincount(&self, weights: Option<&Self>, minlength: i64) -> Result<Self> {
+        const REFUSED: &str = "bincount only supports 1-d non-negative integral inputs.";
+        ensure!(minlength >= 0, runtime, "minlength should be >= 0");
+        ensure!(
+            !self.dtype().is_float() && self.dtype() != DType::Bool,
+            not_implemented,
+            "\"bincount_cpu\" not implemented for '{}'",
+            self.dtype().scalar_name()
+        );
+        ensure!(self.ndim() == 1, runtime, "{REFUSED}");
+        let list = self.to_dtype(DType::I64)?.to_vec::<i64>()?;
+        let weigh = match weights {
+            Some(weights) => {
+                ensure!(
+                    weights.shape() == self.shape(),
+                    runtime,
+                    "weights should be 1-d and have the same length as input"
+                );
+                Some(weights.detach().to_dtype(DType::F64)?.to_vec::<f64>()?)
+            }
+            None => None,
+        };
+        let largest = list.iter().copied().max().unwrap_or(0);
+        ensure!(largest < 1 << 40, memory, "bincount of numbers up to {largest}");
+        match sort::bincount(&list, weigh.as_deref(), minlength as usize)? {
+            BinCount::Counts(counts) => Self::from_slice(&counts, &[counts.len()]),
+            BinCount::Weighted(sums) => {
+                let sums = Self::from_slice(&sums, &[sums.len()])?;
+                match weights {
+                    Some(weights) if weights.dtype() == DType::F32 => sums.to_dtype(DType::F32),
+                    _ => Ok(sums),
+                }
+            }
+        }
+    }
+
+    /// How many elements fall into each of `bins` equal intervals from `low` to `high` (both zero:
+    /// from the least to the greatest element).
+    ///
+    /// # Errors
+    /// If the dtype is not floating point or the limits are not finite and in order.
+    pub fn histc(&self, bins: i64, low: f64, high: f64) -> Result<Self> {
+        ensure!(bins > 0, runtime, "bins must be > 0, but got {bins} for dimension 0");
+        let dtype = self.dtype();
+        dispatch!(float dtype, T => {
+            let list = self.to_vec::<T>()?;
+            let (mut low, mut high) = (low, high);
+            if low == high && !list.is_empty() {
+                low = list.iter().map(|x| x.to_f64()).fold(f64::INFINITY, f64::min);
+                high = list.iter().map(|x| x.to_f64()).fold(f64::NEG_INFINITY, f64::max);
+            }
+            if low == high {
+                (low, high) = (low - 1.0, high + 1.0);
+            }
+            ensure!(
+                low.is_finite() && high.is_finite(),
+                runtime,
+                "range of [{low}, {high}] is not finite"
+            );
+            ensure!(low < high, runtime, "max must be larger than min");
+            let counts: Vec<T> = sort::histogram(&list, bins as usize, low, high)
+                .into_iter()
+                .map(T::from_i64)
+                .collect();
+            Self::from_slice(&counts, &[counts.len()])
+        }, else Err(crate::error::Error::not_implemented(format!(
+            "\"histogram_cpu\" not implemented for '{}'",
+            dtype.scalar_name()
+        ))))
+    }
+
+    /// Where each value would be inserted into the sorted lines of this tensor: before equals, or
+    /// behind them.
+    ///
+    /// # Errors
+    /// If the leading sizes differ.
+    pub fn searchsorted(&self, values: &Self, right: bool) -> Result<Self> {
+        let (lines, wanted) = (self.shape(), values.shape());
+        ensure!(!lines.is_empty(), runtime, "searchsorted(): boundaries tensor should have positive dimension");
+        let (n, lead) = match lines.split_last() {
+            Some((&n, lead)) => (n, lead),
+            None => (1, &[][..]),
+        };
+        ensure!(
+            lead.is_empty() || (wanted.len() == lines.len() && wanted[..lead.len()] == *lead),
+            runtime,
+            "torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 \
+             dimensions of boundaries tensor and input value tensor must match, but we got \
+             boundaries tensor {:?} and input value tensor {:?}",
+            lines.as_slice(),
+            wanted.as_slice()
+        );
+        let dtype = Self::result_type(self, values);
+        let (sorted, values) = (self.detach().to_dtype(dtype)?, values.detach().to_dtype(dtype)?);
+        dispatch!(dtype, T => {
+            let (sorted, values) = (sorted.to_vec::<T>()?, values.to_vec::<T>()?);
+            let mut output = vec![0i64; values.len()];
+            let m = wanted.last().copied().unwrap_or(1).max(1);
+            sort::searchsorted(&sorted, n, &values, m, right, &mut output);
+            Self::from_slice(&output, &wanted)
+        })
+    }
+
+}
