@@ -54,6 +54,8 @@ fn entry(item: &Bound<'_, PyAny>) -> Bind<Entry> {
         if step < 0 {
             return Err(PyValueError::new_err("step must be greater than zero").into());
         }
+        // No dimension is longer; the stride must not overflow.
+        let step = step.min(1 << 31);
         return Ok(Entry::Slice(start.unwrap_or(0), stop.unwrap_or(i64::MAX), step));
     }
     if item.is_none() {
