@@ -1,3 +1,27 @@
-"""Tensors with automatic differentiation; what works with PyTorch's autograd on the CPU works here."""
+"""Tensors with automatic differentiation; what runs on PyTorch's autograd on the CPU runs here.
 
+>>> import rustgrad as torch
+>>> x = torch.arange(4.0, requires_grad=True)
+>>> y = 2 * torch.dot(x, x)
+>>> y.backward()
+>>> x.grad
+tensor([ 0.,  4.,  8., 12.])
+"""
+
+from rustgrad import autograd
 from rustgrad._core import *  # noqa: F403
+from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__version__ = "0.1.0"
+
+# Modules that most programs do not need are imported when they are first named.
+_LAZY = ("nn", "optim", "linalg", "testing", "utils", "return_types")
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return import_module(f"rustgrad.{name}")
+    message = f"module 'rustgrad' has no attribute {name!r}"
+    raise AttributeError(message)

@@ -68,7 +68,7 @@ unsafe impl Sync for Core {}
 impl Core {
     /// A fresh buffer of unspecified (but initialised) contents, row-major.
     pub(crate) fn alloc(dtype: DType, shape: &[usize]) -> Result<Arc<Self>> {
-        let numel = crate::shape::numel(shape)?;
+        let numel = if shape.is_empty() { 1 } else { crate::shape::numel(shape)? };
         let bytes = numel.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize / 2);
         let Some(bytes) = bytes else {
             return Err(Error::memory(format!(
@@ -80,21 +80,43 @@ impl Core {
         } else {
             (pool::allocate(bytes)?, Buf::Pool { bytes })
         };
-        Ok(Arc::new(Self {
-            ptr,
-            shape: Dims::from_slice(shape),
-            strides: contiguous_strides(shape),
-            numel,
-            offset: 0,
-            dtype,
-            contiguous: true,
-            lock: Lock::INIT,
-            version: AtomicU32::new(0),
-            writer: AtomicU32::new(0),
-            own_version: None,
-            buf,
-            inline: UnsafeCell::new([0; INLINE / 8]),
-        }))
+        let strides = if shape.is_empty() { Strides::new() } else { contiguous_strides(shape) };
+        Ok(Self::make(ptr, dtype, Dims::from_slice(shape), strides, numel, buf))
+    }
+
+    /// A new root, its fields written straight into their place: the value is too large to be moved
+    /// there for every 0-d result.
+    #[inline]
+    fn make(
+        ptr: *mut u8,
+        dtype: DType,
+        shape: Dims,
+        strides: Strides,
+        numel: usize,
+        buf: Buf,
+    ) -> Arc<Self> {
+        let mut place = Arc::<Self>::new_uninit();
+        if let Some(place) = Arc::get_mut(&mut place) {
+            let core = place.as_mut_ptr();
+            // SAFETY: every field is written once, at its place in the fresh allocation.
+            unsafe {
+                (&raw mut (*core).ptr).write(ptr);
+                (&raw mut (*core).shape).write(shape);
+                (&raw mut (*core).strides).write(strides);
+                (&raw mut (*core).numel).write(numel);
+                (&raw mut (*core).offset).write(0);
+                (&raw mut (*core).dtype).write(dtype);
+                (&raw mut (*core).contiguous).write(true);
+                (&raw mut (*core).lock).write(Lock::INIT);
+                (&raw mut (*core).version).write(AtomicU32::new(0));
+                (&raw mut (*core).writer).write(AtomicU32::new(0));
+                (&raw mut (*core).own_version).write(None);
+                (&raw mut (*core).buf).write(buf);
+                (&raw mut (*core).inline).write(UnsafeCell::new([0; INLINE / 8]));
+            }
+        }
+        // SAFETY: the allocation is ours alone, so `get_mut` gave it and all fields were written.
+        unsafe { place.assume_init() }
     }
 
     /// Memory of someone else as a tensor.
@@ -471,6 +493,45 @@ impl Drop for Access<'_> {
                     Held::Released => {}
                 }
             }
+        }
+    }
+}
+
+/// Read access to one or two cores: the common case of [`Access`], without its list.
+pub(crate) struct ReadTwo<'a> {
+    first: (&'a Core, Option<Shared>),
+    second: Option<(&'a Core, Option<Shared>)>,
+}
+
+impl<'a> ReadTwo<'a> {
+    /// Locks both roots, in address order; once if they are one.
+    #[inline]
+    pub(crate) fn new(a: &'a Core, b: &'a Core) -> Self {
+        let (a, b) = (a.root(), b.root());
+        let (x, y) = (std::ptr::from_ref(a) as usize, std::ptr::from_ref(b) as usize);
+        if x == y {
+            return Self { first: (a, Some(a.lock.lock_shared())), second: None };
+        }
+        let (a, b) = if x < y { (a, b) } else { (b, a) };
+        Self {
+            first: (a, Some(a.lock.lock_shared())),
+            second: Some((b, Some(b.lock.lock_shared()))),
+        }
+    }
+}
+
+impl Drop for ReadTwo<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let mut unlock = |(core, guard): &mut (&Core, Option<Shared>)| {
+            if let Some(guard) = guard.take() {
+                // SAFETY: the guard is from this lock and given back once.
+                unsafe { core.lock.unlock_shared(guard) };
+            }
+        };
+        unlock(&mut self.first);
+        if let Some(second) = &mut self.second {
+            unlock(second);
         }
     }
 }

@@ -12,6 +12,19 @@ const WORTH: usize = 1 << 18;
 
 /// Lets Ctrl-C end long work.
 pub(crate) fn register() {
+    rustgrad_engine::interrupt::set_around(|work| {
+        // What is recorded meanwhile belongs to the line that called.
+        let site = Site::here();
+        let attached = Python::try_attach(|py| {
+            py.detach(|| {
+                let _site = Forced::new(site);
+                work();
+            });
+        });
+        if attached.is_none() {
+            work();
+        }
+    });
     rustgrad_engine::interrupt::set_check(|| {
         Python::try_attach(|py| py.check_signals().map_err(to_engine)).unwrap_or(Ok(()))
     });

@@ -10,6 +10,7 @@ mod dtype;
 mod error;
 mod functions;
 mod gil;
+mod hooks;
 mod interop;
 mod random;
 mod settings;
@@ -26,6 +27,8 @@ mod _core {
     #[pymodule_export]
     use crate::dtype::PyDType;
     #[pymodule_export]
+    use crate::hooks::PyHandle;
+    #[pymodule_export]
     use crate::tensor::PyTensor;
 
     use pyo3::prelude::*;
@@ -40,6 +43,8 @@ mod _core {
         crate::settings::export(module)?;
         crate::tensor::print::export(module)?;
         crate::tensor::activation::export(module)?;
+        crate::tensor::cast::export(module)?;
+        crate::tensor::copy::export(module)?;
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;

@@ -49,8 +49,7 @@ pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
     *place = Some(match place.take() {
         None => grad,
         Some(sum) => {
-            if !super::is_grad_enabled() && sum.owns_buffer_alone() {
-                sum.add_into(&grad)?;
+            if !super::is_grad_enabled() && sum.owns_buffer_alone() && sum.add_into(&grad)? {
                 sum
             } else {
                 sum.add(&grad)?

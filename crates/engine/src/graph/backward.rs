@@ -144,11 +144,23 @@ impl Backward {
             .collect();
         captures.sort_unstable();
         let mut pass = Pass { options: self, captures, results, captures_only, steps: 0 };
-        if self.serial || self.create_graph || plan.foreign || !super::parallel::pays(&plan) {
-            super::serial::run(&mut plan, &mut pass, &mut grads)
-        } else {
-            super::parallel::run(&mut plan, &mut pass, &mut grads)
+        let serial =
+            self.serial || self.create_graph || plan.foreign || !super::parallel::pays(&plan);
+        if plan.work < crate::interrupt::LONG {
+            return if serial {
+                super::serial::run(&mut plan, &mut pass, &mut grads)
+            } else {
+                super::parallel::run(&mut plan, &mut pass, &mut grads)
+            };
         }
+        crate::interrupt::long_work(|| {
+            let _mode = GradMode::set(self.create_graph);
+            if serial {
+                super::serial::run(&mut plan, &mut pass, &mut grads)
+            } else {
+                super::parallel::run(&mut plan, &mut pass, &mut grads)
+            }
+        })
     }
 }
 

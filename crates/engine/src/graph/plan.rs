@@ -148,6 +148,14 @@ impl<'g> Plan<'g> {
         Ok(plan)
     }
 
+    /// Whether two nodes can ever be ready at once, so that running them together can pay.
+    pub(super) fn branches(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let inner = |edge: &super::Edge| edge.node.as_ref().is_some_and(|n| !n.is_leaf());
+            step.runs && step.node.edges().iter().filter(|edge| inner(edge)).count() > 1
+        })
+    }
+
     fn push(&mut self, id: u32, node: &'g Node) {
         self.places.set(id, self.steps.len());
         self.foreign |= node.op.is_foreign() || node.has_foreign_hooks();
@@ -157,7 +165,9 @@ impl<'g> Plan<'g> {
 
     /// Marks what leads to a target. Ascending order visits a node after all it leads to.
     fn prune(&mut self, targets: &[Target]) {
-        let captured = |id: u32| targets.iter().any(|target| target.id() == id);
+        let mut ids: Vec<u32> = targets.iter().map(Target::id).collect();
+        ids.sort_unstable();
+        let captured = |id: u32| ids.binary_search(&id).is_ok();
         for at in (0..self.steps.len()).rev() {
             let step = &self.steps[at];
             let leads = step.node.edges().iter().any(|edge| {

@@ -36,7 +36,7 @@ pub(super) fn run(
         if !step.runs {
             continue;
         }
-        let mut outgoing = run_node(node, step.id, incoming, plan, pass)?;
+        let mut outgoing = run_node(node, step.id, incoming, plan, pass.retain())?;
         for (i, edge) in node.edges().iter().enumerate() {
             let Some(next) = &edge.node else { continue };
             let Some(place) = plan.places.get(next.id()) else { continue };
@@ -83,7 +83,7 @@ pub(super) fn run_node(
     id: u32,
     mut incoming: GradList,
     plan: &Plan<'_>,
-    pass: &Pass<'_>,
+    retain: bool,
 ) -> Result<GradList> {
     node.run_pre_hooks(&mut incoming)?;
     if incoming.iter().all(Option::is_none) && !node.op.wants_absent() {
@@ -103,7 +103,7 @@ pub(super) fn run_node(
     if let Some(seen) = seen {
         node.run_post_hooks(&mut outgoing, &seen)?;
     }
-    if !pass.retain() {
+    if !retain {
         node.release_saved();
     }
     Ok(outgoing)

@@ -1,7 +1,7 @@
 //! From tensors to blocks: broadcasting, promotion, recording and derivatives of the rows of the
 //! unary and binary tables.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::{SmallVec, smallvec};
 
@@ -16,7 +16,7 @@ use crate::kernels::block::Block;
 use crate::kernels::copy;
 use crate::kernels::elementwise::{self, Operand};
 use crate::shape::{Dims, Strides, broadcast, broadcast_strides};
-use crate::storage::{Access, Core};
+use crate::storage::{Access, Core, ReadTwo};
 use crate::tensor::{Tensor, default_dtype};
 
 // ---- running blocks
@@ -66,6 +66,32 @@ fn run_block(shape: &[usize], out: Operand<'_>, ins: &[Operand<'_>], block: Bloc
     // or not yet shared; blocks are chosen by the cores' dtypes; broadcast strides reach no more
     // than the cores' own.
     unsafe { elementwise::run(shape, out, ins, block, p) };
+}
+
+/// [`map`] for two dense inputs of one shape, which need no broadcasting: the path of small tensors.
+#[inline]
+fn map_dense(block: Block, p: &[f64; 2], dtype: DType, a: &Core, b: &Core) -> Result<Arc<Core>> {
+    let out = Core::alloc(dtype, a.shape())?;
+    let access = ReadTwo::new(a, b);
+    run_dense(block, p, &out, &[a, b]);
+    drop(access);
+    Ok(out)
+}
+
+/// Runs a block on dense cores of one shape, locked by the caller.
+#[allow(unsafe_code, reason = "the one call from operations to a block")]
+#[inline]
+fn run_dense(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core; 2]) {
+    let n = out.numel();
+    // The last resort is what splits large work; a threshold of 1 sends all but scalars there.
+    if n <= 1 || n < crate::parallel::threshold() / 32 {
+        let ptrs = [ins[0].data().cast_const(), ins[1].data().cast_const()];
+        // SAFETY: all three are dense, of n elements and of the dtypes the block was chosen for;
+        // the output is fresh, the inputs are locked.
+        unsafe { block(ptrs.as_ptr(), out.data(), n, p) };
+    } else {
+        run_locked(block, p, out, ins);
+    }
 }
 
 /// Runs a block into a fresh core of the given shape, laid out like the inputs where they agree.
@@ -208,23 +234,31 @@ pub(super) fn unary_vjp(
     grad: Option<Tensor>,
 ) -> Result<GradList> {
     let Some(grad) = grad else { return Ok(smallvec![None]) };
-    let (x, y) = match kind.saves() {
-        Saves::Nothing => (None, None),
-        Saves::Input => (Some(cx.saved(0)?), None),
-        Saves::Output => (None, Some(cx.saved(0)?)),
-        Saves::Both => (Some(cx.saved(0)?), Some(cx.saved(1)?)),
-    };
     if is_grad_enabled() {
+        let (x, y) = match kind.saves() {
+            Saves::Nothing => (None, None),
+            Saves::Input => (Some(cx.saved(0)?), None),
+            Saves::Output => (None, Some(cx.saved(0)?)),
+            Saves::Both => (Some(cx.saved(0)?), Some(cx.saved(1)?)),
+        };
         return Ok(smallvec![Some(super::diff::unary(kind, p, &grad, x.as_ref(), y.as_ref())?)]);
     }
-    let grad_core = grad.shared_core();
-    let cores: SmallVec<[Arc<Core>; 3]> =
-        std::iter::once(grad_core).chain(x.iter().chain(&y).map(Tensor::shared_core)).collect();
-    let ins: SmallVec<[&Core; 3]> = cores.iter().map(|core| &**core).collect();
+    let g = grad.core();
+    let mut cores: SmallVec<[Arc<Core>; 2]> = SmallVec::new();
+    for i in 0..usize::from(kind.saves().input()) + usize::from(kind.saves().output()) {
+        cores.push(cx.saved_core(i)?);
+    }
     let Some(block) = kind.backward(grad.dtype(), p) else {
         bail!(runtime, "the derivative of {} is not implemented", kind.name());
     };
-    let out = map(block, p, grad.dtype(), ins[0].shape(), &ins)?;
+    let out = match &cores[..] {
+        [saved] if dense_pair(&g, saved) => map_dense(block, p, g.dtype(), &g, saved)?,
+        _ => {
+            let mut ins: SmallVec<[&Core; 3]> = smallvec![&**g];
+            ins.extend(cores.iter().map(|core| &**core));
+            map(block, p, g.dtype(), g.shape(), &ins)?
+        }
+    };
     Ok(smallvec![Some(Tensor::from_core(out))])
 }
 
@@ -236,8 +270,7 @@ const NAMES: usize = 4;
 /// Which of a, b, c and the output the gradient of input `i` reads.
 #[inline]
 fn reads(kind: Binary, i: usize) -> [bool; NAMES] {
-    let needs = kind.needs(i);
-    [needs.a, needs.b, needs.c, needs.y]
+    facts(kind).reads[i]
 }
 
 /// Which values are read when the inputs marked in `wanted` get a gradient.
@@ -283,6 +316,103 @@ pub(crate) fn scalar_node_name(kind: Binary, reversed: bool) -> &'static str {
 /// If the shapes do not broadcast, or the row does not take the dtypes.
 #[track_caller]
 pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
+    if let [x, y] = inputs {
+        let (a, b) = (x.core(), y.core());
+        let dtype = a.dtype();
+        if dtype.is_float() && dense_pair(&a, &b) {
+            let facts = facts(kind);
+            if let (Some(block), false) = (facts.forward[usize::from(dtype == DType::F64)], facts.test) {
+                let output = Tensor::from_core(map_dense(block, &[p, 0.0], dtype, &a, &b)?);
+                if is_grad_enabled() {
+                    let wanted = [x.requires_grad(), y.requires_grad()];
+                    if wanted[0] || wanted[1] {
+                        record_two(kind, facts, [x, y], wanted, p, &output)?;
+                    }
+                }
+                return Ok(if x.is_number() && y.is_number() { output.into_number() } else { output });
+            }
+        }
+    }
+    apply_general(kind, inputs, p)
+}
+
+/// Whether two cores have one dtype and one dense layout.
+#[inline]
+fn dense_pair(a: &Core, b: &Core) -> bool {
+    a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() && a.shape() == b.shape()
+}
+
+/// What the small-tensor path asks of a row, looked up once per process instead of per call.
+struct Facts {
+    /// The blocks for float32 and float64.
+    forward: [Option<Block>; 2],
+    /// The backward blocks of the first two inputs, for both.
+    backward: [[Option<Block>; 2]; 2],
+    /// Which of a, b, c and the output the gradient of each input reads.
+    reads: [[bool; NAMES]; 3],
+    /// Whether the result is not of the inputs' dtype.
+    test: bool,
+}
+
+fn facts(kind: Binary) -> &'static Facts {
+    static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
+        Binary::ALL
+            .iter()
+            .map(|&kind| Facts {
+                forward: [DType::F32, DType::F64].map(|dtype| kind.forward(dtype)),
+                backward: [0, 1]
+                    .map(|i| [DType::F32, DType::F64].map(|dtype| kind.backward(i, dtype))),
+                reads: [0, 1, 2].map(|i| {
+                    let needs = kind.needs(i);
+                    [needs.a, needs.b, needs.c, needs.y]
+                }),
+                test: kind.result() == ResultType::Bool,
+            })
+            .collect()
+    });
+    &FACTS[kind as usize]
+}
+
+#[track_caller]
+fn record_two(
+    kind: Binary,
+    facts: &Facts,
+    inputs: [&Tensor; 2],
+    wanted: [bool; 2],
+    p: f64,
+    output: &Tensor,
+) -> Result<()> {
+    let read = |value: usize| {
+        (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value])
+    };
+    let mut saves = [Save::Input(0), Save::Input(1), Save::Output(0)];
+    let n = match (read(0), read(1), read(3)) {
+        (false, false, false) => 0,
+        (true, false, false) => 1,
+        (true, true, false) => 2,
+        (true, true, true) => 3,
+        (false, true, false) => {
+            saves[0] = Save::Input(1);
+            1
+        }
+        (false, false, true) => {
+            saves[0] = Save::Output(0);
+            1
+        }
+        (true, false, true) => {
+            saves[1] = Save::Output(0);
+            2
+        }
+        (false, true, true) => {
+            saves = [Save::Input(1), Save::Output(0), Save::Output(0)];
+            2
+        }
+    };
+    attach(Op::Binary(kind, p), &inputs, &saves[..n], &[output])
+}
+
+#[track_caller]
+fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     let mut dtype = inputs[0].dtype();
     if inputs[1..].iter().any(|input| input.dtype() != dtype) {
         dtype = result_type(inputs);
@@ -492,9 +622,51 @@ pub(super) fn binary_vjp(
     let n = edges.len();
     let Some(grad) = grad else { return Ok(smallvec![None; n]) };
     // What was saved follows from which inputs had an edge, as in `record`.
-    let had: SmallVec<[bool; 3]> = edges.iter().map(|edge| edge.node.is_some()).collect();
-    let want: SmallVec<[bool; 3]> = (0..n).map(|i| cx.needs(i)).collect();
+    let (mut had, mut want) = ([false; 3], [false; 3]);
+    for (i, edge) in edges.iter().enumerate() {
+        had[i] = edge.node.is_some();
+        want[i] = cx.needs(i);
+    }
     let (saved, read) = (read_by(kind, &had), read_by(kind, &want));
+    if is_grad_enabled() {
+        return binary_vjp_recorded(kind, p, cx, &grad, &want[..n], saved, read);
+    }
+    let g = grad.shared_core();
+    let mut values: [Option<Arc<Core>>; NAMES] = [const { None }; NAMES];
+    let mut at = 0;
+    for value in 0..NAMES {
+        if read[value] {
+            values[value] = Some(cast_shared(cx.saved_core(at)?, g.dtype())?);
+        }
+        at += usize::from(saved[value]);
+    }
+    let mut grads: GradList = smallvec![];
+    for i in 0..n {
+        grads.push(if !want[i] {
+            None
+        } else if passes(kind, i, p) {
+            Some(grad.clone())
+        } else {
+            Some(Tensor::from_core(backward_core(kind, i, p, &g, &values)?))
+        });
+    }
+    Ok(grads)
+}
+
+#[inline]
+fn cast_shared(core: Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
+    if core.dtype() == dtype { Ok(core) } else { cast(&core, dtype) }
+}
+
+fn binary_vjp_recorded(
+    kind: Binary,
+    p: f64,
+    cx: &Cx<'_>,
+    grad: &Tensor,
+    want: &[bool],
+    saved: [bool; NAMES],
+    read: [bool; NAMES],
+) -> Result<GradList> {
     let mut values: [Option<Tensor>; NAMES] = [const { None }; NAMES];
     let mut at = 0;
     for value in 0..NAMES {
@@ -503,13 +675,37 @@ pub(super) fn binary_vjp(
         }
         at += usize::from(saved[value]);
     }
-    let mut grads: GradList = smallvec![None; n];
-    for (i, place) in grads.iter_mut().enumerate() {
-        if want[i] {
-            *place = Some(binary_grad(kind, i, p, &grad, &values)?);
-        }
+    want.iter()
+        .enumerate()
+        .map(|(i, &want)| want.then(|| binary_grad(kind, i, p, grad, &values)).transpose())
+        .collect()
+}
+
+/// The gradient of input `i` in one fused pass.
+fn backward_core(
+    kind: Binary,
+    i: usize,
+    p: f64,
+    grad: &Arc<Core>,
+    values: &[Option<Arc<Core>>; NAMES],
+) -> Result<Arc<Core>> {
+    let dtype = grad.dtype();
+    let facts = facts(kind);
+    let block = match facts.backward.get(i) {
+        Some(blocks) if dtype.is_float() => blocks[usize::from(dtype == DType::F64)],
+        _ => kind.backward(i, dtype),
+    };
+    let Some(block) = block else {
+        bail!(runtime, "{} is not differentiable with respect to input {i}", kind.name());
+    };
+    let mut ins: SmallVec<[&Core; 4]> = smallvec![&**grad];
+    for (value, _) in values.iter().zip(facts.reads[i]).filter(|(_, read)| *read) {
+        ins.extend(value.as_deref());
     }
-    Ok(grads)
+    match ins[..] {
+        [g, value] if dense_pair(g, value) => map_dense(block, &[p, 0.0], dtype, g, value),
+        _ => map(block, &[p, 0.0], dtype, ins[0].shape(), &ins),
+    }
 }
 
 /// The gradient of input `i`: one fused pass, or tensor operations when the pass is recorded.
@@ -526,18 +722,8 @@ fn binary_grad(
     if is_grad_enabled() {
         return super::diff::binary(kind, i, p, grad, values);
     }
-    let dtype = grad.dtype();
-    let Some(block) = kind.backward(i, dtype) else {
-        bail!(runtime, "{} is not differentiable with respect to input {i}", kind.name());
-    };
-    let read = reads(kind, i);
-    let mut cores: SmallVec<[Arc<Core>; 4]> = smallvec![grad.shared_core()];
-    for (value, _) in values.iter().zip(read).filter(|(_, read)| *read) {
-        cores.extend(value.as_ref().map(Tensor::shared_core));
-    }
-    let ins: SmallVec<[&Core; 4]> = cores.iter().map(|core| &**core).collect();
-    let out = map(block, &[p, 0.0], dtype, ins[0].shape(), &ins)?;
-    Ok(Tensor::from_core(out))
+    let cores = values.each_ref().map(|value| value.as_ref().map(Tensor::shared_core));
+    Ok(Tensor::from_core(backward_core(kind, i, p, &grad.shared_core(), &cores)?))
 }
 
 /// The gradient of a row with a number on one side.

@@ -128,6 +128,22 @@ impl<'a> Cx<'a> {
     pub fn saved(&self, i: usize) -> Result<Tensor> {
         unpack(self.node, i, || self.handle())
     }
+
+    /// The data of [`Self::saved`], for passes that are not recorded.
+    #[inline]
+    pub(crate) fn saved_core(&self, i: usize) -> Result<Arc<Core>> {
+        if i < 2 && self.node.more_if().is_none() {
+            let found = self.node.with_saved(|saved| {
+                saved[i].core.as_ref().map(|core| (core.clone(), saved[i].version))
+            });
+            if let Some((core, version)) = found {
+                if core.version() == version {
+                    return Ok(core);
+                }
+            }
+        }
+        Ok(self.saved(i)?.shared_core())
+    }
 }
 
 /// A saved tensor of a node; see [`Cx::saved`].

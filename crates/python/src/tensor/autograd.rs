@@ -1,43 +1,11 @@
 //! Autograd state of a tensor, and its hooks.
 
-use std::any::Any;
-use std::sync::Arc;
-
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use rustgrad_engine::graph::hooks::TensorHook;
-use rustgrad_engine::{Result, Tensor};
 
-use super::{Out, PyTensor, Wrapped, out, wrap};
+use super::{Out, PyTensor, Wrapped, out};
 use crate::convert;
-use crate::error::{Bind, to_engine};
-
-/// A Python callable as a hook.
-pub(crate) struct PyHook(pub(crate) Py<PyAny>);
-
-impl TensorHook for PyHook {
-    fn call(&self, grad: &Tensor) -> Result<Option<Tensor>> {
-        Python::attach(|py| {
-            let called = || -> PyResult<Option<Tensor>> {
-                let result = self.0.bind(py).call1((wrap(py, grad.clone())?,))?;
-                if result.is_none() {
-                    return Ok(None);
-                }
-                match convert::tensor(&result) {
-                    Some(tensor) => Ok(Some(tensor.clone())),
-                    None => Err(PyTypeError::new_err(format!(
-                        "a hook must return a Tensor or None, not {}",
-                        result.get_type().name()?
-                    ))),
-                }
-            };
-            called().map_err(to_engine)
-        })
-    }
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
+use crate::error::Bind;
 
 #[pymethods]
 impl PyTensor {
@@ -171,19 +139,6 @@ impl PyTensor {
     fn zero_<'py>(slf: Bound<'py, Self>) -> Bind<Bound<'py, Self>> {
         slf.get().tensor.zero_()?;
         Ok(slf)
-    }
-
-    /// Registers a hook on the gradient; returns its id (the package wraps it in a handle).
-    fn _register_hook(&self, hook: Py<PyAny>) -> Bind<u64> {
-        Ok(self.tensor.register_hook(Arc::new(PyHook(hook)))?)
-    }
-
-    fn _register_post_accumulate_grad_hook(&self, hook: Py<PyAny>) -> Bind<u64> {
-        Ok(self.tensor.register_post_accumulate_grad_hook(Arc::new(PyHook(hook)))?)
-    }
-
-    fn _remove_hook(&self, id: u64) {
-        self.tensor.remove_hook(id);
     }
 
     /// The node that made the tensor, or None.

@@ -5,6 +5,8 @@ pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
 pub(crate) mod binary;
+pub(crate) mod cast;
+pub(crate) mod copy;
 pub(crate) mod print;
 pub(crate) mod protocol;
 mod reduce;

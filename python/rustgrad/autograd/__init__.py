@@ -1,0 +1,137 @@
+"""Differentiation: gradients of recorded computations, and the modes that control recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rustgrad import _core
+from rustgrad._core import Tensor
+from rustgrad.autograd import graph
+from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = [
+    "backward",
+    "enable_grad",
+    "grad",
+    "graph",
+    "inference_mode",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+_Tensors = Tensor | Sequence[Tensor]
+_OptionalTensors = Tensor | Sequence[Tensor | None] | None
+
+
+def _list(value: _Tensors) -> list[Tensor]:
+    return [value] if isinstance(value, Tensor) else list(value)
+
+
+def _gradients(value: _OptionalTensors, count: int, name: str) -> list[Tensor | None]:
+    if value is None:
+        return [None] * count
+    gradients: list[Tensor | None] = [value] if isinstance(value, Tensor) else list(value)
+    if len(gradients) != count:
+        message = f"got {count} tensors and {len(gradients)} gradients ({name})"
+        raise RuntimeError(message)
+    return gradients
+
+
+def backward(
+    tensors: _Tensors,
+    grad_tensors: _OptionalTensors = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: _OptionalTensors = None,
+    inputs: _Tensors | None = None,
+) -> None:
+    """Add the gradients of the sum of ``tensors`` to the ``.grad`` of the leaves they come from.
+
+    Parameters
+    ----------
+    tensors
+        Where to start; each needs a gradient in ``grad_tensors`` unless it has one element.
+    grad_tensors
+        The gradient with respect to each of ``tensors``, of its shape; None for ones.
+    retain_graph
+        Keep what the graph saved, so that it can be run again. Default: ``create_graph``.
+    create_graph
+        Record the pass itself, so that gradients can be differentiated.
+    grad_variables
+        The old name of ``grad_tensors``.
+    inputs
+        Add only to the ``.grad`` of these tensors, leaves or not.
+
+    Raises
+    ------
+    RuntimeError
+        If a tensor does not require a gradient, a gradient does not fit, or what the graph saved
+        is gone or was overwritten; the message names the lines of the program.
+    """
+    if grad_variables is not None:
+        if grad_tensors is not None:
+            message = (
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
+                "`backward()`. Please only use `grad_tensors`."
+            )
+            raise RuntimeError(message)
+        grad_tensors = grad_variables
+    roots = _list(tensors)
+    gradients = _gradients(grad_tensors, len(roots), "grad_tensors")
+    retain = create_graph if retain_graph is None else retain_graph
+    _core._backward(roots, gradients, retain, create_graph, inputs)
+
+
+def grad(
+    outputs: _Tensors,
+    inputs: _Tensors,
+    grad_outputs: _OptionalTensors = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor, ...]:
+    """Give the gradients of the sum of ``outputs`` with respect to ``inputs``.
+
+    Parameters
+    ----------
+    outputs, grad_outputs, retain_graph, create_graph
+        As in :func:`backward`.
+    inputs
+        Leaves or intermediate tensors.
+    allow_unused
+        Give None for an input that the outputs do not depend on, instead of an error.
+    is_grads_batched
+        Not supported: there is no vmap.
+    materialize_grads
+        Give zeros instead of None for such an input.
+
+    Raises
+    ------
+    RuntimeError
+        As :func:`backward`, and if an input is not part of the graph.
+    """
+    if is_grads_batched:
+        message = "is_grads_batched=True needs vmap, which rustgrad does not have; loop instead"
+        raise NotImplementedError(message)
+    if materialize_grads and allow_unused is False:
+        message = (
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+            "allow_unused=False."
+        )
+        raise ValueError(message)
+    unused = materialize_grads if allow_unused is None else allow_unused
+    roots = _list(outputs)
+    targets = _list(inputs)
+    gradients = _gradients(grad_outputs, len(roots), "grad_outputs")
+    retain = create_graph if retain_graph is None else retain_graph
+    grads = _core._grad(roots, targets, gradients, retain, create_graph, unused)
+    if materialize_grads:
+        from rustgrad._core import zeros_like
+
+        return tuple(
+            zeros_like(t, requires_grad=create_graph) if g is None else g
+            for g, t in zip(grads, targets, strict=True)
+        )
+    return grads

@@ -1,0 +1,169 @@
+"""Grad modes: context managers, decorators and functions that switch recording on this thread."""
+
+from __future__ import annotations
+
+from functools import wraps
+from types import FunctionType
+
+from rustgrad import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode:
+    """A grad mode as context manager and decorator; each call or step of a generator has its own."""
+
+    _stack: "list[Any]"
+
+    def __init__(self) -> None:
+        self._stack = []
+
+    def _copy(self) -> _Mode:
+        return type(self)()
+
+    def _enter(self) -> Any:
+        raise NotImplementedError
+
+    def _exit(self, before: Any) -> None:
+        _core._set_grad_enabled(before)
+
+    def __enter__(self) -> None:
+        self._stack.append(self._enter())
+
+    def __exit__(self, *exception: object) -> None:
+        self._exit(self._stack.pop())
+
+    def __call__(self, function: F) -> F:
+        if isinstance(function, type):
+            function.__init__ = self(function.__init__)  # type: ignore[misc]
+            return function
+        code = getattr(function, "__code__", None)
+        flags = code.co_flags if isinstance(function, FunctionType) and code else 0
+        if flags & 0x20:  # a generator function
+            return _around_generator(self._copy, function)
+        if flags & 0x80:  # a coroutine function
+
+            @wraps(function)
+            async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+                with self._copy():
+                    return await function(*args, **kwargs)
+
+            return asynchronous  # type: ignore[return-value]
+
+        @wraps(function)
+        def synchronous(*args: Any, **kwargs: Any) -> Any:
+            with self._copy():
+                return function(*args, **kwargs)
+
+        return synchronous  # type: ignore[return-value]
+
+
+def _around_generator(make: Callable[[], _Mode], function: F) -> F:
+    """Switch the mode only while the generator runs, not while it waits for its consumer."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        generator = function(*args, **kwargs)
+        try:
+            with make():
+                response = generator.send(None)
+            while True:
+                try:
+                    request = yield response
+                except GeneratorExit:
+                    with make():
+                        generator.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001
+                    with make():
+                        response = generator.throw(error)
+                else:
+                    with make():
+                        response = generator.send(request)
+        except StopIteration as stop:
+            return stop.value
+
+    return wrapped  # type: ignore[return-value]
+
+
+class no_grad(_Mode):  # noqa: N801
+    """Operations inside are not recorded.
+
+    Works as ``with no_grad():``, ``@no_grad()`` and ``@no_grad``.
+    """
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode = object.__new__(cls)
+        if function is None:
+            return mode
+        mode.__init__()  # type: ignore[misc]
+        return mode(function)
+
+    def __init__(self, function: object = None) -> None:
+        super().__init__()
+
+    def _enter(self) -> bool:
+        return _core._set_grad_enabled(False)
+
+
+class enable_grad(no_grad):  # noqa: N801
+    """Operations inside are recorded, also within :class:`no_grad`."""
+
+    def _enter(self) -> bool:
+        return _core._set_grad_enabled(True)
+
+
+class set_grad_enabled(_Mode):  # noqa: N801
+    """Switch recording at once; as context manager, until its end."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = mode
+        self._before = _core._set_grad_enabled(mode)
+
+    def _copy(self) -> set_grad_enabled:
+        copy = set_grad_enabled.__new__(set_grad_enabled)
+        _Mode.__init__(copy)
+        copy.mode = self.mode
+        copy._before = _core.is_grad_enabled()
+        return copy
+
+    def __call__(self, function: F) -> F:
+        _core._set_grad_enabled(self._before)
+        return super().__call__(function)
+
+    def _enter(self) -> bool:
+        before = self._before
+        _core._set_grad_enabled(self.mode)
+        return before
+
+
+class inference_mode(_Mode):  # noqa: N801
+    """Operations inside are not recorded, and neither views nor versions are tracked."""
+
+    def __new__(cls, mode: Callable[..., Any] | bool = True) -> Any:
+        self = object.__new__(cls)
+        if isinstance(mode, bool):
+            return self
+        self.__init__()  # type: ignore[misc]
+        return self(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def _copy(self) -> inference_mode:
+        return inference_mode(self.mode)  # type: ignore[no-any-return]
+
+    def _enter(self) -> tuple[bool, bool]:
+        before = _core._set_inference_mode(self.mode)
+        return before, _core._set_grad_enabled(not self.mode and _core.is_grad_enabled())
+
+    def _exit(self, before: Any) -> None:
+        _core._set_inference_mode(before[0])
+        _core._set_grad_enabled(before[1])
