@@ -170,6 +170,21 @@ pub(crate) fn add_block(dtype: DType) -> Result<Block> {
 
 #[cold]
 fn not_implemented(name: &str, dtype: DType) -> crate::error::Error {
+    match (name, dtype) {
+        ("sub", DType::Bool) => {
+            return crate::error::Error::runtime(
+                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the \
+                 `^` or `logical_xor()` operator instead.",
+            );
+        }
+        ("neg", DType::Bool) => {
+            return crate::error::Error::runtime(
+                "Negation, the `-` operator, on a bool tensor is not supported. If you are trying \
+                 to invert a mask, use the `~` or `logical_not()` operator instead.",
+            );
+        }
+        _ => {}
+    }
     crate::error::Error::not_implemented(format!(
         "\"{name}\" not implemented for '{}'",
         dtype.scalar_name()
