@@ -159,10 +159,14 @@ impl PyTensor {
         Ok(handle(&self.tensor, id))
     }
 
-    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> std::result::Result<(), pyo3::PyTraverseError> {
+    fn __traverse__(
+        &self,
+        visit: pyo3::PyVisit<'_>,
+    ) -> std::result::Result<(), pyo3::PyTraverseError> {
         // Only what this object alone keeps alive may be reported.
         if self.tensor.handles() == 1 {
-            for hook in self.tensor.leaf_hooks().iter().chain(&self.tensor.post_accumulate_hooks()) {
+            for hook in self.tensor.leaf_hooks().iter().chain(&self.tensor.post_accumulate_hooks())
+            {
                 if let Some(hook) = hook.as_any().downcast_ref::<PyHook>() {
                     visit.call(&hook.0)?;
                 }

@@ -336,7 +336,9 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
         let dtype = a.dtype();
         if dtype.is_float() && dense_pair(&a, &b) {
             let facts = facts(kind);
-            if let (Some(block), false) = (facts.forward[usize::from(dtype == DType::F64)], facts.test) {
+            if let (Some(block), false) =
+                (facts.forward[usize::from(dtype == DType::F64)], facts.test)
+            {
                 let output = Tensor::from_core(map_dense(block, &[p, 0.0], dtype, &a, &b)?);
                 if is_grad_enabled() {
                     let wanted = [x.requires_grad(), y.requires_grad()];
@@ -344,7 +346,11 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
                         record_two(kind, facts, [x, y], wanted, p, &output)?;
                     }
                 }
-                return Ok(if x.is_number() && y.is_number() { output.into_number() } else { output });
+                return Ok(if x.is_number() && y.is_number() {
+                    output.into_number()
+                } else {
+                    output
+                });
             }
         }
     }
@@ -397,9 +403,8 @@ fn record_two(
     p: f64,
     output: &Tensor,
 ) -> Result<()> {
-    let read = |value: usize| {
-        (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value])
-    };
+    let read =
+        |value: usize| (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value]);
     let mut saves = [Save::Input(0), Save::Input(1), Save::Output(0)];
     let n = match (read(0), read(1), read(3)) {
         (false, false, false) => 0,

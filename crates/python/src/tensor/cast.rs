@@ -1,5 +1,8 @@
 //! Conversions of dtype, and tensors made in the image of another.
-#![allow(unsafe_op_in_unsafe_fn, reason = "PyO3's expansion, which macro spans make look like ours")]
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "PyO3's expansion, which macro spans make look like ours"
+)]
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -83,7 +86,9 @@ impl PyTensor {
                 flags += 1;
                 copy = copy || (flags == 2 && arg.is_truthy()?);
             } else if arg.is_none() {
-            } else if arg.is_instance_of::<PyString>() || arg.is_instance_of::<crate::device::PyDevice>() {
+            } else if arg.is_instance_of::<PyString>()
+                || arg.is_instance_of::<crate::device::PyDevice>()
+            {
                 arg.extract::<DeviceArg>()?;
             } else {
                 dtype = Some(arg.extract::<DTypeArg>()?.0);
@@ -145,7 +150,10 @@ impl PyTensor {
         let dtype = dtype.map_or(self.tensor.dtype(), |dtype| dtype.0);
         if let Some(other) = convert::tensor(data) {
             let other = other.detach();
-            return leaf(if other.dtype() == dtype { other.copied() } else { other.to_dtype(dtype) }, requires_grad);
+            return leaf(
+                if other.dtype() == dtype { other.copied() } else { other.to_dtype(dtype) },
+                requires_grad,
+            );
         }
         leaf(Ok(data::read(data, Some(dtype))?), requires_grad)
     }

@@ -26,7 +26,9 @@ macro_rules! numbers {
 /// The elements, row-major, as little-endian bytes.
 fn to_bytes(tensor: &Tensor) -> Bind<Vec<u8>> {
     Ok(match tensor.dtype() {
-        DType::Bool => tensor.to_vec::<Bool>()?.into_iter().map(|value| u8::from(value.get())).collect(),
+        DType::Bool => {
+            tensor.to_vec::<Bool>()?.into_iter().map(|value| u8::from(value.get())).collect()
+        }
         DType::U8 => tensor.to_vec::<u8>()?,
         DType::I8 => numbers!(tensor, i8),
         DType::I16 => numbers!(tensor, i16),
@@ -76,7 +78,9 @@ fn _rebuild_tensor(
             let slot = usize::try_from(dim).ok().and_then(|dim| back.get_mut(dim));
             match slot {
                 Some(slot) => *slot = place as i64,
-                None => return Err(PyValueError::new_err("the order of dimensions is broken").into()),
+                None => {
+                    return Err(PyValueError::new_err("the order of dimensions is broken").into());
+                }
             }
         }
         let laid_out = tensor.permute(&order)?.copied()?.permute(&back)?;
@@ -97,10 +101,7 @@ fn memory_order(tensor: &Tensor) -> Vec<i64> {
 }
 
 /// A copy without history in memory of its own; of a view, a view of the copied base.
-fn deep<'py>(
-    slf: &Bound<'py, PyTensor>,
-    memo: &Bound<'py, PyDict>,
-) -> Bind<Tensor> {
+fn deep<'py>(slf: &Bound<'py, PyTensor>, memo: &Bound<'py, PyDict>) -> Bind<Tensor> {
     let py = slf.py();
     let this = &slf.get().tensor;
     if let Some(base) = this.base().filter(|base| base.is_contiguous() && base.is_leaf()) {
@@ -117,10 +118,7 @@ fn deep<'py>(
 
 #[pymethods]
 impl PyTensor {
-    fn __reduce_ex__<'py>(
-        slf: &Bound<'py, Self>,
-        protocol: i32,
-    ) -> Bind<Bound<'py, PyTuple>> {
+    fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, protocol: i32) -> Bind<Bound<'py, PyTuple>> {
         let _ = protocol;
         let py = slf.py();
         let this = &slf.get().tensor;
