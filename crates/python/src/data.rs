@@ -160,7 +160,7 @@ impl Reader {
 
     /// The dtype of one element, or why it is none.
     fn kind(&self, value: &Bound<'_, PyAny>) -> PyResult<DType> {
-        if value.is_instance_of::<PyFloat>() {
+        if value.is_instance_of::<PyFloat>() && !interop::is_array_scalar(value)? {
             return Ok(default_dtype());
         }
         if value.is_instance_of::<PyBool>() {
@@ -226,11 +226,11 @@ impl Reader {
             if error.is_instance_of::<PyOverflowError>(value.py()) {
                 if self.want.is_some_and(DType::is_float) {
                     return match value.extract::<f64>() {
-                        Ok(_) => PyRuntimeError::new_err("Overflow when unpacking long long"),
+                        Ok(_) => PyValueError::new_err("Overflow when unpacking long long"),
                         Err(error) => error,
                     };
                 }
-                return PyRuntimeError::new_err("Overflow when unpacking long long");
+                return PyValueError::new_err("Overflow when unpacking long long");
             }
             error
         });

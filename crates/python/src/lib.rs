@@ -45,6 +45,8 @@ mod _core {
         crate::settings::export(module)?;
         crate::tensor::print::export(module)?;
         crate::tensor::activation::export(module)?;
+        crate::tensor::cast::export(module)?;
+        crate::tensor::copy::export(module)?;
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;

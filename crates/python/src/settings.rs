@@ -45,9 +45,7 @@ fn set_default_dtype(d: DTypeArg) -> Bind<()> {
 #[pyo3(signature = (from_, to))]
 fn can_cast(from_: DTypeArg, to: DTypeArg) -> bool {
     let (from, to) = (from_.0, to.0);
-    // Signed values do not go into an unsigned type, though the category is the same.
     from.category() <= to.category()
-        && !(to == DType::U8 && matches!(from, DType::I8 | DType::I16 | DType::I32 | DType::I64))
 }
 
 /// The dtype of the sum of two dtypes.

@@ -168,8 +168,39 @@ pub(crate) fn add_block(dtype: DType) -> Result<Block> {
     }
 }
 
+/// Refuses differences with a bool, which torch does not define.
+#[inline]
+fn check_difference(kind: Binary, any_bool: bool, all_bool: bool) -> Result<()> {
+    if kind == Binary::Sub && any_bool {
+        if all_bool {
+            return Err(not_implemented("sub", DType::Bool));
+        }
+        bail!(
+            runtime,
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying \
+             to invert a mask, use the `~` or `logical_not()` operator instead."
+        );
+    }
+    Ok(())
+}
+
 #[cold]
 fn not_implemented(name: &str, dtype: DType) -> crate::error::Error {
+    match (name, dtype) {
+        ("sub", DType::Bool) => {
+            return crate::error::Error::runtime(
+                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the \
+                 `^` or `logical_xor()` operator instead.",
+            );
+        }
+        ("neg", DType::Bool) => {
+            return crate::error::Error::runtime(
+                "Negation, the `-` operator, on a bool tensor is not supported. If you are trying \
+                 to invert a mask, use the `~` or `logical_not()` operator instead.",
+            );
+        }
+        _ => {}
+    }
     crate::error::Error::not_implemented(format!(
         "\"{name}\" not implemented for '{}'",
         dtype.scalar_name()
@@ -422,6 +453,11 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     if inputs[1..].iter().any(|input| input.dtype() != dtype) {
         dtype = result_type(inputs);
     }
+    check_difference(
+        kind,
+        inputs.iter().any(|input| input.dtype() == DType::Bool),
+        dtype == DType::Bool,
+    )?;
     let dtype = compute_type(kind, dtype);
     let Some(block) = kind.forward(dtype) else {
         return Err(not_implemented(kind.name(), dtype));
@@ -540,6 +576,7 @@ impl Tensor {
         let core = self.core();
         let dtype = core.dtype();
         let natural = other.natural_dtype(default_dtype());
+        check_difference(kind, dtype == DType::Bool || natural == DType::Bool, dtype == natural)?;
         let promoted = if self.is_number() {
             dtype.promote(natural)
         } else if other.category() > dtype.category() {

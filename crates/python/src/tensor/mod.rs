@@ -6,6 +6,8 @@ mod arithmetic;
 mod autograd;
 pub(crate) mod binary;
 mod index;
+pub(crate) mod cast;
+pub(crate) mod copy;
 pub(crate) mod print;
 pub(crate) mod protocol;
 mod order;

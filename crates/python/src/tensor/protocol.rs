@@ -55,6 +55,17 @@ fn rows(tensor: &Tensor) -> Bind<Vec<Wrapped>> {
     Ok(rows)
 }
 
+/// The only element, for Python's conversions.
+fn single(tensor: &Tensor) -> Bind<Scalar> {
+    if tensor.numel() != 1 {
+        return Err(PyValueError::new_err(
+            "only one element tensors can be converted to Python scalars",
+        )
+        .into());
+    }
+    Ok(tensor.item()?)
+}
+
 fn truth(tensor: &Tensor) -> Bind<bool> {
     let count = tensor.numel();
     if count != 1 {
@@ -109,11 +120,11 @@ impl PyTensor {
     }
 
     fn __float__(&self) -> Bind<f64> {
-        Ok(self.tensor.item()?.to_f64())
+        Ok(single(&self.tensor)?.to_f64())
     }
 
     fn __int__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
-        Ok(match self.tensor.item()? {
+        Ok(match single(&self.tensor)? {
             Scalar::Float(value) if value.is_nan() => {
                 return Err(PyValueError::new_err("cannot convert float NaN to integer").into());
             }
@@ -138,7 +149,7 @@ impl PyTensor {
     }
 
     fn __complex__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyComplex>> {
-        Ok(PyComplex::from_doubles(py, self.tensor.item()?.to_f64(), 0.0))
+        Ok(PyComplex::from_doubles(py, single(&self.tensor)?.to_f64(), 0.0))
     }
 
     fn __contains__(&self, element: &Bound<'_, PyAny>) -> Bind<bool> {
