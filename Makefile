@@ -33,7 +33,7 @@ demo: $(VENV)/installed ## build, install, run the chapter and learn the digits
 test: test-rust test-python ## run all tests, Rust and Python
 
 test-rust: ## run the tests of the engine, doc examples included
-	cargo test --workspace --locked
+	cargo test --workspace --locked --release
 
 test-python: $(VENV)/installed ## run the tests of the installed wheel
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -36,7 +36,7 @@ enum Buf {
         bytes: usize,
     },
     /// Memory of someone else, kept alive by the box; `bool`: may be written.
-    Foreign(Box<dyn Any + Send + Sync>, bool),
+    Foreign(#[expect(dead_code, reason = "kept for its destructor")] Box<dyn Any + Send + Sync>, bool),
     View(Arc<Core>),
 }
 
@@ -523,7 +523,7 @@ impl<'a> ReadTwo<'a> {
 impl Drop for ReadTwo<'_> {
     #[inline]
     fn drop(&mut self) {
-        let mut unlock = |(core, guard): &mut (&Core, Option<Shared>)| {
+        let unlock = |(core, guard): &mut (&Core, Option<Shared>)| {
             if let Some(guard) = guard.take() {
                 // SAFETY: the guard is from this lock and given back once.
                 unsafe { core.lock.unlock_shared(guard) };

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import rustgrad as _rg
+from rustgrad import _core
 from rustgrad._core import Tensor, dtype
+from rustgrad.nn._embedding import embedding, one_hot
 
 # Activations that are methods of the same name and arguments.
 _METHODS = (
@@ -15,8 +17,9 @@ _METHODS = (
 
 
 def __getattr__(name: str) -> object:
-    if name in _METHODS and hasattr(Tensor, name):
-        return getattr(Tensor, name)
+    if name in _METHODS:
+        function = getattr(_core, f"_nn_{name}", None)
+        return getattr(Tensor, name) if function is None else function
     message = f"module 'rustgrad.nn.functional' has no attribute {name!r}"
     raise AttributeError(message)
 

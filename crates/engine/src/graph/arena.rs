@@ -286,8 +286,8 @@ impl WeakNode {
     }
 }
 
-/// Live nodes and the highest slot number in use.
-pub fn capacity() -> u32 {
+/// One past the highest slot number in use.
+pub(crate) fn capacity() -> u32 {
     *NEXT_CHUNK.lock() * CHUNK as u32
 }
 

@@ -182,11 +182,14 @@ impl Tensor {
     /// # Errors
     /// If the gradient is absent and the tensor is not a scalar, if its shape differs from the
     /// tensor's, or if the tensor does not require a gradient.
+    #[track_caller]
     pub fn root(&self, grad: Option<Self>) -> Result<Root> {
         ensure!(
             self.requires_grad(),
             runtime,
-            "element 0 of tensors does not require grad and does not have a grad_fn"
+            "element 0 of tensors does not require grad and does not have a grad_fn\n  backward was \
+             asked for at {}",
+            super::Site::here()
         );
         let grad = match grad {
             Some(grad) => grad,

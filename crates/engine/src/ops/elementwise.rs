@@ -474,7 +474,7 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
         wide = Dims::from_slice(shape);
         for core in &ins[1..] {
             wide =
-                broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins))?;
+                broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins, inputs))?;
         }
         shape = &wide;
     }
@@ -530,14 +530,20 @@ fn cast(core: &Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
 
 #[cold]
 #[track_caller]
-fn shape_error(kind: Binary, error: crate::error::Error, ins: &[&Core]) -> crate::error::Error {
+fn shape_error(
+    kind: Binary,
+    error: crate::error::Error,
+    ins: &[&Core],
+    inputs: &[&Tensor],
+) -> crate::error::Error {
     let shapes: Vec<String> =
         ins.iter().map(|core| crate::shape::shape_text(core.shape())).collect();
     error.with_note(format!(
-        "  {} of shapes {} at {}",
+        "  {} of shapes {} at {}{}",
         kind.name(),
         shapes.join(" and "),
-        crate::graph::Site::here()
+        crate::graph::Site::here(),
+        super::origins(inputs)
     ))
 }
 

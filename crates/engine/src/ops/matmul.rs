@@ -105,10 +105,11 @@ fn same_dtype(a: &Tensor, b: &Tensor) -> Result<()> {
 #[cold]
 fn unfit(op: &str, a: &Tensor, b: &Tensor) -> crate::error::Error {
     crate::error::Error::runtime(format!(
-        "{op}: shapes {} and {} cannot be multiplied\n  at {}",
+        "{op}: shapes {} and {} cannot be multiplied\n  at {}{}",
         shape_text(a.core().shape()),
         shape_text(b.core().shape()),
-        crate::graph::Site::here()
+        crate::graph::Site::here(),
+        super::origins(&[a, b])
     ))
 }
 
@@ -124,12 +125,13 @@ impl Tensor {
         ensure!(b.shape().len() == 2, runtime, "mat2 must be a matrix");
         if a.shape()[1] != b.shape()[0] {
             return Err(crate::error::Error::runtime(format!(
-                "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})\n  at {}",
+                "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})\n  at {}{}",
                 a.shape()[0],
                 a.shape()[1],
                 b.shape()[0],
                 b.shape()[1],
-                crate::graph::Site::here()
+                crate::graph::Site::here(),
+                super::origins(&[self, other])
             )));
         }
         same_dtype(self, other)?;

@@ -247,3 +247,20 @@ pub(crate) fn vjp(node: &Node, id: u32, grads: GradList, needs: u64) -> Result<G
 fn first(grads: GradList) -> Option<Tensor> {
     grads.into_iter().next().flatten()
 }
+
+/// A note for shape errors: which lines made the operands that have a graph.
+#[cold]
+pub(crate) fn origins(inputs: &[&Tensor]) -> String {
+    let mut note = String::new();
+    for (i, input) in inputs.iter().enumerate() {
+        if let Some((node, _)) = input.grad_fn() {
+            note.push_str(&format!(
+                "\n  operand {i} of shape {} was made by {} at {}",
+                crate::shape::shape_text(input.core().shape()),
+                node.name(),
+                node.site()
+            ));
+        }
+    }
+    note
+}
