@@ -16,7 +16,7 @@ from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, se
 __version__ = "0.1.0"
 
 # Modules that most programs do not need are imported when they are first named.
-_LAZY = ("nn", "optim", "linalg", "testing", "utils", "return_types")
+_LAZY = ("linalg", "nn", "return_types")
 
 
 def __getattr__(name: str) -> object:
@@ -26,3 +26,10 @@ def __getattr__(name: str) -> object:
         return import_module(f"rustgrad.{name}")
     message = f"module 'rustgrad' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+__all__ = [name for name in globals() if not name.startswith("_")]  # noqa: PLE0605

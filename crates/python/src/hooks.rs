@@ -164,7 +164,7 @@ impl PyTensor {
         visit: pyo3::PyVisit<'_>,
     ) -> std::result::Result<(), pyo3::PyTraverseError> {
         // Only what this object alone keeps alive may be reported.
-        if self.tensor.handles() == 1 {
+        if self.is_made() && self.tensor.handles() == 1 {
             for hook in self.tensor.leaf_hooks().iter().chain(&self.tensor.post_accumulate_hooks())
             {
                 if let Some(hook) = hook.as_any().downcast_ref::<PyHook>() {
@@ -176,7 +176,9 @@ impl PyTensor {
     }
 
     fn __clear__(&self) {
-        self.tensor.clear_hooks();
+        if self.is_made() {
+            self.tensor.clear_hooks();
+        }
     }
 }
 

@@ -125,6 +125,7 @@ macro_rules! with_targets {
     ($T:ty, $classes:expr, $weights:expr, $ignore:expr, |$targets:ident| $body:expr) => {{
         // SAFETY: both are dense, checked for dtype and locked by the caller.
         let classes =
+            // SAFETY: dense int64 of this many elements, locked by the callers.
             unsafe { std::slice::from_raw_parts(ptr::<i64>(&$classes), $classes.numel()) };
         let weights = $weights.as_ref().map(|core: &Arc<Core>| {
             // SAFETY: as above.

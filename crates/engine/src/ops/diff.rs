@@ -134,9 +134,6 @@ impl Algebra for Diff {
     fn polygamma(&self, n: u32) -> Self {
         self.then(|x| x.polygamma(n))
     }
-    fn erf(&self) -> Self {
-        self.erfc().sub_from(1.0)
-    }
     fn i1(&self) -> Self {
         self.then(Tensor::i1)
     }
@@ -146,7 +143,7 @@ impl Algebra for Diff {
         log => Log, log2 => Log2, log10 => Log10, log1p => Log1p, sin => Sin, cos => Cos,
         tan => Tan, asin => Asin, acos => Acos, atan => Atan, sinh => Sinh, cosh => Cosh,
         tanh => Tanh, asinh => Asinh, acosh => Acosh, atanh => Atanh, sigmoid => Sigmoid,
-        erfc => Erfc, erfinv => Erfinv, lgamma => Lgamma, digamma => Digamma, i0 => I0,
+        erf => Erf, erfc => Erfc, erfinv => Erfinv, lgamma => Lgamma, digamma => Digamma, i0 => I0,
         floor => Floor, ceil => Ceil, trunc => Trunc, round => Round,
     }
 
@@ -182,11 +179,13 @@ impl Algebra for Diff {
 }
 
 /// Evaluates a formula over differentiable tensors.
-fn evaluate(f: impl FnOnce(&dyn Fn(&Tensor) -> Diff) -> Diff) -> Result<Tensor> {
+fn evaluate(like: &Tensor, f: impl FnOnce(&dyn Fn(&Tensor) -> Diff) -> Diff) -> Result<Tensor> {
     let error = Rc::new(OnceCell::new());
     let wrap = |tensor: &Tensor| Diff::new(tensor.clone(), &error);
     let result = f(&wrap);
     match result.value {
+        // A constant derivative comes as a number.
+        Some(value) if value.ndim() == 0 => value.expand_to(&like.shape())?.to_dtype(like.dtype()),
         Some(value) => Ok(value),
         None => {
             drop(result);
@@ -204,7 +203,7 @@ pub(super) fn unary(
     x: Option<&Tensor>,
     y: Option<&Tensor>,
 ) -> Result<Tensor> {
-    evaluate(|wrap| {
+    evaluate(grad, |wrap| {
         let (x, y) = (wrap(x.unwrap_or(grad)), wrap(y.unwrap_or(grad)));
         let g = wrap(grad);
         kind.vjp(&g, Some(&x), Some(&y), p)
@@ -220,7 +219,7 @@ pub(super) fn binary(
     grad: &Tensor,
     values: &[Option<Tensor>; 4],
 ) -> Result<Tensor> {
-    evaluate(|wrap| {
+    evaluate(grad, |wrap| {
         let g = wrap(grad);
         let [a, b, c, y] = values.each_ref().map(|value| value.as_ref().map(wrap));
         let result = kind.vjp(i, &g, a.as_ref(), b.as_ref(), c.as_ref(), y.as_ref(), &[p, 0.0]);

@@ -242,6 +242,9 @@ impl Tensor {
 
     fn unary_int(&self, kind: Unary, p: [f64; 2]) -> Result<Self> {
         let dtype = self.dtype();
+        if kind == Unary::Square && dtype == DType::Bool {
+            return self.to_dtype(DType::I64)?.unary(kind, p);
+        }
         let core = self.core();
         match kind.int_rule() {
             IntRule::Promote => self.to_dtype(default_dtype())?.unary(kind, p),
@@ -590,6 +593,11 @@ impl Tensor {
         } else {
             dtype
         };
+        ensure!(
+            !(kind == Binary::Pow && !reversed && !promoted.is_float() && other.to_f64() < 0.0),
+            runtime,
+            "Integers to negative integer powers are not allowed."
+        );
         if promoted == dtype && kind == Binary::Pow && !reversed && dtype != DType::Bool {
             return self.pow_scalar(other);
         }

@@ -111,7 +111,8 @@ impl Rule for View {
 pub(crate) fn regather(input: &Tensor, from: &Geometry, to: &Geometry) -> Result<Tensor> {
     let dtype = input.dtype();
     let len = from.end().max(to.end());
-    let output = if *from == Geometry::dense(&from.shape) && input.is_contiguous() {
+    let dense = *from == Geometry::dense(&from.shape) && input.is_contiguous();
+    let output = if dense && to.end() <= from.end() {
         let source = input.shared_core();
         let span = source.offset();
         let view = source.view(&to.shape, &to.strides, to.offset + span)?;

@@ -119,6 +119,12 @@ impl PyTensor {
             None => Ok(Operated::Other),
         }
     }
+    fn __reversed__(&self) -> Out {
+        if self.tensor.ndim() == 0 {
+            return Ok(Wrapped(self.tensor.clone()));
+        }
+        out(self.tensor.flip(&[0]))
+    }
     fn __neg__(&self) -> Out {
         out(self.tensor.unary(rustgrad_engine::ops::unary::Unary::Neg, [0.0; 2]))
     }
@@ -126,10 +132,22 @@ impl PyTensor {
         out(self.tensor.unary(rustgrad_engine::ops::unary::Unary::Abs, [0.0; 2]))
     }
     fn __invert__(&self) -> Out {
+        if self.tensor.dtype().is_float() {
+            return Err(pyo3::exceptions::PyTypeError::new_err(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors",
+            )
+            .into());
+        }
         out(self.tensor.unary(rustgrad_engine::ops::unary::Unary::BitwiseNot, [0.0; 2]))
     }
-    fn __pos__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn __pos__(slf: Bound<'_, Self>) -> Bind<Bound<'_, Self>> {
+        if slf.get().tensor.dtype() == rustgrad_engine::DType::Bool {
+            return Err(pyo3::exceptions::PyNotImplementedError::new_err(
+                "The `+` operator, on a bool tensor is not supported.",
+            )
+            .into());
+        }
+        Ok(slf)
     }
 
     fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: pyo3::basic::CompareOp) -> Bind<Operated> {

@@ -135,6 +135,37 @@ impl PyTensor {
         self.tensor.is_view()
     }
 
+    /// Copies `src`, broadcast and cast, into the tensor.
+    #[pyo3(signature = (src, non_blocking = false))]
+    fn copy_<'py>(
+        slf: Bound<'py, Self>,
+        src: &Bound<'py, PyAny>,
+        non_blocking: bool,
+    ) -> Bind<Bound<'py, Self>> {
+        // On the CPU a copy is complete when the call returns, whatever was asked.
+        let _ = non_blocking;
+        slf.get().tensor.copy_(&convert::tensor_or_number(src)?)?;
+        Ok(slf)
+    }
+
+    /// Writes one value everywhere.
+    fn fill_<'py>(slf: Bound<'py, Self>, value: &Bound<'py, PyAny>) -> Bind<Bound<'py, Self>> {
+        if let Some(number) = convert::scalar(value)? {
+            slf.get().tensor.fill_(number)?;
+            return Ok(slf);
+        }
+        let value = convert::tensor_or_number(value)?;
+        if value.ndim() != 0 {
+            return Err(PyRuntimeError::new_err(format!(
+                "fill_ only supports 0-dimension value tensor but got tensor with {} dimensions.",
+                value.ndim()
+            ))
+            .into());
+        }
+        slf.get().tensor.copy_(&value)?;
+        Ok(slf)
+    }
+
     /// Writes zeros everywhere.
     fn zero_<'py>(slf: Bound<'py, Self>) -> Bind<Bound<'py, Self>> {
         slf.get().tensor.zero_()?;

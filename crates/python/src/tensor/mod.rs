@@ -42,6 +42,16 @@ pub struct PyTensor {
     pub(crate) tensor: Tensor,
 }
 
+impl PyTensor {
+    /// Whether the object holds its tensor yet. Python may collect garbage while an object of a
+    /// subclass is being made, when its memory is still all zeros.
+    pub(crate) fn is_made(&self) -> bool {
+        const { assert!(size_of::<Tensor>() == size_of::<usize>()) };
+        // SAFETY: a tensor is one pointer; read as an integer, zero is a valid value.
+        unsafe { std::ptr::from_ref(&self.tensor).cast::<usize>().read() != 0 }
+    }
+}
+
 /// From the Python object to the `PyTensor` inside it; the same for all objects of the class.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 

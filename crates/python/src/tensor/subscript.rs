@@ -16,8 +16,23 @@ type Entries = SmallVec<[Entry; 4]>;
 fn entries(key: &Bound<'_, PyAny>) -> Bind<Entries> {
     match key.cast::<PyTuple>() {
         Ok(tuple) => tuple.iter().map(|item| entry(&item)).collect(),
-        Err(_) => Ok(smallvec![entry(key)?]),
+        Err(_) => match key.cast::<PyList>() {
+            // As NumPy once did: a short list that holds sequences or slices stands for a tuple.
+            Ok(list) if list.len() < 32 && list.iter().any(|item| is_composite(&item)) => {
+                list.iter().map(|item| entry(&item)).collect()
+            }
+            _ => Ok(smallvec![entry(key)?]),
+        },
     }
+}
+
+fn is_composite(item: &Bound<'_, PyAny>) -> bool {
+    item.is_none()
+        || item.is_instance_of::<PyList>()
+        || item.is_instance_of::<PyTuple>()
+        || item.is_instance_of::<PySlice>()
+        || item.is_instance_of::<PyEllipsis>()
+        || convert::tensor(item).is_some()
 }
 
 fn bound(value: &Bound<'_, PyAny>) -> Bind<Option<i64>> {

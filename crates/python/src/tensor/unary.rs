@@ -215,6 +215,12 @@ fn clamped(
             )
             .into());
         }
+        (Limit::Tensor(_), _) | (_, Limit::Tensor(_)) if tensor.dtype() == DType::Bool => {
+            return Err(pyo3::exceptions::PyNotImplementedError::new_err(
+                "\"clamp_cpu\" not implemented for 'Bool'",
+            )
+            .into());
+        }
         (Limit::Tensor(min), Limit::Tensor(max)) => tensor.maximum(&min)?.minimum(&max)?,
         (Limit::Tensor(min), Limit::None) => tensor.maximum(&min)?,
         (Limit::None, Limit::Tensor(max)) => tensor.minimum(&max)?,
@@ -232,12 +238,7 @@ fn clamped(
             let (min, max) = (number(&min), number(&max));
             let float = [min, max].iter().flatten().any(|number| number.category() == 2);
             let dtype = match tensor.dtype() {
-                DType::Bool => {
-                    return Err(pyo3::exceptions::PyNotImplementedError::new_err(
-                        "\"clamp_scalar_cpu\" not implemented for 'Bool'",
-                    )
-                    .into());
-                }
+                DType::Bool if !float => DType::I64,
                 dtype if float && !dtype.is_float() => rustgrad_engine::default_dtype(),
                 dtype => dtype,
             };
