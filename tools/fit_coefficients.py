@@ -1,6 +1,6 @@
 """Fit the polynomials of `crates/engine/src/kernels/math/coefficients.rs` (run with mpmath at hand).
 
-    python tools/fit_coefficients.py > crates/engine/src/kernels/math/coefficients.rs
+python tools/fit_coefficients.py > crates/engine/src/kernels/math/coefficients.rs
 """
 
 from mpmath import mp, mpf
@@ -36,10 +36,12 @@ def emit(name, doc, values, kind):
 
 def around(g, order):
     """Evaluate g away from its removable singularity at 0 (a tiny offset is exact enough at 140 digits)."""
+
     def inner(x):
         if abs(x) < mpf(10) ** -40:
             x = mpf(10) ** -40
         return g(x)
+
     return inner
 
 
@@ -69,7 +71,12 @@ emit("ATAN_F64", "`(atan(t) / t - 1) / t^2` in `t^2` on `|t| <= tan(pi / 8)`.", 
 g = around(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, 0)
 emit("ERF_F32", "`erf(x) / x - 1` in `x^2` on `|x| <= 1`.", fit(g, 0, mpf(1) * 1.01, 7), "f32")
 emit("ERF_F64", "`erf(x) / x - 1` in `x^2` on `|x| <= 1`.", fit(g, 0, mpf(1) * 1.01, 14), "f64")
-emit("ERFC_TAIL_F32", "`log(erfc(x))` on `[1, 4]`.", fit(lambda x: mp.log(mp.erfc(x)), mpf("0.99"), mpf("4.05"), 7), "f32")
+emit(
+    "ERFC_TAIL_F32",
+    "`log(erfc(x))` on `[1, 4]`.",
+    fit(lambda x: mp.log(mp.erfc(x)), mpf("0.99"), mpf("4.05"), 7),
+    "f32",
+)
 
 
 def tail(t):
@@ -83,8 +90,12 @@ def tail(t):
     return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
 
 
-emit("ERFC_F64", "`(1 + 2 x) exp(x^2) erfc(x)` in `(x - 4) / (x + 4)` on `[1/2, 30]`.",
-     fit(tail, (mpf("0.49") - 4) / (mpf("0.49") + 4), mpf(26) / 34, 21), "f64")
+emit(
+    "ERFC_F64",
+    "`(1 + 2 x) exp(x^2) erfc(x)` in `(x - 4) / (x + 4)` on `[1/2, 30]`.",
+    fit(tail, (mpf("0.49") - 4) / (mpf("0.49") + 4), mpf(26) / 34, 21),
+    "f64",
+)
 g = around(lambda z: (mp.loggamma(1 + z) / z + mp.euler) / z, 1)
 emit("LGAMMA_1", "`(lgamma(1 + z) / z + euler) / z` on `|z| <= 1/2`.", fit(g, mpf("-0.3"), mpf("0.51"), 19), "f64")
 g = around(lambda z: (mp.loggamma(2 + z) / z - 1 + mp.euler) / z, 1)
@@ -110,5 +121,9 @@ for order, name in ((0, "I0"), (1, "I1")):
             total += term
         return total
 
-    emit(f"{name}_LARGE", f"`sqrt(2 pi x) exp(-x) {name}(x)` in `1 / x - 1/16` for `x > 8`.",
-         fit(lambda v, a=asymptotic: a(v + mpf(1) / 16), -mpf(1) / 16, mpf("0.0635"), 20), "f64")
+    emit(
+        f"{name}_LARGE",
+        f"`sqrt(2 pi x) exp(-x) {name}(x)` in `1 / x - 1/16` for `x > 8`.",
+        fit(lambda v, a=asymptotic: a(v + mpf(1) / 16), -mpf(1) / 16, mpf("0.0635"), 20),
+        "f64",
+    )

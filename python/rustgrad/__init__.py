@@ -8,10 +8,13 @@
 tensor([ 0.,  4.,  8., 12.])
 """
 
-from rustgrad import autograd
-from rustgrad._core import *  # noqa: F403
-from rustgrad._size import Size
-from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from rustgrad import autograd as autograd
+from rustgrad._core import *
+from rustgrad._size import Size as Size
+from rustgrad.autograd.grad_mode import enable_grad as enable_grad
+from rustgrad.autograd.grad_mode import inference_mode as inference_mode
+from rustgrad.autograd.grad_mode import no_grad as no_grad
+from rustgrad.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 __version__ = "0.1.0"
 
@@ -32,4 +35,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
-__all__ = [name for name in globals() if not name.startswith("_")]  # noqa: PLE0605
+__all__ = [name for name in globals() if not name.startswith("_")]

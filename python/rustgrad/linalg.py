@@ -9,7 +9,7 @@ from rustgrad._core import Tensor, chain_matmul, dtype
 
 def vector_norm(
     x: Tensor,
-    ord: float = 2,  # noqa: A002
+    ord: float = 2,
     dim: int | tuple[int, ...] | None = None,
     keepdim: bool = False,
     *,
@@ -20,8 +20,8 @@ def vector_norm(
 
 
 def norm(
-    A: Tensor,  # noqa: N803
-    ord: float | str | None = None,  # noqa: A002
+    A: Tensor,
+    ord: float | str | None = None,
     dim: int | tuple[int, ...] | None = None,
     keepdim: bool = False,
     *,

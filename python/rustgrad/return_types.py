@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 
-class _Named(tuple):
+class _Named(tuple[object, ...]):
     """A tuple whose entries have names."""
 
     __slots__ = ()
@@ -24,8 +24,8 @@ def _make(name: str, *fields: str) -> type[_Named]:
     return type(name, (_Named,), {"__slots__": (), "_fields": fields, "__module__": __name__, **body})
 
 
-max = _make("max", "values", "indices")  # noqa: A001
-min = _make("min", "values", "indices")  # noqa: A001
+max = _make("max", "values", "indices")
+min = _make("min", "values", "indices")
 median = _make("median", "values", "indices")
 nanmedian = _make("nanmedian", "values", "indices")
 mode = _make("mode", "values", "indices")

@@ -2,7 +2,7 @@
 //! with the buffer it owns or the root whose buffer it views.
 //!
 //! Invariants: a root's buffer lives as long as any of its views; whoever reads or writes elements
-//! holds the root's lock through [`Access`], taken in address order, so that safe code cannot race;
+//! holds the root's lock through `Access`, taken in address order, so that safe code cannot race;
 //! a buffer that was just made and not yet shared needs no lock.
 #![allow(unsafe_code)]
 
@@ -36,7 +36,10 @@ enum Buf {
         bytes: usize,
     },
     /// Memory of someone else, kept alive by the box; `bool`: may be written.
-    Foreign(#[expect(dead_code, reason = "kept for its destructor")] Box<dyn Any + Send + Sync>, bool),
+    Foreign(
+        #[expect(dead_code, reason = "kept for its destructor")] Box<dyn Any + Send + Sync>,
+        bool,
+    ),
     View(Arc<Core>),
 }
 

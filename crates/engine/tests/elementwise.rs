@@ -1,5 +1,10 @@
 //! The strided driver against an index-by-index reference, and the derivatives of both tables
 //! against central differences.
+#![allow(
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    reason = "the tests hand their own vectors to the driver"
+)]
 
 use rustgrad_engine::DType;
 use rustgrad_engine::kernels::copy::{cast_block, copy, fill};
@@ -185,7 +190,7 @@ fn integers_wrap_and_never_fault() {
         let mut out = [0i64; 7];
         let ins: [*const u8; 2] = [a.as_ptr().cast(), b.as_ptr().cast()];
         unsafe {
-            op.forward(DType::I64).unwrap()(ins.as_ptr(), out.as_mut_ptr().cast(), 7, &[p, 0.0])
+            op.forward(DType::I64).unwrap()(ins.as_ptr(), out.as_mut_ptr().cast(), 7, &[p, 0.0]);
         };
         out
     };

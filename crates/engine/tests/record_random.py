@@ -9,8 +9,16 @@ import torch
 
 SIZES = [0, 1, 2, 15, 16, 17, 31, 100, 1000]
 SEEDS = [0, 42, 2**40 + 7]
-BITS = {"f32": torch.float32, "f64": torch.float64, "i64": torch.int64, "i32": torch.int32,
-        "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8, "bool": torch.bool}
+BITS = {
+    "f32": torch.float32,
+    "f64": torch.float64,
+    "i64": torch.int64,
+    "i32": torch.int32,
+    "i16": torch.int16,
+    "i8": torch.int8,
+    "u8": torch.uint8,
+    "bool": torch.bool,
+}
 
 
 def fnv(data, h=0x811C9DC5):
@@ -92,8 +100,7 @@ CASES = [
     *[("cauchy", d, [0.5, 2.0]) for d in ("f32", "f64")],
     *[("log_normal", d, [0.5, 0.7]) for d in ("f32", "f64")],
     *[("geometric", d, [0.3]) for d in ("f32", "f64", "i64", "i32", "u8")],
-    *[("multinomial", d, [r, rows, k]) for d in ("f32", "f64") for r in (0, 1)
-      for rows in (1, 3) for k in (1, 5)],
+    *[("multinomial", d, [r, rows, k]) for d in ("f32", "f64") for r in (0, 1) for rows in (1, 3) for k in (1, 5)],
 ]
 
 for kind, d, args in CASES:

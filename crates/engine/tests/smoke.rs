@@ -1,4 +1,5 @@
 //! The main path end to end.
+#![allow(clippy::unwrap_used)]
 use rustgrad_engine::{DType, Result, Tensor};
 
 #[test]

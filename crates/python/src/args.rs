@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use rustgrad_engine::shape::Dims;
 use rustgrad_engine::{DType, Tensor, default_dtype};
 
@@ -86,11 +86,6 @@ impl<'a, 'py> FromPyObject<'a, 'py> for FormatArg {
 /// The name of a value's class.
 pub(crate) fn class_name(value: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(value.get_type().name()?.to_string())
-}
-
-/// Whether a value is a class derived from another; `false` for what is no class.
-pub(crate) fn is_class(value: &Bound<'_, PyAny>) -> bool {
-    value.is_instance_of::<PyType>()
 }
 
 /// One size: an integer, but not a bool or a float.

@@ -15,7 +15,7 @@ use crate::tensor::{PyTensor, Wrapped};
 
 /// A node of the graph.
 #[pyclass(frozen, weakref, name = "Node", module = "rustgrad.autograd.graph")]
-pub struct PyNode {
+pub(crate) struct PyNode {
     pub(crate) node: NodeRef,
 }
 

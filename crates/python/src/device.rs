@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 /// Where a tensor lives; always the CPU.
 #[pyclass(frozen, name = "device", module = "rustgrad", eq, hash)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PyDevice {
+pub(crate) struct PyDevice {
     index: Option<usize>,
 }
 

@@ -7,7 +7,7 @@ use rustgrad_engine::DType;
 /// The element type of a tensor.
 #[pyclass(frozen, name = "dtype", module = "rustgrad", eq, hash)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PyDType(pub(crate) DType);
+pub(crate) struct PyDType(pub(crate) DType);
 
 static ALL: PyOnceLock<Vec<Py<PyDType>>> = PyOnceLock::new();
 

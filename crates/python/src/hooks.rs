@@ -102,7 +102,7 @@ enum Place {
 
 /// What a registration gives back; removes the hook.
 #[pyclass(frozen, weakref, name = "RemovableHandle", module = "rustgrad.utils.hooks")]
-pub struct PyHandle {
+pub(crate) struct PyHandle {
     #[pyo3(get)]
     id: HookId,
     place: Place,

@@ -234,7 +234,12 @@ fn combinations(py: Python<'_>, input: &PyTensor, r: i64, with_replacement: bool
     let mut rows: Vec<i64> = Vec::new();
     let mut count = 0;
     let mut row: Vec<usize> = (0..r).map(|i| if with_replacement { 0 } else { i }).collect();
-    while r > 0 && (if with_replacement { n > 0 } else { r <= n }) {
+    let possible = r > 0 && if with_replacement { n > 0 } else { r <= n };
+    // Left by the break once the last row is written.
+    loop {
+        if !possible {
+            break;
+        }
         rows.extend(row.iter().map(|&i| i as i64));
         count += 1;
         let limit = |i: usize| if with_replacement { n - 1 } else { n - r + i };

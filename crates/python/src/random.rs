@@ -20,7 +20,7 @@ use crate::tensor::{Out, PyTensor, Wrapped};
 
 /// A source of random numbers with a state of its own.
 #[pyclass(frozen, name = "Generator", module = "rustgrad")]
-pub struct PyGenerator {
+pub(crate) struct PyGenerator {
     /// `None`: the generator of the process.
     own: Option<Mutex<random::Generator>>,
 }

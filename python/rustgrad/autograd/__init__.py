@@ -117,8 +117,7 @@ def grad(
         raise NotImplementedError(message)
     if materialize_grads and allow_unused is False:
         message = (
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
-            "allow_unused=False."
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
         raise ValueError(message)
     unused = materialize_grads if allow_unused is None else allow_unused
@@ -131,7 +130,6 @@ def grad(
         from rustgrad._core import zeros_like
 
         return tuple(
-            zeros_like(t, requires_grad=create_graph) if g is None else g
-            for g, t in zip(grads, targets, strict=True)
+            zeros_like(t, requires_grad=create_graph) if g is None else g for g, t in zip(grads, targets, strict=True)
         )
     return grads

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class _Mode:
     """A grad mode as context manager and decorator; each call or step of a generator has its own."""
 
-    _stack: "list[Any]"
+    _stack: list[Any]
 
     def __init__(self) -> None:
         self._stack = []
@@ -79,7 +79,7 @@ def _around_generator(make: Callable[[], _Mode], function: F) -> F:
                     with make():
                         generator.close()
                     raise
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:
                     with make():
                         response = generator.throw(error)
                 else:
@@ -91,7 +91,7 @@ def _around_generator(make: Callable[[], _Mode], function: F) -> F:
     return wrapped  # type: ignore[return-value]
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Operations inside are not recorded.
 
     Works as ``with no_grad():``, ``@no_grad()`` and ``@no_grad``.
@@ -111,14 +111,14 @@ class no_grad(_Mode):  # noqa: N801
         return _core._set_grad_enabled(False)
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Operations inside are recorded, also within :class:`no_grad`."""
 
     def _enter(self) -> bool:
         return _core._set_grad_enabled(True)
 
 
-class set_grad_enabled(_Mode):  # noqa: N801
+class set_grad_enabled(_Mode):
     """Switch recording at once; as context manager, until its end."""
 
     def __init__(self, mode: bool) -> None:
@@ -143,7 +143,7 @@ class set_grad_enabled(_Mode):  # noqa: N801
         return before
 
 
-class inference_mode(_Mode):  # noqa: N801
+class inference_mode(_Mode):
     """Operations inside are not recorded, and neither views nor versions are tracked."""
 
     def __new__(cls, mode: Callable[..., Any] | bool = True) -> Any:

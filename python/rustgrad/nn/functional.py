@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import rustgrad as _rg
 from rustgrad import _core
 from rustgrad._core import Tensor, dtype
-from rustgrad.nn._embedding import embedding, one_hot
+from rustgrad.nn._embedding import embedding as embedding
+from rustgrad.nn._embedding import one_hot as one_hot
 
 # Activations that are methods of the same name and arguments.
 _METHODS = (
-    "relu relu6 sigmoid tanh gelu silu softplus elu selu celu leaky_relu hardtanh hardsigmoid hardswish "
-    "logsigmoid mish softsign softshrink hardshrink tanhshrink threshold"
-).split()
+    "relu", "relu6", "sigmoid", "tanh", "gelu", "silu", "softplus", "elu",
+    "selu", "celu", "leaky_relu", "hardtanh", "hardsigmoid", "hardswish", "logsigmoid", "mish",
+    "softsign", "softshrink", "hardshrink", "tanhshrink", "threshold",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -65,7 +67,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """Return the squared differences."""
     difference = input - target
     if not difference.dtype.is_floating_point:
-        message = f"\"mse_cpu\" not implemented for {difference.dtype}"
+        message = f'"mse_cpu" not implemented for {difference.dtype}'
         raise (RuntimeError if reduction == "mean" else NotImplementedError)(message)
     return _reduce(difference * difference, reduction)
 
@@ -93,7 +95,8 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     """Return the Kullback-Leibler divergence of log-probabilities from a target."""
     loss = target.exp() * (target - input) if log_target else _rg.xlogy(target, target) - target * input
     if reduction == "batchmean":
-        return loss.sum() / input.shape[0]
+        result: Tensor = loss.sum() / input.shape[0]
+        return result
     return _reduce(loss, reduction)
 
 
@@ -177,13 +180,14 @@ def cross_entropy(
     loss = (1 - label_smoothing) * loss + share * smooth
     if reduction == "none":
         return _unrows(loss, target, input.dim())
+    total: Tensor = loss.sum()
     if reduction == "sum":
-        return loss.sum()
+        return total
     if weight is None:
-        return loss.sum() / counts.sum()
+        return total / counts.sum()
     safe = _rg.where(counts, list_, _rg.zeros_like(list_))
     factors = weight.index_select(0, safe)
-    return loss.sum() / _rg.where(counts, factors, _rg.zeros_like(factors)).sum()
+    return total.div(_rg.where(counts, factors, _rg.zeros_like(factors)).sum())
 
 
 def _soft_cross_entropy(
@@ -261,8 +265,5 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         raise ValueError(message)
     if not training or p == 0.0:
         return input
-    if p == 1.0:
-        result = input * 0.0
-    else:
-        result = input * (_rg.rand_like(input) >= p).to(input.dtype) / (1 - p)
+    result = input * 0.0 if p == 1.0 else input * (_rg.rand_like(input) >= p).to(input.dtype) / (1 - p)
     return input.copy_(result) if inplace else result

@@ -90,7 +90,7 @@ pub trait Inputs {
     /// Copies `n` elements of each input into `pad` and repeats the first behind them.
     ///
     /// # Safety
-    /// `n` elements (at least one) must be readable, at most [`CHUNK`].
+    /// `n` elements (at least one) must be readable, at most `CHUNK`.
     unsafe fn pad(
         p: Self::Pointers,
         n: usize,

@@ -172,7 +172,7 @@ pub(crate) fn cross_entropy(
                     n, ptr::<T>(&x), list, ptr_mut::<T>(&losses), ptr_mut::<T>(&sums),
                 )?;
             }
-            f64::from(list.total_weight())
+            crate::dtype::Element::to_f64(list.total_weight())
         })
     }, else bail!(not_implemented, "\"log_softmax_lastdim_kernel_impl\" not implemented for '{}'", dtype.scalar_name()));
     drop(access);

@@ -9,8 +9,8 @@ mod matmul;
 mod reduce;
 
 pub(crate) use along::{
-    Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax,
-    softmax_backward, sort, take, topk,
+    Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
+    take, topk,
 };
 pub(crate) use fused::{
     Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward,

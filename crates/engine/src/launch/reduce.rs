@@ -91,7 +91,7 @@ pub(crate) fn reduce(what: Reduction, input: &Core, mask: u64) -> Result<Arc<Cor
     }
     match what {
         Reduction::Sum => {
-            dispatch!(dtype, T => run!(T, kernel::Sum, <kernel::Sum as Kind<T>>::Out))
+            dispatch!(dtype, T => run!(T, kernel::Sum, <kernel::Sum as Kind<T>>::Out));
         }
         Reduction::Prod => {
             dispatch!(dtype, T => run!(T, kernel::Prod, <kernel::Prod as Kind<T>>::Out));

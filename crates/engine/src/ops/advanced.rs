@@ -148,7 +148,7 @@ impl Tensor {
     /// If indices do not fit, do not broadcast, or are out of range.
     #[track_caller]
     pub fn index(&self, indices: &[Option<Self>]) -> Result<Self> {
-        let indices = prepare(&self.core().shape(), indices)?;
+        let indices = prepare(self.core().shape(), indices)?;
         let output = Self::from_core(launch::index(&self.core(), &indices)?);
         if recording1(self) {
             let (given, saves) = saves(&indices);
@@ -177,7 +177,7 @@ impl Tensor {
             self.dtype().scalar_name(),
             values.dtype().scalar_name()
         );
-        let indices = prepare(&self.core().shape(), indices)?;
+        let indices = prepare(self.core().shape(), indices)?;
         let core = launch::index_put(&self.core(), &indices, &values.core(), accumulate)?;
         let output = Self::from_core(core);
         if self.dtype().is_float() && recording(&[self, values]) {

@@ -476,8 +476,8 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     if ins[1..].iter().any(|core| core.shape() != shape) {
         wide = Dims::from_slice(shape);
         for core in &ins[1..] {
-            wide =
-                broadcast(&wide, core.shape()).map_err(|error| shape_error(kind, error, &ins, inputs))?;
+            wide = broadcast(&wide, core.shape())
+                .map_err(|error| shape_error(kind, error, &ins, inputs))?;
         }
         shape = &wide;
     }
@@ -817,11 +817,11 @@ pub(super) fn scalar_vjp(
 // ---- choice by a condition
 
 /// `where`: the gradient goes to the side that was chosen.
-struct Where;
+struct Where(&'static str);
 
 impl super::Rule for Where {
-    fn name(&self) -> &'static str {
-        "WhereBackward0"
+    fn name(&self) -> &str {
+        self.0
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
@@ -840,6 +840,12 @@ impl Tensor {
     /// If the condition is not bool or uint8, or the shapes do not broadcast.
     #[track_caller]
     pub fn where_(&self, a: &Self, b: &Self) -> Result<Self> {
+        self.choose("WhereBackward0", a, b)
+    }
+
+    /// [`Self::where_`] under the name of the operation that is made of it.
+    #[track_caller]
+    pub(crate) fn choose(&self, name: &'static str, a: &Self, b: &Self) -> Result<Self> {
         ensure!(
             matches!(self.dtype(), DType::Bool | DType::U8),
             runtime,
@@ -854,7 +860,7 @@ impl Tensor {
         let core = map(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
         let output = Self::from_core(core);
         if dtype.is_float() && recording(&[a, b]) {
-            attach(Op::rule(Where), &[a, b], &[Save::Private(&condition)], &[&output])?;
+            attach(Op::rule(Where(name)), &[a, b], &[Save::Private(&condition)], &[&output])?;
         }
         Ok(output)
     }

@@ -237,7 +237,7 @@ impl Tensor {
             "value cannot be converted to type {} without overflow",
             self.dtype().name()
         );
-        mask.where_(&value.to_dtype(self.dtype())?, self)
+        mask.choose("MaskedFillBackward0", &value.to_dtype(self.dtype())?, self)
     }
 
     /// The lower triangles of matrices, zero above the diagonal named.

@@ -14,14 +14,15 @@ use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
 
 struct Cat {
+    name: &'static str,
     dim: usize,
     /// Where each input starts; `None` for old-style empty ones, which take no part.
     parts: Vec<Option<(usize, usize)>>,
 }
 
 impl Rule for Cat {
-    fn name(&self) -> &'static str {
-        "CatBackward0"
+    fn name(&self) -> &str {
+        self.name
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
@@ -44,6 +45,11 @@ impl Rule for Cat {
 /// If there are none, or their other sizes differ.
 #[track_caller]
 pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
+    join("CatBackward0", tensors, dim)
+}
+
+#[track_caller]
+fn join(name: &'static str, tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     let Some(first) = tensors.first() else {
         crate::error::bail!(value, "torch.cat(): expected a non-empty list of Tensors");
     };
@@ -100,7 +106,7 @@ pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     }
     let output = Tensor::from_core(out);
     if dtype.is_float() && recording(tensors) {
-        attach(Op::rule(Cat { dim, parts }), tensors, &[], &[&output])?;
+        attach(Op::rule(Cat { name, dim, parts }), tensors, &[], &[&output])?;
     }
     Ok(output)
 }
@@ -126,7 +132,7 @@ pub fn stack(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     let dim = norm_dim(dim, first.len() + 1)? as i64;
     let wide: Vec<Tensor> =
         tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<_>>()?;
-    cat(&wide.iter().collect::<Vec<_>>(), dim)
+    join("StackBackward0", &wide.iter().collect::<Vec<_>>(), dim)
 }
 
 struct Apart {

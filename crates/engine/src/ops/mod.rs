@@ -1,10 +1,11 @@
 //! Every operation: shape rule, forward and derivative rule side by side, by family.
 //!
-//! A family of elementwise operations is one variant of [`Op`]; any other operation is a [`Rule`]
+//! A family of elementwise operations is one variant of `Op`; any other operation is a [`Rule`]
 //! in its family's file. Rules are written in differentiable operations, before broadcasting and
 //! casts are undone: the graph does that.
 
 use std::any::Any;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::error::{Result, bail};
@@ -21,20 +22,20 @@ pub mod binary;
 pub mod count;
 mod diff;
 pub mod elementwise;
-mod in_place;
 pub mod extreme;
 mod fused;
+mod in_place;
+pub mod index;
+pub mod join;
 pub mod matmul;
 pub mod product;
 pub mod reduce;
+pub mod reshape;
 pub mod scan;
+pub mod scatter;
 pub mod sort;
 mod special;
 mod statistic;
-pub mod index;
-pub mod join;
-pub mod reshape;
-pub mod scatter;
 pub mod subscript;
 pub mod unary;
 pub mod view;
@@ -254,12 +255,13 @@ pub(crate) fn origins(inputs: &[&Tensor]) -> String {
     let mut note = String::new();
     for (i, input) in inputs.iter().enumerate() {
         if let Some((node, _)) = input.grad_fn() {
-            note.push_str(&format!(
+            let _ = write!(
+                note,
                 "\n  operand {i} of shape {} was made by {} at {}",
                 crate::shape::shape_text(input.core().shape()),
                 node.name(),
                 node.site()
-            ));
+            );
         }
     }
     note

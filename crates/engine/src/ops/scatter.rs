@@ -72,7 +72,7 @@ impl Rule for Scatter {
             Meet::Add | Meet::Sum(true) => (grad.clone(), grad.gather(dim, &index)?),
             Meet::Sum(false) => (cleared(grad)?, grad.gather(dim, &index)?),
             Meet::Mean(include) => {
-                let start = if include { 1 } else { 0 };
+                let start = i64::from(include);
                 let counts = Tensor::full(&grad.shape(), Scalar::Int(start), grad.dtype())?;
                 let ones = Tensor::ones(&index.shape(), grad.dtype())?;
                 let counts = counts.scatter_add(dim, &index, &ones)?;

@@ -231,11 +231,8 @@ impl Tensor {
         self.replace_core(new.shared_core());
         self.core().bump_version(Site::here().0);
         if let Some((node, out)) = edge {
-            if !self.flag(VIEW) {
-                self.set_edge(Edge { node: Some(node), out });
-            } else {
-                self.set_view_edge(Edge { node: Some(node), out });
-            }
+            let edge = Edge { node: Some(node), out };
+            if self.flag(VIEW) { self.set_view_edge(edge) } else { self.set_edge(edge) }
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! Conversions of dtype, and tensors made in the image of another.
+#![allow(non_snake_case, reason = "torch's constructors: FloatTensor, LongTensor, ...")]
 #![allow(
     unsafe_op_in_unsafe_fn,
     reason = "PyO3's expansion, which macro spans make look like ours"

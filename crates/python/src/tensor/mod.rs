@@ -5,26 +5,21 @@ pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
 pub(crate) mod binary;
-mod index;
 pub(crate) mod cast;
 pub(crate) mod copy;
-pub(crate) mod print;
-pub(crate) mod protocol;
+mod index;
 mod order;
+pub(crate) mod print;
 pub(crate) mod product;
+pub(crate) mod protocol;
 mod reduce;
 mod subscript;
 pub(crate) mod unary;
 mod view;
 
 /// Methods that are also functions of the module, by family.
-pub(crate) const FUNCTIONS: &[&[&str]] = &[
-    index::FUNCTIONS,
-    order::FUNCTIONS,
-    product::FUNCTIONS,
-    reduce::FUNCTIONS,
-    view::FUNCTIONS,
-];
+pub(crate) const FUNCTIONS: &[&[&str]] =
+    &[index::FUNCTIONS, order::FUNCTIONS, product::FUNCTIONS, reduce::FUNCTIONS, view::FUNCTIONS];
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

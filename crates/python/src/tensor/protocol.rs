@@ -85,6 +85,7 @@ fn truth(tensor: &Tensor) -> Bind<bool> {
 impl PyTensor {
     /// NumPy leaves operators with arrays to the tensor.
     #[classattr]
+    #[allow(non_upper_case_globals, reason = "NumPy's name")]
     const __array_priority__: i64 = 1000;
 
     /// The only element as a Python number.

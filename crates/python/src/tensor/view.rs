@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use rustgrad_engine::Tensor;
 
-use super::{Out, PyTensor, Wrapped, run};
+use super::{Out, PyTensor, run};
 use crate::convert::{self, DimArg};
 use crate::dtype::PyDType;
 use crate::error::Bind;

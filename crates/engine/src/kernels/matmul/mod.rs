@@ -75,7 +75,7 @@ pub unsafe fn gemm<T: Float>(
 /// `batch` products `c[i] = alpha * a[i] @ b[i] + beta * c[i]`, `*_step` elements apart.
 ///
 /// # Safety
-/// As for [`gemm`], for every member of the batch; the `c`s must not overlap one another.
+/// As for `gemm`, for every member of the batch; the `c`s must not overlap one another.
 pub unsafe fn bmm<T: Float>(
     batch: usize,
     m: usize,

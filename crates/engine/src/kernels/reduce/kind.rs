@@ -20,7 +20,7 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     type Acc: Copy + Send + Sync;
     /// The element type of the result.
     type Out: Copy + Send + Sync;
-    /// Rows handed to `columns` at once (at most [`MAX_ROWS`]).
+    /// Rows handed to `columns` at once (at most `MAX_ROWS`).
     const ROWS: usize = 8;
     /// The value of an empty reduction.
     fn identity(self) -> Self::Acc;
