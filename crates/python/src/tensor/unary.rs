@@ -161,6 +161,7 @@ rows! {
     trunc, trunc_ => Trunc;
     fix, fix_ => Trunc;
     frac, frac_ => Frac;
+    erf, erf_ => Erf;
     erfc, erfc_ => Erfc;
     erfinv, erfinv_ => Erfinv;
     lgamma, lgamma_ => Lgamma;

@@ -271,6 +271,10 @@ macro_rules! for_each_unary {
                 value |x, _| x.sub(&x.trunc());
                 nothing |g| g.clone();
             }
+            Erf "erf" "ErfBackward0" Promote {} "The error function" {
+                value |x, _| x.erf();
+                input |x, _| x.square().neg().exp().mul_lit(FRAC_2_SQRT_PI);
+            }
             Erfc "erfc" "ErfcBackward0" Promote {} "`1 - erf(x)`, accurate for large `x`" {
                 value |x, _| x.erfc();
                 input |x, _| x.square().neg().exp().mul_lit(-FRAC_2_SQRT_PI);
