@@ -134,9 +134,6 @@ impl Algebra for Diff {
     fn polygamma(&self, n: u32) -> Self {
         self.then(|x| x.polygamma(n))
     }
-    fn erf(&self) -> Self {
-        self.erfc().sub_from(1.0)
-    }
     fn i1(&self) -> Self {
         self.then(Tensor::i1)
     }
@@ -146,7 +143,7 @@ impl Algebra for Diff {
         log => Log, log2 => Log2, log10 => Log10, log1p => Log1p, sin => Sin, cos => Cos,
         tan => Tan, asin => Asin, acos => Acos, atan => Atan, sinh => Sinh, cosh => Cosh,
         tanh => Tanh, asinh => Asinh, acosh => Acosh, atanh => Atanh, sigmoid => Sigmoid,
-        erfc => Erfc, erfinv => Erfinv, lgamma => Lgamma, digamma => Digamma, i0 => I0,
+        erf => Erf, erfc => Erfc, erfinv => Erfinv, lgamma => Lgamma, digamma => Digamma, i0 => I0,
         floor => Floor, ceil => Ceil, trunc => Trunc, round => Round,
     }
 
