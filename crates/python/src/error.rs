@@ -37,7 +37,6 @@ impl From<BindError> for PyErr {
 pub(crate) fn to_python(error: Error) -> PyErr {
     let message = error.message().to_owned();
     match error.kind() {
-        ErrorKind::Runtime if message == "ZeroDivisionError" => PyRuntimeError::new_err(message),
         ErrorKind::Runtime => PyRuntimeError::new_err(message),
         ErrorKind::Index => PyIndexError::new_err(message),
         ErrorKind::Type => PyTypeError::new_err(message),

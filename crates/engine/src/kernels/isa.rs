@@ -40,7 +40,7 @@ pub fn level() -> Level {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Level {
+pub(super) fn detect() -> Level {
     macro_rules! has {
         ($($feature:tt)*) => { $(is_x86_feature_detected!($feature))&&* };
     }
@@ -54,6 +54,6 @@ fn detect() -> Level {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Level {
+pub(super) fn detect() -> Level {
     Level::Baseline
 }

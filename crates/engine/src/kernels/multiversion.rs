@@ -1,39 +1,11 @@
 //! One generic source, compiled for several instruction sets and chosen once per process.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
+pub(crate) use super::isa::Level;
+#[cfg(test)]
+use super::isa::detect;
 
-/// The instruction sets a kernel is compiled for, in rising order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// What every x86-64 (or other) machine has.
-    Baseline,
-    /// AVX2 and FMA.
-    Avx2,
-    /// AVX-512 F, BW, DQ and VL.
-    Avx512,
-}
-
-fn detect() -> Level {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        let avx512 = avx2
-            && is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
-        if avx512 {
-            return Level::Avx512;
-        }
-        if avx2 {
-            return Level::Avx2;
-        }
-    }
-    Level::Baseline
-}
-
-/// The level in use: what the machine has, or less if `RUSTGRAD_ISA` says so.
+/// The level in use: [`isa::level`](super::isa::level), or what a test forces.
 #[inline]
 pub(crate) fn level() -> Level {
     #[cfg(test)]
@@ -42,15 +14,7 @@ pub(crate) fn level() -> Level {
         2 => return detect().min(Level::Avx2),
         _ => {}
     }
-    static LEVEL: OnceLock<Level> = OnceLock::new();
-    *LEVEL.get_or_init(|| {
-        let wanted = match std::env::var("RUSTGRAD_ISA").as_deref() {
-            Ok("baseline") => Level::Baseline,
-            Ok("avx2") => Level::Avx2,
-            _ => Level::Avx512,
-        };
-        detect().min(wanted)
-    })
+    super::isa::level()
 }
 
 /// A piece of work to be compiled once per level. `run` must be `#[inline(always)]`, as must be

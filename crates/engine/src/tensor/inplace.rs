@@ -25,7 +25,7 @@ impl Tensor {
     pub fn inplace(&self, op: &str, f: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
         self.check_write(op)?;
         let result = f(self)?;
-        self.take_result(op, &result)
+        self.take_result(&result)
     }
 
     /// Writes straight into the buffer, for operations that are not recorded.
@@ -65,7 +65,7 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn take_result(&self, op: &str, result: &Self) -> Result<()> {
+    fn take_result(&self, result: &Self) -> Result<()> {
         let core = self.core();
         let new = result.core();
         ensure!(
@@ -115,7 +115,6 @@ impl Tensor {
             })?;
             self.rebase(Edge { node: Some(node), out })?;
         }
-        let _ = op;
         Ok(())
     }
 
