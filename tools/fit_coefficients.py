@@ -1,6 +1,6 @@
-"""Fit the polynomials of `crates/engine/src/kernels/math/coefficients.rs` (run with mpmath at hand).
+"""Fit the polynomials of `crates/kernels/src/kernels/math/coefficients.rs` (run with mpmath at hand).
 
-python tools/fit_coefficients.py > crates/engine/src/kernels/math/coefficients.rs
+python tools/fit_coefficients.py > crates/kernels/src/kernels/math/coefficients.rs
 """
 
 from mpmath import mp, mpf

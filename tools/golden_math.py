@@ -1,4 +1,4 @@
-"""Write correctly rounded values of functions for `crates/engine/src/kernels/math/golden.rs` (needs mpmath)."""
+"""Write correctly rounded values of functions for `crates/kernels/src/kernels/math/golden.rs` (needs mpmath)."""
 
 import math
 import random

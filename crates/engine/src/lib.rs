@@ -17,18 +17,12 @@
 #![deny(unsafe_code)]
 
 pub mod display;
-pub mod dtype;
-pub mod error;
 pub mod graph;
-pub mod interrupt;
-pub mod kernels;
-mod launch;
 pub mod ops;
-pub mod parallel;
-pub mod random;
-pub mod shape;
-pub mod storage;
 pub mod tensor;
+
+pub(crate) use rustgrad_kernels::launch;
+pub use rustgrad_kernels::{dtype, error, interrupt, kernels, parallel, random, shape, storage};
 
 pub use dtype::{Bool, DType, Element, Scalar};
 pub use error::{Error, ErrorKind, Result};

@@ -83,7 +83,7 @@ pub(crate) fn put(
         let wide = Tensor::zeros(shape, source.dtype())?;
         let part = wide.core();
         let place = part.view(output.core().shape(), part.strides(), part.offset())?;
-        crate::ops::elementwise::run_into(
+        launch::blocks::run_into(
             crate::kernels::copy::copy_block(source.dtype().size()),
             &[0.0; 2],
             &place,

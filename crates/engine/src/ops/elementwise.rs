@@ -13,152 +13,10 @@ use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
-use crate::kernels::copy;
-use crate::kernels::elementwise::{self, Operand};
-use crate::shape::{Dims, Strides, broadcast, broadcast_strides};
-use crate::storage::{Access, Core, ReadTwo};
+use crate::launch::blocks::{cast, dense_pair, map, map_dense};
+use crate::shape::{Dims, broadcast};
+use crate::storage::Core;
 use crate::tensor::{Tensor, default_dtype};
-
-// ---- running blocks
-
-/// Runs a block with `out` as output; inputs are broadcast to its shape. An input may be `out`
-/// itself or share its buffer only with the same layout.
-pub(crate) fn run_into(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) -> Result<()> {
-    let access = Access::new(ins, Some(out));
-    run_locked(block, p, out, ins);
-    drop(access);
-    Ok(())
-}
-
-/// [`run_into`], or `false` when a lock is not to be had now and waiting for it might deadlock.
-pub(crate) fn try_run_into(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) -> Result<bool> {
-    let Some(access) = Access::try_new(ins, out) else { return Ok(false) };
-    run_locked(block, p, out, ins);
-    drop(access);
-    Ok(true)
-}
-
-#[inline]
-fn run_locked(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) {
-    let shape = out.shape();
-    let strides: SmallVec<[Strides; 4]> = ins
-        .iter()
-        .map(|core| {
-            if core.shape() == shape {
-                Strides::from_slice(core.strides())
-            } else {
-                broadcast_strides(core.shape(), core.strides(), shape)
-            }
-        })
-        .collect();
-    let operands: SmallVec<[Operand<'_>; 4]> = ins
-        .iter()
-        .zip(&strides)
-        .map(|(core, strides)| Operand { ptr: core.data(), strides, size: core.dtype().size() })
-        .collect();
-    let target = Operand { ptr: out.data(), strides: out.strides(), size: out.dtype().size() };
-    run_block(shape, target, &operands, block, p);
-}
-
-#[allow(unsafe_code, reason = "the one call from operations into the elementwise driver")]
-fn run_block(shape: &[usize], out: Operand<'_>, ins: &[Operand<'_>], block: Block, p: &[f64; 2]) {
-    // SAFETY: operands come from cores whose views are inside their buffers, locked by the callers
-    // or not yet shared; blocks are chosen by the cores' dtypes; broadcast strides reach no more
-    // than the cores' own.
-    unsafe { elementwise::run(shape, out, ins, block, p) };
-}
-
-/// [`map`] for two dense inputs of one shape, which need no broadcasting: the path of small tensors.
-#[inline]
-fn map_dense(block: Block, p: &[f64; 2], dtype: DType, a: &Core, b: &Core) -> Result<Arc<Core>> {
-    let out = Core::alloc(dtype, a.shape())?;
-    let access = ReadTwo::new(a, b);
-    run_dense(block, p, &out, &[a, b]);
-    drop(access);
-    Ok(out)
-}
-
-/// Runs a block on dense cores of one shape, locked by the caller.
-#[allow(unsafe_code, reason = "the one call from operations to a block")]
-#[inline]
-fn run_dense(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core; 2]) {
-    let n = out.numel();
-    // The last resort is what splits large work; a threshold of 1 sends all but scalars there.
-    if n <= 1 || n < crate::parallel::threshold() / 32 {
-        let ptrs = [ins[0].data().cast_const(), ins[1].data().cast_const()];
-        // SAFETY: all three are dense, of n elements and of the dtypes the block was chosen for;
-        // the output is fresh, the inputs are locked.
-        unsafe { block(ptrs.as_ptr(), out.data(), n, p) };
-    } else {
-        run_locked(block, p, out, ins);
-    }
-}
-
-/// Runs a block into a fresh core of the given shape, laid out like the inputs where they agree.
-#[inline]
-pub(crate) fn map(
-    block: Block,
-    p: &[f64; 2],
-    dtype: DType,
-    shape: &[usize],
-    ins: &[&Core],
-) -> Result<Arc<Core>> {
-    let out = alloc_like(dtype, shape, ins)?;
-    let access = Access::new(ins, None);
-    run_locked(block, p, &out, ins);
-    drop(access);
-    Ok(out)
-}
-
-/// A fresh core; with the strides of the inputs if they are dense, all alike and not row-major.
-fn alloc_like(dtype: DType, shape: &[usize], ins: &[&Core]) -> Result<Arc<Core>> {
-    let mut like: Option<&Core> = None;
-    for core in ins {
-        if core.shape() != shape {
-            if core.numel() == 1 {
-                continue;
-            }
-            return Core::alloc(dtype, shape);
-        }
-        if core.is_contiguous() {
-            return Core::alloc(dtype, shape);
-        }
-        match like {
-            None => like = Some(core),
-            Some(other) if other.strides() == core.strides() => {}
-            Some(_) => return Core::alloc(dtype, shape),
-        }
-    }
-    match like {
-        Some(core) => alloc_permuted(dtype, core),
-        None => Core::alloc(dtype, shape),
-    }
-}
-
-/// A fresh dense core with the order of dimensions of `like`, if that is dense, else row-major.
-pub(crate) fn alloc_permuted(dtype: DType, like: &Core) -> Result<Arc<Core>> {
-    let mut order: Dims = (0..like.shape().len()).collect();
-    order.sort_by_key(|&dim| std::cmp::Reverse(like.strides()[dim]));
-    let mut expected = 1isize;
-    for &dim in order.iter().rev() {
-        let n = like.shape()[dim];
-        if n != 1 && like.strides()[dim] != expected {
-            return Core::alloc(dtype, like.shape());
-        }
-        expected *= n as isize;
-    }
-    let dense = Core::alloc(dtype, &[like.numel()])?;
-    dense.into_layout(like.shape(), like.strides())
-}
-
-/// A dense copy.
-pub(crate) fn copy_core(core: &Core) -> Result<Arc<Core>> {
-    let out = Core::alloc(core.dtype(), core.shape())?;
-    let access = Access::read(core);
-    run_locked(copy::copy_block(core.dtype().size()), &[0.0; 2], &out, &[core]);
-    drop(access);
-    Ok(out)
-}
 
 /// The block that adds, for accumulation.
 pub(crate) fn add_block(dtype: DType) -> Result<Block> {
@@ -376,12 +234,6 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     apply_general(kind, inputs, p)
 }
 
-/// Whether two cores have one dtype and one dense layout.
-#[inline]
-fn dense_pair(a: &Core, b: &Core) -> bool {
-    a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() && a.shape() == b.shape()
-}
-
 /// What the small-tensor path asks of a row, looked up once per process instead of per call.
 struct Facts {
     /// The blocks for float32 and float64.
@@ -522,13 +374,6 @@ fn record(kind: Binary, inputs: &[&Tensor], p: f64, output: &Tensor) -> Result<(
         saves.push(if value == 3 { Save::Output(0) } else { Save::Input(value) });
     }
     attach(Op::Binary(kind, p), inputs, &saves, &[output])
-}
-
-fn cast(core: &Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
-    if core.dtype() == dtype {
-        return Ok(core.clone());
-    }
-    map(copy::cast_block(core.dtype(), dtype), &[0.0; 2], dtype, core.shape(), &[core])
 }
 
 #[cold]

@@ -4,11 +4,12 @@
 use smallvec::SmallVec;
 
 use super::binary::{Binary, ResultType};
-use super::elementwise::{apply, check_divisor, compute_type, parameter, run_into};
+use super::elementwise::{apply, check_divisor, compute_type, parameter};
 use super::unary::{IntRule, Unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
 use crate::graph::{recording, recording1};
+use crate::launch::blocks::run_into;
 use crate::shape::is_expandable_to;
 use crate::storage::Core;
 use crate::tensor::{Tensor, default_dtype};

@@ -2,13 +2,13 @@
 
 use smallvec::smallvec;
 
-use super::elementwise::{copy_core, run_into};
 use super::view::Geometry;
 use super::{Cx, Op, Rule};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{attach, recording, recording1};
 use crate::kernels::copy;
+use crate::launch::blocks::{copy_core, run_into};
 use crate::shape::{Dims, norm_dim, shape_text};
 use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};

@@ -15,10 +15,10 @@ use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
+pub use rustgrad_kernels::{algebra, binary, unary};
+
 pub mod advanced;
-pub mod algebra;
 pub(crate) mod along;
-pub mod binary;
 pub mod count;
 mod diff;
 pub mod elementwise;
@@ -37,7 +37,6 @@ pub mod sort;
 mod special;
 mod statistic;
 pub mod subscript;
-pub mod unary;
 pub mod view;
 
 /// The rule of a node.

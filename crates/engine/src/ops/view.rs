@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::elementwise::{copy_core, run_into};
 use super::{Cx, Op, Rule};
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Edge, NodeRef, attach, attach_node, is_grad_enabled, recording1};
 use crate::kernels::copy;
+use crate::launch::blocks::{copy_core, run_into};
 use crate::shape::{Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides};
 use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
@@ -274,7 +274,7 @@ fn replace_part(
             let part = part.expand_to(&view.shape)?.to_dtype(grad.dtype())?;
             run_into(copy, &[0.0; 2], &place, &[&part.core()])?;
         }
-        None => crate::tensor::fill(&place, crate::Scalar::Int(0))?,
+        None => crate::launch::blocks::fill(&place, crate::Scalar::Int(0))?,
     }
     let output = Tensor::from_core(whole);
     let inputs = [Some(grad), part];
@@ -825,7 +825,7 @@ impl Tensor {
         }
         let core = self.core();
         let block = copy::cast_block(core.dtype(), dtype);
-        let output = super::elementwise::map(block, &[0.0; 2], dtype, core.shape(), &[&core])?;
+        let output = crate::launch::blocks::map(block, &[0.0; 2], dtype, core.shape(), &[&core])?;
         let output = Self::from_core(output);
         if dtype.is_float() && recording1(self) {
             let rule = View { name: "ToCopyBackward0", inverse: Inverse::Same };

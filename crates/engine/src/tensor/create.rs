@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::Tensor;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Result, ensure};
-use crate::kernels::copy;
-use crate::ops::elementwise::run_into;
 use crate::storage::{Core, from_slice};
 
 static DEFAULT: AtomicU8 = AtomicU8::new(DType::F32 as u8);
@@ -77,7 +75,7 @@ impl Tensor {
     /// If memory is short.
     pub fn full(shape: &[usize], value: Scalar, dtype: DType) -> Result<Self> {
         let core = Core::alloc(dtype, shape)?;
-        fill(&core, value)?;
+        crate::launch::blocks::fill(&core, value)?;
         Ok(Self::from_core(core))
     }
 
@@ -173,13 +171,6 @@ impl Tensor {
     }
 }
 
-/// Writes one value everywhere.
-pub(crate) fn fill(core: &Core, value: Scalar) -> Result<()> {
-    let one = Tensor::from_scalar(value, core.dtype())?;
-    let one = one.core();
-    run_into(copy::copy_block(core.dtype().size()), &[0.0; 2], core, &[&one])
-}
-
 impl Tensor {
     /// A row-major tensor of numbers, converted to `dtype` as C casts do.
     ///
@@ -206,6 +197,6 @@ impl Tensor {
         if core.is_contiguous() {
             return Self::empty(core.shape(), dtype);
         }
-        Ok(Self::from_core(crate::ops::elementwise::alloc_permuted(dtype, &core)?))
+        Ok(Self::from_core(crate::launch::blocks::alloc_permuted(dtype, &core)?))
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Result, ensure};
 use crate::graph::node::Role;
 use crate::graph::{Edge, Site};
 use crate::kernels::copy;
-use crate::ops::elementwise::{copy_core, run_into};
+use crate::launch::blocks::{copy_core, run_into};
 use crate::shape::shape_text;
 use crate::storage::Core;
 
@@ -141,8 +141,7 @@ impl Tensor {
     pub(crate) fn add_into(&self, other: &Self) -> Result<bool> {
         let (core, grad) = (self.core(), other.core());
         let block = crate::ops::elementwise::add_block(core.dtype())?;
-        let done =
-            crate::ops::elementwise::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
+        let done = crate::launch::blocks::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
         if done {
             core.bump_version(0);
         }
@@ -158,7 +157,7 @@ impl Tensor {
         self.check_write("fill_")?;
         let dtype = self.dtype();
         if !crate::graph::recording1(self) {
-            super::create::fill(&self.core(), value)?;
+            crate::launch::blocks::fill(&self.core(), value)?;
             self.core().bump_version(Site::here().0);
             return Ok(());
         }

@@ -20,7 +20,6 @@ use crate::graph::{Edge, Node, NodeRef, WeakNode};
 use crate::ops::Op;
 use crate::storage::Core;
 
-pub(crate) use create::fill;
 pub use create::{default_dtype, set_default_dtype};
 pub use view::Creation;
 pub(crate) use view::ViewInfo;
@@ -680,7 +679,7 @@ impl Tensor {
 
     /// A copy laid out as the leaf's gradient should be.
     pub(crate) fn copy_like(&self, leaf: &Self) -> Result<Self> {
-        let out = crate::ops::elementwise::alloc_permuted(self.dtype(), &leaf.core())?;
+        let out = crate::launch::blocks::alloc_permuted(self.dtype(), &leaf.core())?;
         inplace::write(&out, &self.core())?;
         Ok(Self::from_core(out))
     }

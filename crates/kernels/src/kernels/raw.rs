@@ -1,0 +1,153 @@
+//! Small tools shared by the kernels: pointers that may cross threads, walks over strided
+//! dimensions, fixed splits.
+#![allow(unsafe_code)]
+
+use smallvec::SmallVec;
+
+/// A read pointer that tasks may share; whoever makes one vouches for the accesses.
+#[derive(Debug)]
+pub(super) struct Src<T>(*const T);
+
+/// A write pointer that tasks may share; whoever makes one gives each task its own elements.
+#[derive(Debug)]
+pub(super) struct Dst<T>(*mut T);
+
+// By hand: derives would ask for `T: Copy`.
+impl<T> Clone for Src<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Src<T> {}
+impl<T> Clone for Dst<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Dst<T> {}
+
+// SAFETY: the pointer itself is a number; every dereference is justified where it happens.
+unsafe impl<T: Sync> Sync for Src<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Send for Src<T> {}
+// SAFETY: as above; tasks write disjoint elements.
+unsafe impl<T: Send> Sync for Dst<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Dst<T> {}
+
+impl<T> Src<T> {
+    #[inline(always)]
+    pub(super) fn new(pointer: *const T) -> Self {
+        Self(pointer)
+    }
+    /// The address `offset` elements on.
+    #[inline(always)]
+    pub(super) fn at(self, offset: isize) -> *const T {
+        self.0.wrapping_offset(offset)
+    }
+}
+
+impl<T> Dst<T> {
+    #[inline(always)]
+    pub(super) fn new(pointer: *mut T) -> Self {
+        Self(pointer)
+    }
+    /// The address `offset` elements on.
+    #[inline(always)]
+    pub(super) fn at(self, offset: isize) -> *mut T {
+        self.0.wrapping_offset(offset)
+    }
+}
+
+/// Walks the index space of some dimensions in row-major order, keeping `N` offsets.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<const N: usize> {
+    dims: SmallVec<[(usize, [isize; N], usize); 6]>,
+    /// The offsets at the present position.
+    pub offset: [isize; N],
+}
+
+impl<const N: usize> Walk<N> {
+    /// A walk over `(size, strides)` at the position `linear`.
+    pub(super) fn new(dims: impl IntoIterator<Item = (usize, [isize; N])>, linear: usize) -> Self {
+        let mut walk = Self {
+            dims: dims.into_iter().map(|(size, strides)| (size, strides, 0)).collect(),
+            offset: [0; N],
+        };
+        walk.seek(linear);
+        walk
+    }
+
+    /// Goes to the position `linear`.
+    pub(super) fn seek(&mut self, mut linear: usize) {
+        self.offset = [0; N];
+        for (size, strides, index) in self.dims.iter_mut().rev() {
+            *index = linear % (*size).max(1);
+            linear /= (*size).max(1);
+            for (offset, stride) in self.offset.iter_mut().zip(strides) {
+                *offset += *index as isize * *stride;
+            }
+        }
+    }
+
+    /// Goes one position on (from the last to the first).
+    #[inline(always)]
+    pub(super) fn advance(&mut self) {
+        for (size, strides, index) in self.dims.iter_mut().rev() {
+            *index += 1;
+            for (offset, stride) in self.offset.iter_mut().zip(strides.iter()) {
+                *offset += *stride;
+            }
+            if *index < *size {
+                return;
+            }
+            for (offset, stride) in self.offset.iter_mut().zip(strides.iter()) {
+                *offset -= *size as isize * *stride;
+            }
+            *index = 0;
+        }
+    }
+}
+
+/// Elements of work per task; below it a task costs more than it saves.
+pub(super) const GRAIN: usize = 32 * 1024;
+
+/// Runs `f(first, last)` over `0..units` in pieces of about [`GRAIN`] elements, each unit having
+/// `unit_work` elements. The split depends on sizes only.
+pub(super) fn split(units: usize, unit_work: usize, f: impl Fn(usize, usize) + Sync) {
+    if units == 0 {
+        return;
+    }
+    let per_task = (GRAIN / unit_work.max(1)).max(1);
+    let tasks = units.div_ceil(per_task);
+    if tasks == 1 {
+        f(0, units);
+    } else {
+        crate::parallel::for_each(tasks, |task| {
+            f(task * per_task, units.min((task + 1) * per_task));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walk_matches_seek() {
+        let dims = [(2, [100isize]), (3, [-5]), (4, [0])];
+        let mut walk = Walk::new(dims, 0);
+        for i in 0..24 {
+            assert_eq!(walk.offset, Walk::new(dims, i).offset);
+            walk.advance();
+        }
+        assert_eq!(walk.offset, [0]);
+    }
+
+    #[test]
+    fn walk_over_nothing_stays() {
+        let mut walk = Walk::<1>::new([], 0);
+        walk.advance();
+        assert_eq!(walk.offset, [0]);
+    }
+}

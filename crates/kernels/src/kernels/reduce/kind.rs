@@ -1,0 +1,464 @@
+//! What a reduction does to its elements: identity, load, merge, finish.
+#![allow(unsafe_code)]
+
+use crate::dtype::{Bool, Element};
+use crate::kernels::vexp::Real;
+
+/// Accumulators per block of a contiguous run. Part of the summation tree: changing it changes bits.
+const LANES: usize = 64;
+/// Accumulators of what is left.
+const SHORT: usize = 8;
+/// The greatest `Kind::ROWS`.
+pub(super) const MAX_ROWS: usize = 32;
+
+/// An associative reduction over elements of type `T`.
+///
+/// `block` and `columns` have defaults made of `load` and `merge`; kinds that profit from seeing
+/// a block twice (while it is in cache) override them.
+pub trait Kind<T: Element>: Copy + Send + Sync {
+    /// The running value.
+    type Acc: Copy + Send + Sync;
+    /// The element type of the result.
+    type Out: Copy + Send + Sync;
+    /// Rows handed to `columns` at once (at most `MAX_ROWS`).
+    const ROWS: usize = 8;
+    /// The value of an empty reduction.
+    fn identity(self) -> Self::Acc;
+    /// One element as a running value.
+    fn load(self, x: T) -> Self::Acc;
+    /// Two running values as one.
+    fn merge(self, a: Self::Acc, b: Self::Acc) -> Self::Acc;
+    /// The result.
+    fn finish(self, acc: Self::Acc) -> Self::Out;
+
+    /// Reduces one contiguous block.
+    #[inline(always)]
+    fn block(self, x: &[T]) -> Self::Acc {
+        lanes(x, self.identity(), |x| self.load(x), |a, b| self.merge(a, b))
+    }
+
+    /// Merges up to `ROWS` rows of `acc.len()` elements into `acc`.
+    ///
+    /// # Safety
+    /// Every row must be readable for `acc.len()` elements.
+    #[inline(always)]
+    unsafe fn columns(self, rows: &[*const T], acc: &mut [Self::Acc]) {
+        if let &[r0, r1, r2, r3, r4, r5, r6, r7] = rows {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: i < acc.len(), which the caller vouches for.
+                let at = |row: *const T| self.load(unsafe { *row.add(i) });
+                let low = self.merge(self.merge(at(r0), at(r1)), self.merge(at(r2), at(r3)));
+                let high = self.merge(self.merge(at(r4), at(r5)), self.merge(at(r6), at(r7)));
+                *acc = self.merge(*acc, self.merge(low, high));
+            }
+        } else {
+            for &row in rows {
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    // SAFETY: as above.
+                    *acc = self.merge(*acc, self.load(unsafe { *row.add(i) }));
+                }
+            }
+        }
+    }
+}
+
+/// Reduces a slice with `LANES` accumulators, joined as a binary tree.
+#[inline(always)]
+pub fn lanes<T: Copy, A: Copy>(
+    x: &[T],
+    identity: A,
+    load: impl Fn(T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    lanes_of::<LANES, T, A>(x, identity, load, merge)
+}
+
+/// As [`lanes`], with `N` accumulators: where loading takes some instructions of its own, fewer
+/// are faster (measured; 64 leave the registers).
+#[inline(always)]
+pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
+    x: &[T],
+    identity: A,
+    load: impl Fn(T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    // The accumulators are never indexed by a variable, or they would leave the registers.
+    let (chunks, rest) = x.as_chunks::<N>();
+    let mut total = identity;
+    if !chunks.is_empty() {
+        let mut acc = [identity; N];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
+        }
+        total = tree(acc, &merge);
+    }
+    let (chunks, rest) = rest.as_chunks::<SHORT>();
+    if !chunks.is_empty() {
+        let mut acc = [identity; SHORT];
+        for chunk in chunks {
+            for (acc, &x) in acc.iter_mut().zip(chunk) {
+                *acc = merge(*acc, load(x));
+            }
+        }
+        total = merge(total, tree(acc, &merge));
+    }
+    for &x in rest {
+        total = merge(total, load(x));
+    }
+    total
+}
+
+/// As [`lanes`], over pairs from two slices of one length.
+#[inline(always)]
+pub fn lanes_of_pairs<T: Copy, A: Copy>(
+    x: &[T],
+    y: &[T],
+    identity: A,
+    load: impl Fn(T, T) -> A,
+    merge: impl Fn(A, A) -> A,
+) -> A {
+    let ((xs, x), (ys, y)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut acc = [identity; LANES];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..LANES {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
+        }
+    }
+    let mut total = tree(acc, &merge);
+    let ((xs, x), (ys, y)) = (x.as_chunks::<SHORT>(), y.as_chunks::<SHORT>());
+    let mut acc = [identity; SHORT];
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..SHORT {
+            acc[i] = merge(acc[i], load(x[i], y[i]));
+        }
+    }
+    total = merge(total, tree(acc, &merge));
+    for (&x, &y) in x.iter().zip(y) {
+        total = merge(total, load(x, y));
+    }
+    total
+}
+
+#[inline(always)]
+fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
+    let mut width = N / 2;
+    while width > 0 {
+        for i in 0..width {
+            acc[i] = merge(acc[i], acc[i + width]);
+        }
+        width /= 2;
+    }
+    acc[0]
+}
+
+/// An element type with a greatest and a least value.
+pub trait Ordered: Element {
+    /// The least value.
+    const LOWEST: Self;
+    /// The greatest value.
+    const HIGHEST: Self;
+    /// Whether it is NaN.
+    #[inline(always)]
+    #[expect(clippy::eq_op, reason = "only NaN differs from itself")]
+    fn unordered(self) -> bool {
+        self != self
+    }
+    /// |x|, wrapping.
+    #[must_use]
+    fn magnitude(self) -> Self;
+}
+
+macro_rules! ordered {
+    ($($t:ident: $low:expr, $high:expr, $x:ident => $abs:expr;)*) => {$(
+        impl Ordered for $t {
+            const LOWEST: Self = $low;
+            const HIGHEST: Self = $high;
+            #[inline(always)]
+            fn magnitude(self) -> Self { let $x = self; $abs }
+        }
+    )*};
+}
+ordered! {
+    Bool: Bool(0), Bool(1), x => x;
+    u8: u8::MIN, u8::MAX, x => x;
+    i8: i8::MIN, i8::MAX, x => x.wrapping_abs();
+    i16: i16::MIN, i16::MAX, x => x.wrapping_abs();
+    i32: i32::MIN, i32::MAX, x => x.wrapping_abs();
+    i64: i64::MIN, i64::MAX, x => x.wrapping_abs();
+    f32: f32::NEG_INFINITY, f32::INFINITY, x => x.abs();
+    f64: f64::NEG_INFINITY, f64::INFINITY, x => x.abs();
+}
+
+/// Sums narrow integers in 32 bits, chunk by chunk, so that the lanes stay full.
+#[inline(always)]
+fn narrow_sum<T: Copy>(x: &[T], load: impl Fn(T) -> i32 + Copy) -> i64 {
+    x.chunks(4096).map(|x| i64::from(lanes(x, 0i32, load, i32::wrapping_add))).sum()
+}
+
+/// The sum; integers and bool as int64.
+#[derive(Clone, Copy, Debug)]
+pub struct Sum;
+/// The product; integers and bool as int64.
+#[derive(Clone, Copy, Debug)]
+pub struct Prod;
+
+macro_rules! arithmetic {
+    ($($t:ident => $acc:ident, $add:expr, $mul:expr, $load:expr, {$($block:item)?};)*) => {$(
+        impl Kind<$t> for Sum {
+            type Acc = $acc;
+            type Out = $acc;
+            #[inline(always)]
+            fn identity(self) -> $acc { 0 as $acc }
+            #[inline(always)]
+            fn load(self, x: $t) -> $acc { $load(x) }
+            #[inline(always)]
+            fn merge(self, a: $acc, b: $acc) -> $acc { $add(a, b) }
+            #[inline(always)]
+            fn finish(self, acc: $acc) -> $acc { acc }
+            $($block)?
+        }
+        impl Kind<$t> for Prod {
+            type Acc = $acc;
+            type Out = $acc;
+            #[inline(always)]
+            fn identity(self) -> $acc { 1 as $acc }
+            #[inline(always)]
+            fn load(self, x: $t) -> $acc { $load(x) }
+            #[inline(always)]
+            fn merge(self, a: $acc, b: $acc) -> $acc { $mul(a, b) }
+            #[inline(always)]
+            fn finish(self, acc: $acc) -> $acc { acc }
+        }
+    )*};
+}
+arithmetic! {
+    Bool => i64, i64::wrapping_add, i64::wrapping_mul, |x: Bool| i64::from(x.get()), {
+        #[inline(always)]
+        fn block(self, x: &[Bool]) -> i64 { narrow_sum(x, |x| i32::from(x.get())) }
+    };
+    u8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[u8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i8 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i8]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i16 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {
+        #[inline(always)]
+        fn block(self, x: &[i16]) -> i64 { narrow_sum(x, i32::from) }
+    };
+    i32 => i64, i64::wrapping_add, i64::wrapping_mul, i64::from, {};
+    i64 => i64, i64::wrapping_add, i64::wrapping_mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[i64]) -> i64 { lanes_of::<32, _, _>(x, 0, |x| x, i64::wrapping_add) }
+    };
+    f32 => f32, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[f32]) -> f32 { lanes_of::<32, _, _>(x, 0.0, |x| x, std::ops::Add::add) }
+    };
+    f64 => f64, std::ops::Add::add, std::ops::Mul::mul, std::convert::identity, {
+        #[inline(always)]
+        fn block(self, x: &[f64]) -> f64 { lanes_of::<32, _, _>(x, 0.0, |x| x, std::ops::Add::add) }
+    };
+}
+
+/// The greatest value; NaN wins.
+#[derive(Clone, Copy, Debug)]
+pub struct Max;
+/// The least value; NaN wins.
+#[derive(Clone, Copy, Debug)]
+pub struct Min;
+/// The greatest absolute value; NaN wins; 0 of nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxAbs;
+/// The least absolute value; NaN wins.
+#[derive(Clone, Copy, Debug)]
+pub struct MinAbs;
+
+macro_rules! extreme {
+    ($($kind:ident, $identity:expr, $op:tt, $x:ident => $load:expr;)*) => {$(
+        impl<T: Ordered> Kind<T> for $kind {
+            type Acc = T;
+            type Out = T;
+            #[inline(always)]
+            fn identity(self) -> T { $identity }
+            #[inline(always)]
+            fn load(self, $x: T) -> T { $load }
+            #[inline(always)]
+            fn merge(self, a: T, b: T) -> T { if b $op a || b.unordered() { b } else { a } }
+            #[inline(always)]
+            fn finish(self, acc: T) -> T { acc }
+        }
+    )*};
+}
+extreme! {
+    Max, T::LOWEST, >, x => x;
+    Min, T::HIGHEST, <, x => x;
+    MaxAbs, T::default(), >, x => x.magnitude();
+    MinAbs, T::HIGHEST, <, x => x.magnitude();
+}
+
+/// Whether any element is true (non-zero).
+#[derive(Clone, Copy, Debug)]
+pub struct Any;
+/// Whether all elements are true (non-zero).
+#[derive(Clone, Copy, Debug)]
+pub struct All;
+/// How many elements are non-zero.
+#[derive(Clone, Copy, Debug)]
+pub struct CountNonzero;
+
+impl<T: Ordered> Kind<T> for Any {
+    type Acc = bool;
+    type Out = Bool;
+    #[inline(always)]
+    fn identity(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> bool {
+        x != T::default()
+    }
+    #[inline(always)]
+    fn merge(self, a: bool, b: bool) -> bool {
+        a | b
+    }
+    #[inline(always)]
+    fn finish(self, acc: bool) -> Bool {
+        acc.into()
+    }
+}
+
+impl<T: Ordered> Kind<T> for All {
+    type Acc = bool;
+    type Out = Bool;
+    #[inline(always)]
+    fn identity(self) -> bool {
+        true
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> bool {
+        x != T::default()
+    }
+    #[inline(always)]
+    fn merge(self, a: bool, b: bool) -> bool {
+        a & b
+    }
+    #[inline(always)]
+    fn finish(self, acc: bool) -> Bool {
+        acc.into()
+    }
+}
+
+impl<T: Ordered> Kind<T> for CountNonzero {
+    type Acc = i64;
+    type Out = i64;
+    #[inline(always)]
+    fn block(self, x: &[T]) -> i64 {
+        // Narrow counts keep the lanes full; a chunk is short enough for them.
+        let count = |x: &[T]| lanes(x, 0u32, |x| u32::from(x != T::default()), |a, b| a + b);
+        x.chunks(4096).map(|x| i64::from(count(x))).sum()
+    }
+    #[inline(always)]
+    fn identity(self) -> i64 {
+        0
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> i64 {
+        i64::from(x != T::default())
+    }
+    #[inline(always)]
+    fn merge(self, a: i64, b: i64) -> i64 {
+        a + b
+    }
+    #[inline(always)]
+    fn finish(self, acc: i64) -> i64 {
+        acc
+    }
+}
+
+/// The sum of absolute values (the 1-norm).
+#[derive(Clone, Copy, Debug)]
+pub struct AbsSum;
+/// The sum of squares, or its root (the 2-norm).
+#[derive(Clone, Copy, Debug)]
+pub struct SquareSum {
+    /// Whether to take the root.
+    pub root: bool,
+}
+/// The p-norm of any other p: (sum |x|^p)^(1/p), accumulated in float64.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// The exponent.
+    pub p: f64,
+}
+
+impl<T: Real> Kind<T> for AbsSum {
+    type Acc = T;
+    type Out = T;
+    #[inline(always)]
+    fn identity(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> T {
+        x.abs()
+    }
+    #[inline(always)]
+    fn merge(self, a: T, b: T) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn finish(self, acc: T) -> T {
+        acc
+    }
+}
+
+impl<T: Real> Kind<T> for SquareSum {
+    type Acc = T;
+    type Out = T;
+    #[inline(always)]
+    fn identity(self) -> T {
+        T::ZERO
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> T {
+        x * x
+    }
+    #[inline(always)]
+    fn block(self, x: &[T]) -> T {
+        lanes_of::<32, _, _>(x, T::ZERO, |x| x * x, |a, b| a + b)
+    }
+    #[inline(always)]
+    fn merge(self, a: T, b: T) -> T {
+        a + b
+    }
+    #[inline(always)]
+    fn finish(self, acc: T) -> T {
+        if self.root { acc.sqrt() } else { acc }
+    }
+}
+
+impl<T: Real> Kind<T> for Norm {
+    type Acc = f64;
+    type Out = T;
+    #[inline(always)]
+    fn identity(self) -> f64 {
+        0.0
+    }
+    #[inline(always)]
+    fn load(self, x: T) -> f64 {
+        x.to_f64().abs().powf(self.p)
+    }
+    #[inline(always)]
+    fn merge(self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+    #[inline(always)]
+    fn finish(self, acc: f64) -> T {
+        T::from_f64(acc.powf(1.0 / self.p))
+    }
+}

@@ -1,0 +1,22 @@
+//! Reductions over any set of dimensions of a strided input.
+//!
+//! The tree of additions depends on shape and strides only: never on the instruction set, the
+//! number of threads or the order in which tasks run.
+#![allow(unsafe_code)]
+
+mod arg;
+mod drive;
+mod kind;
+mod statistic;
+
+pub use arg::{Extreme, argreduce};
+pub use drive::{reduce, sum_of_product};
+pub use kind::{
+    AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
+    Sum,
+};
+pub use kind::{lanes, lanes_of_pairs};
+pub use statistic::{LogSumExp, Mean, MeanVar, Moments, Shifted, Variance};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! Reading and writing at indices. What writes does so into a fresh copy, which it returns.
+
+use std::sync::Arc;
+
+use super::blocks::copy_core;
+use super::{ptr, ptr_mut};
+use crate::dtype::{Bool, DType, Element, Scalar, dispatch};
+use crate::error::{Result, ensure};
+use crate::kernels::index::{self as kernel, IndexArray, IndexPlan};
+use crate::kernels::rows::Along;
+use crate::shape::{Dims, broadcast_strides};
+use crate::storage::{Access, Core};
+
+pub use crate::kernels::index::{Combine, Reduction as ScatterReduction};
+
+fn dense(core: &Arc<Core>) -> Result<Arc<Core>> {
+    if core.is_contiguous() { Ok(core.clone()) } else { copy_core(core) }
+}
+
+/// The elements of a dense core.
+///
+/// # Safety
+/// The core must be read-locked, dense, and of this dtype.
+unsafe fn slice<T: Element>(core: &Core) -> &[T] {
+    debug_assert!(core.is_contiguous());
+    // SAFETY: by the contract.
+    unsafe { std::slice::from_raw_parts(ptr::<T>(core), core.numel()) }
+}
+
+fn check_index(index: &Core) -> Result<()> {
+    ensure!(index.dtype() == DType::I64, runtime, "indices must be int64");
+    Ok(())
+}
+
+/// The slices of `input` along `dim` that a vector of indices names.
+pub fn index_select(input: &Arc<Core>, dim: usize, index: &Arc<Core>) -> Result<Arc<Core>> {
+    check_index(index)?;
+    let (input, index) = (dense(input)?, dense(index)?);
+    let mut shape = Dims::from_slice(input.shape());
+    if let Some(n) = shape.get_mut(dim) {
+        *n = index.numel();
+    }
+    let out = Core::alloc(input.dtype(), &shape)?;
+    let _access = Access::new(&[&input, &index], None);
+    let along = Along::new(input.shape(), dim);
+    dispatch!(input.dtype(), T => {
+        // SAFETY: dense and locked; the output is fresh and of the size that is asked for.
+        unsafe {
+            kernel::index_select::<T>(along, dim, ptr(&input), slice(&index), ptr_mut(&out))?;
+        }
+    });
+    Ok(out)
+}
+
+/// What is written at the indices of `index_write`.
+pub enum Written<'a> {
+    /// Slices, added with a factor.
+    Add(&'a Arc<Core>, Scalar),
+    /// Slices.
+    Copy(&'a Arc<Core>),
+    /// One value.
+    Fill(Scalar),
+}
+
+/// A copy of `input` with slices along `dim` written.
+pub fn index_write(
+    input: &Arc<Core>,
+    dim: usize,
+    index: &Arc<Core>,
+    what: &Written<'_>,
+) -> Result<Arc<Core>> {
+    check_index(index)?;
+    let out = copy_core(input)?;
+    let index = dense(index)?;
+    let along = Along::new(input.shape(), dim);
+    let source = match what {
+        Written::Add(source, _) | Written::Copy(source) => {
+            let wanted = along.outer * index.numel() * along.inner;
+            ensure!(
+                source.numel() == wanted && source.dtype() == input.dtype(),
+                runtime,
+                "the source of a write at indices does not fit"
+            );
+            dense(source)?
+        }
+        Written::Fill(_) => index.clone(),
+    };
+    let _access = Access::new(&[&index, &source], None);
+    dispatch!(input.dtype(), T => {
+        // SAFETY: dense and locked, the source's size was checked; the output is fresh.
+        unsafe {
+            let (to, at) = (ptr_mut::<T>(&out), slice(&index));
+            match what {
+                Written::Add(_, alpha) => kernel::index_add::<T>(
+                    along, dim, to, at, ptr(&source), T::from_scalar(*alpha),
+                )?,
+                Written::Copy(_) => kernel::index_copy::<T>(along, dim, to, at, ptr(&source))?,
+                Written::Fill(value) => {
+                    kernel::index_fill::<T>(along, dim, to, at, T::from_scalar(*value))?;
+                }
+            }
+        }
+    });
+    Ok(out)
+}
+
+fn check_reach(inner: &[usize], outer: &[usize], but: usize) -> Result<()> {
+    let fits = inner.len() == outer.len()
+        && inner.iter().zip(outer).enumerate().all(|(d, (&n, &m))| d == but || n <= m);
+    ensure!(fits, runtime, "an index reaches outside of the tensor");
+    Ok(())
+}
+
+/// One element per index along `dim`.
+pub fn gather(input: &Arc<Core>, dim: usize, index: &Arc<Core>) -> Result<Arc<Core>> {
+    check_index(index)?;
+    check_reach(index.shape(), input.shape(), dim)?;
+    let index = dense(index)?;
+    let out = Core::alloc(input.dtype(), index.shape())?;
+    let _access = Access::new(&[input, &index], None);
+    let size = input.shape().get(dim).copied().unwrap_or(1);
+    dispatch!(input.dtype(), T => {
+        // SAFETY: locked; the index reaches no further than the input, checked above and by the
+        // kernel; the output is fresh and of the index's shape.
+        unsafe {
+            kernel::gather::<T>(
+                ptr(input), input.strides(), dim, size, slice(&index), index.shape(), ptr_mut(&out),
+            )?;
+        }
+    });
+    Ok(out)
+}
+
+/// A copy of `input` with elements of `source` (or one number) combined in at the indices.
+pub fn scatter(
+    input: &Arc<Core>,
+    dim: usize,
+    index: &Arc<Core>,
+    source: &Arc<Core>,
+    combine: Combine,
+    reduction: Option<(ScatterReduction, bool)>,
+) -> Result<Arc<Core>> {
+    check_index(index)?;
+    check_reach(index.shape(), input.shape(), dim)?;
+    let single = source.shape().is_empty() && !index.shape().is_empty();
+    if !single {
+        check_reach(index.shape(), source.shape(), usize::MAX)?;
+    }
+    ensure!(source.dtype() == input.dtype(), runtime, "scatter of unlike dtypes");
+    let index = dense(index)?;
+    let out = copy_core(input)?;
+    let _access = Access::new(&[source, &index], None);
+    let size = input.shape().get(dim).copied().unwrap_or(1);
+    let zeros: crate::shape::Strides = smallvec::smallvec![0; index.shape().len()];
+    let steps = if single { &zeros[..] } else { source.strides() };
+    dispatch!(input.dtype(), T => {
+        // SAFETY: locked; the index reaches no further than source and output, checked above and
+        // by the kernel; the output is fresh.
+        unsafe {
+            match reduction {
+                None => kernel::scatter::<T>(
+                    combine, ptr_mut(&out), out.strides(), dim, size, slice(&index), index.shape(),
+                    ptr(source), steps,
+                )?,
+                Some((reduction, include_self)) => kernel::scatter_reduce::<T>(
+                    reduction, include_self, ptr_mut(&out), out.shape(), dim, slice(&index),
+                    index.shape(), ptr(source), steps,
+                )?,
+            }
+        }
+    });
+    Ok(out)
+}
+
+/// Index arrays of some dimensions with the shape they broadcast to.
+pub struct Indices {
+    /// One per dimension, `None` for a whole dimension.
+    pub arrays: Vec<Option<Arc<Core>>>,
+    /// The shape they broadcast to.
+    pub common: Dims,
+}
+
+impl Indices {
+    fn plan(&self, shape: &[usize], strides: &[isize]) -> Result<IndexPlan> {
+        ensure!(self.arrays.len() <= shape.len(), index, "too many indices");
+        let steps: Vec<Option<crate::shape::Strides>> = self
+            .arrays
+            .iter()
+            .map(|array| {
+                array.as_ref().map(|a| broadcast_strides(a.shape(), a.strides(), &self.common))
+            })
+            .collect();
+        for array in self.arrays.iter().flatten() {
+            check_index(array)?;
+        }
+        let arrays: Vec<Option<IndexArray<'_>>> = self
+            .arrays
+            .iter()
+            .zip(&steps)
+            .map(|(array, steps)| match (array, steps) {
+                (Some(array), Some(strides)) => {
+                    Some(IndexArray { data: ptr::<i64>(array), strides })
+                }
+                _ => None,
+            })
+            .collect();
+        let reads: Vec<&Core> = self.arrays.iter().flatten().map(|core| &**core).collect();
+        let _access = Access::new(&reads, None);
+        // SAFETY: the arrays are locked int64 and broadcast strides stay inside them.
+        unsafe { IndexPlan::new(shape, strides, &arrays, &self.common) }
+    }
+}
+
+/// `input[indices]`.
+pub fn index(input: &Arc<Core>, indices: &Indices) -> Result<Arc<Core>> {
+    let plan = indices.plan(input.shape(), input.strides())?;
+    let out = Core::alloc(input.dtype(), plan.shape())?;
+    if out.numel() == 0 {
+        return Ok(out);
+    }
+    let _access = Access::read(input);
+    dispatch!(input.dtype(), T => {
+        // SAFETY: locked; the plan was made for this core; the output is fresh.
+        unsafe { kernel::index::<T>(&plan, ptr(input), ptr_mut(&out)) }
+    });
+    Ok(out)
+}
+
+/// A copy of `input` with `values` (broadcast) written or added at the indices.
+pub fn index_put(
+    input: &Arc<Core>,
+    indices: &Indices,
+    values: &Arc<Core>,
+    accumulate: bool,
+) -> Result<Arc<Core>> {
+    let out = copy_core(input)?;
+    let plan = indices.plan(out.shape(), out.strides())?;
+    ensure!(
+        crate::shape::is_expandable_to(values.shape(), plan.shape()),
+        runtime,
+        "shape mismatch: value tensor of shape {} cannot be broadcast to indexing result of shape {}",
+        crate::shape::shape_text(values.shape()),
+        crate::shape::shape_text(plan.shape())
+    );
+    let steps = broadcast_strides(values.shape(), values.strides(), plan.shape());
+    let _access = Access::read(values);
+    dispatch!(out.dtype(), T => {
+        // SAFETY: the values are locked; the output is a fresh dense copy and the plan is its.
+        unsafe { kernel::index_put::<T>(&plan, ptr_mut(&out), ptr(values), &steps, accumulate) }
+    });
+    Ok(out)
+}
+
+/// The positions of the non-zero elements, one row each.
+pub fn nonzero(input: &Arc<Core>) -> Result<Arc<Core>> {
+    let input = dense(input)?;
+    let ndim = input.shape().len();
+    let access = Access::read(&input);
+    let (found, rows) = dispatch!(input.dtype(), T => {
+        // SAFETY: dense and locked.
+        let data = unsafe { slice::<T>(&input) };
+        if ndim == 0 {
+            (Vec::new(), data.iter().filter(|&&x| x != T::default()).count())
+        } else {
+            let found = kernel::nonzero(data, input.shape());
+            let rows = found.len() / ndim;
+            (found, rows)
+        }
+    });
+    drop(access);
+    crate::storage::from_slice(&found, &[rows, ndim])
+}
+
+/// The lower or upper triangles of matrices.
+pub fn triangle(input: &Arc<Core>, lower: bool, diagonal: i64) -> Result<Arc<Core>> {
+    let input = dense(input)?;
+    let out = Core::alloc(input.dtype(), input.shape())?;
+    let [batch @ .., rows, columns] = input.shape() else { return Ok(input) };
+    if input.numel() == 0 {
+        return Ok(out);
+    }
+    let batch = batch.iter().product();
+    let _access = Access::read(&input);
+    dispatch!(input.dtype(), T => {
+        // SAFETY: dense and locked; the output is fresh and of the same shape.
+        unsafe {
+            kernel::triangle::<T>(
+                lower, diagonal, batch, *rows, *columns, ptr(&input), ptr_mut(&out),
+            );
+        }
+    });
+    Ok(out)
+}
+
+/// i as often as `counts[i]` says.
+pub fn repeat_indices(counts: &Arc<Core>) -> Result<Arc<Core>> {
+    check_index(counts)?;
+    let counts = dense(counts)?;
+    let access = Access::read(&counts);
+    // SAFETY: dense and locked.
+    let found = kernel::repeat_indices(unsafe { slice(&counts) })?;
+    drop(access);
+    crate::storage::from_slice(&found, &[found.len()])
+}
+
+/// Rows with a one at each index.
+pub fn one_hot(index: &Arc<Core>, classes: Option<usize>) -> Result<Arc<Core>> {
+    check_index(index)?;
+    let index = dense(index)?;
+    let access = Access::read(&index);
+    // SAFETY: dense and locked.
+    let data = unsafe { slice::<i64>(&index) };
+    let classes = match classes {
+        Some(classes) => classes,
+        None => {
+            ensure!(
+                !data.is_empty(),
+                runtime,
+                "Can not infer total number of classes from empty tensor."
+            );
+            data.iter().max().map_or(0, |&max| (max + 1).max(0) as usize)
+        }
+    };
+    let rows = kernel::one_hot::<i64>(data, classes)?;
+    let mut shape = Dims::from_slice(index.shape());
+    drop(access);
+    shape.push(classes);
+    crate::storage::from_slice(&rows, &shape)
+}
+
+/// Whether a dtype may index.
+pub fn is_mask(dtype: DType) -> bool {
+    dtype == Bool::DTYPE || dtype == DType::U8
+}

@@ -1,0 +1,35 @@
+//! From cores to kernels: the one layer between operations and raw memory. Each function checks
+//! shapes and dtypes, takes the locks, and makes one unsafe call; its own interface is safe.
+#![allow(unsafe_code)]
+
+mod along;
+pub mod blocks;
+mod fused;
+pub mod index;
+mod matmul;
+mod reduce;
+
+pub use along::{
+    Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
+    take, topk,
+};
+pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
+pub use matmul::{bmm, gemm};
+pub use reduce::{Reduction, reduce};
+
+use crate::dtype::Element;
+use crate::storage::Core;
+
+/// The first element of a core, typed. Reading it needs an `Access`.
+#[inline]
+fn ptr<T: Element>(core: &Core) -> *const T {
+    debug_assert_eq!(core.dtype(), T::DTYPE);
+    core.data().cast::<T>().cast_const()
+}
+
+/// The first element of a fresh or exclusively locked core, typed.
+#[inline]
+fn ptr_mut<T: Element>(core: &Core) -> *mut T {
+    debug_assert_eq!(core.dtype(), T::DTYPE);
+    core.data().cast::<T>()
+}

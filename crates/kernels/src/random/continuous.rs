@@ -1,0 +1,167 @@
+//! Uniform, exponential, Cauchy and log-normal numbers.
+
+use std::f64::consts::PI;
+use std::ops::{Add, Div};
+
+use super::engine::Generator;
+use super::normal::pair;
+use crate::dtype::Element;
+use crate::error::{Result, ensure};
+
+/// A floating-point element: how many random bits it takes, and how it rounds.
+pub trait Real: Element + Add<Output = Self> + Div<Output = Self> {
+    /// The largest finite value.
+    const MAX: f64;
+    /// A number in `[0, 1)` that uses the full precision of the type.
+    fn unit(generator: &mut Generator) -> Self;
+    /// `unit * (to - from) + from` in the arithmetic of the type, or `from` if that rounds to `to`.
+    fn between(unit: Self, from: f64, to: f64) -> Self;
+    /// Fills 16 slots that hold uniform numbers with normal ones.
+    fn normal16(block: &mut [Self], mean: f64, std: f64);
+}
+
+macro_rules! between {
+    ($t:ty) => {
+        #[inline]
+        fn between(unit: Self, from: f64, to: f64) -> Self {
+            let (from, to) = (from as $t, to as $t);
+            let value = unit * (to - from) + from;
+            if value == to { from } else { value }
+        }
+    };
+}
+
+impl Real for f32 {
+    const MAX: f64 = f32::MAX as f64;
+    #[inline]
+    fn unit(generator: &mut Generator) -> Self {
+        generator.unit_f32()
+    }
+    fn normal16(block: &mut [Self], mean: f64, std: f64) {
+        super::normal::block_f32(block, mean as f32, std as f32);
+    }
+    between!(f32);
+}
+
+impl Real for f64 {
+    const MAX: f64 = f64::MAX;
+    #[inline]
+    fn unit(generator: &mut Generator) -> Self {
+        generator.unit_f64()
+    }
+    fn normal16(block: &mut [Self], mean: f64, std: f64) {
+        super::normal::block_f64(block, mean, std);
+    }
+    between!(f64);
+}
+
+/// Fills with numbers uniform in `[0, 1)`: 24 random bits per `f32`, 53 per `f64`.
+///
+/// ```
+/// use rustgrad_kernels::random::{Generator, rand};
+/// let mut out = [0f32; 2];
+/// rand(&mut Generator::new(0), &mut out);
+/// assert_eq!(out, [0.49625658988952637, 0.7682217955589294]);
+/// ```
+pub fn rand<T: Real>(generator: &mut Generator, out: &mut [T]) {
+    for slot in out {
+        *slot = T::unit(generator);
+    }
+}
+
+/// Fills with numbers uniform in `[from, to)`.
+///
+/// ```
+/// use rustgrad_kernels::random::{Generator, uniform};
+/// let mut out = [0f64; 4];
+/// uniform(&mut Generator::new(0), &mut out, -1.0, 1.0).unwrap();
+/// assert!(out.iter().all(|x| (-1.0..1.0).contains(x)));
+/// assert!(uniform(&mut Generator::new(0), &mut out, 1.0, 0.0).is_err());
+/// ```
+pub fn uniform<T: Real>(
+    generator: &mut Generator,
+    out: &mut [T],
+    from: f64,
+    to: f64,
+) -> Result<()> {
+    let name = T::DTYPE.scalar_name().to_lowercase();
+    for (what, bound) in [("from", from), ("to", to)] {
+        ensure!(bound.abs() <= T::MAX, runtime, "{what} is out of bounds for {name}");
+    }
+    ensure!(
+        from <= to,
+        runtime,
+        "uniform_ expects to return a [from, to) range, but found from={from} > to={to}"
+    );
+    ensure!(
+        to - from <= T::MAX,
+        runtime,
+        "uniform_ expects to-from <= std::numeric_limits<{}>::max(), but found to={to} and \
+         from={from} which result in to-from to exceed the limit",
+        T::DTYPE.scalar_name()
+    );
+    for slot in out {
+        *slot = T::between(T::unit(generator), from, to);
+    }
+    Ok(())
+}
+
+/// Fills with exponentially distributed numbers of rate `lambda`, by inversion of the distribution
+/// function in double precision (Devroye, "Non-Uniform Random Variate Generation", 1986, II.2).
+///
+/// ```
+/// use rustgrad_kernels::random::{Generator, exponential};
+/// let mut out = [0f32; 4];
+/// exponential(&mut Generator::new(0), &mut out, 2.0).unwrap();
+/// assert!(out.iter().all(|&x| x >= 0.0));
+/// ```
+pub fn exponential<T: Real>(generator: &mut Generator, out: &mut [T], lambda: f64) -> Result<()> {
+    ensure!(lambda > 0.0, runtime, "exponential_ expects lambda > 0.0, but found lambda={lambda}");
+    for slot in out {
+        *slot = T::from_f64(-1.0 / lambda * (-generator.unit_f64()).ln_1p());
+    }
+    Ok(())
+}
+
+/// Fills with Cauchy numbers around `median` of scale `sigma`, by inversion in double precision.
+///
+/// ```
+/// use rustgrad_kernels::random::{Generator, cauchy};
+/// let mut out = [0f64; 4];
+/// cauchy(&mut Generator::new(0), &mut out, 0.0, 1.0).unwrap();
+/// assert!(out.iter().all(|x| x.is_finite()));
+/// ```
+pub fn cauchy<T: Real>(
+    generator: &mut Generator,
+    out: &mut [T],
+    median: f64,
+    sigma: f64,
+) -> Result<()> {
+    ensure!(sigma > 0.0, runtime, "cauchy_ expects sigma > 0.0, but found sigma={sigma}");
+    for slot in out {
+        let tangent = (PI * (generator.unit_f64() - 0.5)).tan();
+        *slot = T::from_f64(sigma.mul_add(tangent, median));
+    }
+    Ok(())
+}
+
+/// Fills with numbers whose logarithm is normal with the given mean and standard deviation.
+///
+/// ```
+/// use rustgrad_kernels::random::{Generator, log_normal};
+/// let mut out = [0f32; 4];
+/// log_normal(&mut Generator::new(0), &mut out, 1.0, 2.0).unwrap();
+/// assert!(out.iter().all(|&x| x > 0.0));
+/// ```
+pub fn log_normal<T: Real>(
+    generator: &mut Generator,
+    out: &mut [T],
+    mean: f64,
+    std: f64,
+) -> Result<()> {
+    ensure!(std > 0.0, runtime, "log_normal_ expects std > 0.0, but found std={std}");
+    for slot in out {
+        *slot = T::from_f64(pair(generator).mul_add(std, mean).exp());
+    }
+    Ok(())
+}
