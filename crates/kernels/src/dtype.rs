@@ -118,7 +118,7 @@ impl DType {
     /// The type of `a op b` for tensors of the same standing (torch's promotion table).
     ///
     /// ```
-    /// use rustgrad_kernels::DType;
+    /// use rustgrad_kernels::dtype::DType;
     /// assert_eq!(DType::I64.promote(DType::F32), DType::F32);
     /// assert_eq!(DType::U8.promote(DType::I8), DType::I16);
     /// ```

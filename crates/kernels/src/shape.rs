@@ -92,7 +92,7 @@ pub fn numel(shape: &[usize]) -> Result<usize> {
 /// The number of bytes of a contiguous tensor of `shape`, or torch's overflow error.
 ///
 /// ```
-/// use rustgrad_kernels::{DType, shape::storage_bytes};
+/// use rustgrad_kernels::{dtype::DType, shape::storage_bytes};
 /// assert_eq!(storage_bytes(&[2, 3], DType::F32).unwrap(), 24);
 /// assert!(storage_bytes(&[1 << 40, 1 << 40], DType::F32).is_err());
 /// ```
@@ -261,7 +261,7 @@ pub fn ensure_in_place(target: &[usize], result: &[usize]) -> Result<()> {
 /// -1 keeps the size of an existing dimension.
 ///
 /// ```
-/// use rustgrad_kernels::{DType, shape::expand};
+/// use rustgrad_kernels::{dtype::DType, shape::expand};
 /// let (shape, strides) = expand(&[2, 1], &[1, 1], &[4, -1, 3], DType::F32).unwrap();
 /// assert_eq!((shape.as_slice(), strides.as_slice()), (&[4, 2, 3][..], &[0, 1, 0][..]));
 /// ```
