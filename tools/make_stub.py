@@ -34,7 +34,7 @@ PARAMETERS = {
     "hook": "Callable[..., Any]",
     "index": "Any",
     "inplace": "bool",
-    "inputs": "Tensor | Sequence[Tensor] | None",
+    "inputs": "Any",
     "keepdim": "bool",
     "largest": "bool",
     "mode": "Any",
@@ -135,6 +135,7 @@ PROPERTIES = {
 }
 FUNCTION_RETURNS = {
     "_backward": "None",
+    "_one_hot": "Tensor",
     "_grad": "tuple[Any, ...]",
     "allclose": "bool",
     "can_cast": "bool",
@@ -243,6 +244,8 @@ def of_class(name: str, cls: type) -> list[str]:
             lines += ["    @property", f"    def {member}(self) -> {spelled(kind)}: ..."]
             if tensor and member in {"data", "grad", "requires_grad", "grad_fn"}:
                 lines += [f"    @{member}.setter", f"    def {member}(self, value: Any) -> None: ..."]
+        elif type(value).__name__ == "classmethod_descriptor":
+            lines += ["    @classmethod", f"    def {member}({signature(value, 'cls')}) -> Any: ..."]
         elif callable(value):
             default = "Any" if not tensor or member in SEVERAL else "Tensor"
             if member in {"__eq__", "__ne__"}:
@@ -283,7 +286,8 @@ def main() -> None:
         if inspect.ismethoddescriptor(value):
             body.append(f"{name} = Tensor.{value.__name__}")
         elif callable(value):
-            returns = FUNCTION_RETURNS.get(name, "Any" if name in SEVERAL else "Tensor")
+            internal = name.startswith("_") and not name.startswith("_nn_")
+            returns = FUNCTION_RETURNS.get(name, "Any" if internal or name in SEVERAL else "Tensor")
             body.append(f"def {name}({signature(value, None)}) -> {spelled(returns)}: ...")
         else:
             kind = type(value).__name__

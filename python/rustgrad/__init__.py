@@ -11,6 +11,8 @@ tensor([ 0.,  4.,  8., 12.])
 from rustgrad import autograd as autograd
 from rustgrad._core import *
 from rustgrad._size import Size as Size
+from rustgrad.autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from rustgrad.autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled
 from rustgrad.autograd.grad_mode import enable_grad as enable_grad
 from rustgrad.autograd.grad_mode import inference_mode as inference_mode
 from rustgrad.autograd.grad_mode import no_grad as no_grad

@@ -1,23 +1,17 @@
-//! Module-level autograd: backward, grad, grad modes, nodes.
+//! Module-level autograd: backward, grad, grad modes.
 
-use std::sync::atomic::Ordering;
+use std::cell::Cell;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustgrad_engine::Tensor;
-use rustgrad_engine::graph::{Backward, NodeRef, Root, Target};
+use rustgrad_engine::graph::{Backward, Edge, GradMode, Root, Target};
 
 use crate::convert;
-use crate::error::{Bind, BindError};
+use crate::error::Bind;
+use crate::node::PyNode;
 use crate::tensor::{PyTensor, Wrapped};
-
-/// A node of the graph.
-#[pyclass(frozen, weakref, name = "Node", module = "rustgrad.autograd.graph")]
-pub(crate) struct PyNode {
-    pub(crate) node: NodeRef,
-}
 
 /// A tensor or a sequence of tensors.
 pub(crate) fn tensors(value: &Bound<'_, PyAny>) -> Bind<Vec<Tensor>> {
@@ -34,10 +28,121 @@ pub(crate) fn tensors(value: &Bound<'_, PyAny>) -> Bind<Vec<Tensor>> {
     Ok(list)
 }
 
+/// A place in the graph from Python: a tensor, or a node and the number of its output.
+pub(crate) enum Place {
+    Tensor(Tensor),
+    Edge(Edge),
+}
+
+impl Place {
+    fn of(value: &Bound<'_, PyAny>) -> Bind<Self> {
+        if let Some(tensor) = convert::tensor(value) {
+            return Ok(Self::Tensor(tensor.clone()));
+        }
+        if let Ok((node, out)) = value.extract::<(Bound<'_, PyNode>, u32)>() {
+            let node = node.get().node()?;
+            if out as usize >= node.num_outputs() {
+                return Err(PyRuntimeError::new_err(format!(
+                    "{} has {} outputs, there is no output {out}",
+                    node.name(),
+                    node.num_outputs()
+                ))
+                .into());
+            }
+            return Ok(Self::Edge(Edge { node: Some(node), out }));
+        }
+        Err(PyTypeError::new_err(format!(
+            "expected a Tensor or a GradientEdge, got {:?}",
+            value.get_type()
+        ))
+        .into())
+    }
+
+    fn list(values: &[Bound<'_, PyAny>]) -> Bind<Vec<Self>> {
+        values.iter().map(Self::of).collect()
+    }
+
+    fn root(&self, grad: Option<Tensor>) -> rustgrad_engine::Result<Root> {
+        match self {
+            Self::Tensor(tensor) => tensor.root(grad),
+            Self::Edge(edge) => Root::at(edge.clone(), grad),
+        }
+    }
+
+    fn target(&self) -> Target {
+        match self {
+            Self::Tensor(tensor) => tensor.target(),
+            Self::Edge(edge) => Target(edge.clone()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Tensor(tensor) => tensor.byte_hint(),
+            Self::Edge(_) => 0,
+        }
+    }
+}
+
+/// Passes nested deeper than this go on in another thread, which has a stack of its own.
+const DEEP: usize = 48;
+
+thread_local! {
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs a pass, counting how deep passes are nested on this thread.
+fn nested<T: Send>(
+    py: Python<'_>,
+    bytes: usize,
+    pass: impl FnOnce() -> rustgrad_engine::Result<T> + Send,
+) -> Bind<T> {
+    struct Level;
+    impl Drop for Level {
+        fn drop(&mut self) {
+            DEPTH.set(DEPTH.get() - 1);
+        }
+    }
+    DEPTH.set(DEPTH.get() + 1);
+    let _level = Level;
+    if DEPTH.get() <= DEEP {
+        return crate::gil::detached(py, bytes, pass);
+    }
+    let grad = rustgrad_engine::graph::is_grad_enabled();
+    let result = py.detach(|| {
+        std::thread::scope(|scope| {
+            let run = move || {
+                Python::attach(|_| {
+                    let _mode = GradMode::set(grad);
+                    pass()
+                })
+            };
+            let thread = std::thread::Builder::new().stack_size(16 << 20).spawn_scoped(scope, run);
+            thread.map(std::thread::ScopedJoinHandle::join)
+        })
+    });
+    match result {
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(_)) => Err(PyRuntimeError::new_err("a nested backward pass panicked").into()),
+        Err(error) => Err(PyRuntimeError::new_err(format!(
+            "backward passes are nested too deep, and there is no thread to go on: {error}"
+        ))
+        .into()),
+    }
+}
+
+/// Runs a pass and tells, under anomaly detection, which line it failed at.
+fn watched<T>(py: Python<'_>, result: Bind<T>) -> Bind<T> {
+    if result.is_err() {
+        crate::diagnose::report_failure(py)?;
+    }
+    result
+}
+
 /// Runs a backward pass that adds to `.grad`.
 pub(crate) fn backward(
     py: Python<'_>,
-    tensors_: Vec<Tensor>,
+    roots: &[Place],
     gradients: Vec<Option<Tensor>>,
     retain_graph: bool,
     create_graph: bool,
@@ -45,36 +150,40 @@ pub(crate) fn backward(
 ) -> Bind<()> {
     let inputs = match inputs.filter(|inputs| !inputs.is_none()) {
         None => None,
+        Some(inputs) if convert::tensor(inputs).is_some() => Some(vec![Place::of(inputs)?]),
         Some(inputs) => {
-            let list = tensors(inputs)?;
+            let list: Vec<Bound<'_, PyAny>> = inputs.try_iter()?.collect::<PyResult<_>>()?;
             if list.is_empty() {
                 return Err(PyRuntimeError::new_err(
                     "`inputs` argument to `backward()` cannot be empty.",
                 )
                 .into());
             }
-            Some(list)
+            Some(Place::list(&list)?)
         }
     };
-    let roots: Vec<Root> = tensors_
+    let bytes = roots.iter().map(Place::bytes).max().unwrap_or(0);
+    let roots: Vec<Root> = roots
         .iter()
         .zip(gradients)
-        .map(|(tensor, gradient)| tensor.root(gradient))
+        .map(|(place, gradient)| place.root(gradient))
         .collect::<rustgrad_engine::Result<_>>()?;
     let options = Backward { retain_graph, create_graph, serial: false };
-    let bytes = tensors_.iter().map(Tensor::byte_hint).max().unwrap_or(0);
-    crate::gil::detached(py, bytes, move || match inputs {
+    let result = nested(py, bytes, move || match inputs {
         None => options.run(roots),
         Some(inputs) => {
-            let targets: Vec<Target> = inputs.iter().map(Tensor::target).collect();
+            let targets: Vec<Target> = inputs.iter().map(Place::target).collect();
             for (input, grad) in inputs.iter().zip(options.run_into(roots, &targets)?) {
-                if let Some(grad) = grad.filter(|_| !input.is_leaf()) {
-                    input.accumulate_grad(grad)?;
+                if let (Place::Tensor(input), Some(grad)) = (input, grad) {
+                    if !input.is_leaf() {
+                        input.accumulate_grad(grad)?;
+                    }
                 }
             }
             Ok(())
         }
-    })
+    });
+    watched(py, result)
 }
 
 /// The gradients of `outputs` with respect to `inputs`.
@@ -82,32 +191,29 @@ pub(crate) fn backward(
 #[pyo3(name = "_grad")]
 fn grad(
     py: Python<'_>,
-    outputs: Vec<Bound<'_, PyTensor>>,
-    inputs: Vec<Bound<'_, PyTensor>>,
+    outputs: Vec<Bound<'_, PyAny>>,
+    inputs: Vec<Bound<'_, PyAny>>,
     grad_outputs: Vec<Option<Bound<'_, PyTensor>>>,
     retain_graph: bool,
     create_graph: bool,
     allow_unused: bool,
 ) -> Bind<Py<PyTuple>> {
+    let outputs = Place::list(&outputs)?;
     let roots: Vec<Root> = outputs
         .iter()
         .zip(grad_outputs)
-        .map(|(output, grad)| output.get().tensor.root(grad.map(|g| g.get().tensor.clone())))
+        .map(|(output, grad)| output.root(grad.map(|g| g.get().tensor.clone())))
         .collect::<rustgrad_engine::Result<_>>()?;
-    let mut targets = Vec::new();
-    for input in &inputs {
-        let target = input.get().tensor.target();
-        if target.0.node.is_none() {
-            return Err(PyRuntimeError::new_err(
-                "One of the differentiated Tensors does not require grad",
-            )
-            .into());
-        }
-        targets.push(target);
+    let targets: Vec<Target> = Place::list(&inputs)?.iter().map(Place::target).collect();
+    if targets.iter().any(|target| target.0.node.is_none()) {
+        return Err(PyRuntimeError::new_err(
+            "One of the differentiated Tensors does not require grad",
+        )
+        .into());
     }
     let options = Backward { retain_graph, create_graph, serial: false };
-    let bytes = outputs.iter().map(|output| output.get().tensor.byte_hint()).max().unwrap_or(0);
-    let grads = crate::gil::detached(py, bytes, || options.grad(roots, &targets))?;
+    let bytes = outputs.iter().map(Place::bytes).max().unwrap_or(0);
+    let grads = watched(py, nested(py, bytes, || options.grad(roots, &targets)))?;
     let mut list: Vec<Option<Bound<'_, PyTensor>>> = Vec::with_capacity(grads.len());
     for grad in grads {
         if grad.is_none() && !allow_unused {
@@ -130,15 +236,37 @@ fn grad(
 #[pyo3(name = "_backward")]
 fn backward_many(
     py: Python<'_>,
-    tensors: Vec<Bound<'_, PyTensor>>,
+    tensors: Vec<Bound<'_, PyAny>>,
     gradients: Vec<Option<Bound<'_, PyTensor>>>,
     retain_graph: bool,
     create_graph: bool,
     inputs: Option<&Bound<'_, PyAny>>,
 ) -> Bind<()> {
-    let tensors = tensors.iter().map(|tensor| tensor.get().tensor.clone()).collect();
     let gradients = gradients.into_iter().map(|g| g.map(|g| g.get().tensor.clone())).collect();
-    backward(py, tensors, gradients, retain_graph, create_graph, inputs)
+    backward(py, &Place::list(&tensors)?, gradients, retain_graph, create_graph, inputs)
+}
+
+/// The node that the gradient of a tensor goes to, and the number of its output.
+#[pyfunction]
+fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Bind<(Py<PyAny>, u32)> {
+    let edge = tensor.get().tensor.gradient_edge();
+    match edge.node {
+        Some(node) => Ok((crate::node::node_object(py, node)?, edge.out)),
+        None => Err(PyRuntimeError::new_err(
+            "It is not possible to get the gradient edge for a Tensor that does not require \
+             gradients",
+        )
+        .into()),
+    }
+}
+
+/// Counts a write in place that the engine did not see.
+#[pyfunction]
+fn _increment_version(tensors: Vec<Bound<'_, PyTensor>>) -> Bind<()> {
+    for tensor in &tensors {
+        tensor.get().tensor.note_write()?;
+    }
+    Ok(())
 }
 
 #[pyfunction]
@@ -162,84 +290,12 @@ fn _set_inference_mode(mode: bool) -> bool {
     rustgrad_engine::graph::set_inference(mode)
 }
 
-/// The one Python object of a node while it lives.
-#[allow(unsafe_code)]
-pub(crate) fn node_object(py: Python<'_>, node: NodeRef) -> Bind<Py<PyAny>> {
-    let known = node.foreign().load(Ordering::Relaxed).cast::<ffi::PyObject>();
-    if !known.is_null() {
-        // SAFETY: attached; the slot is cleared when its object is torn down, see `Drop`.
-        unsafe {
-            if ffi::Py_REFCNT(known) > 0 {
-                return Ok(Bound::from_borrowed_ptr(py, known).unbind());
-            }
-        }
-    }
-    let object = Bound::new(py, PyNode { node })?;
-    object.get().node.foreign().store(object.as_ptr().cast(), Ordering::Relaxed);
-    Ok(object.into_any().unbind())
-}
-
-impl Drop for PyNode {
-    fn drop(&mut self) {
-        // The object is going: whoever asks next makes a new one.
-        self.node.foreign().store(std::ptr::null_mut(), Ordering::Relaxed);
-    }
-}
-
-#[pymethods]
-impl PyNode {
-    /// torch's class name of the node.
-    fn name(&self) -> String {
-        self.node.name().to_owned()
-    }
-
-    fn __repr__(slf: &Bound<'_, Self>) -> String {
-        format!("<{} object at {:#x}>", slf.get().node.name(), slf.as_ptr() as usize)
-    }
-
-    /// The nodes the gradient goes to, with the number of their output.
-    #[getter]
-    fn next_functions<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyTuple>> {
-        let mut list = Vec::new();
-        for edge in self.node.edges() {
-            let object = match &edge.node {
-                Some(node) => Some(node_object(py, node.clone())?),
-                None => None,
-            };
-            list.push((object, edge.out));
-        }
-        Ok(PyTuple::new(py, list)?)
-    }
-
-    /// The line of the program that made the node, as `file:line`.
-    #[getter]
-    fn site(&self) -> String {
-        self.node.site().to_string()
-    }
-
-    /// The number of the node in the order of recording.
-    fn _sequence_nr(&self) -> u64 {
-        self.node.sequence_nr()
-    }
-
-    /// The leaf of an accumulator.
-    #[getter]
-    fn variable(&self) -> Bind<Wrapped> {
-        match self.node.variable() {
-            Some(leaf) => Ok(Wrapped(leaf)),
-            None => Err(BindError::from(pyo3::exceptions::PyAttributeError::new_err(format!(
-                "'{}' object has no attribute 'variable'",
-                self.node.name()
-            )))),
-        }
-    }
-}
-
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<PyNode>()?;
     module.add_function(wrap_pyfunction!(grad, module)?)?;
     module.add_function(wrap_pyfunction!(backward_many, module)?)?;
+    module.add_function(wrap_pyfunction!(_gradient_edge, module)?)?;
+    module.add_function(wrap_pyfunction!(_increment_version, module)?)?;
     module.add_function(wrap_pyfunction!(is_grad_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(_set_grad_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(is_inference_mode_enabled, module)?)?;

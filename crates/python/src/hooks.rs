@@ -10,13 +10,23 @@ use rustgrad_engine::graph::NodeRef;
 use rustgrad_engine::graph::hooks::{GradList, HookId, NodeHook, TensorHook};
 use rustgrad_engine::{Result, Tensor, WeakTensor};
 
-use crate::autograd::PyNode;
 use crate::convert;
 use crate::error::{Bind, to_engine};
+use crate::gc::Counted;
+use crate::node::PyNode;
 use crate::tensor::{PyTensor, wrap};
 
 /// A Python callable as a hook.
-pub(crate) struct PyHook(pub(crate) Py<PyAny>);
+pub(crate) struct PyHook {
+    pub(crate) callable: Py<PyAny>,
+    _counted: Counted,
+}
+
+impl PyHook {
+    fn new(callable: Py<PyAny>) -> Self {
+        Self { callable, _counted: Counted::new() }
+    }
+}
 
 /// What a hook returned: a tensor, or None to keep the gradient.
 fn replacement(result: &Bound<'_, PyAny>, who: &str) -> PyResult<Option<Tensor>> {
@@ -36,7 +46,7 @@ impl TensorHook for PyHook {
     fn call(&self, grad: &Tensor) -> Result<Option<Tensor>> {
         Python::attach(|py| {
             let called = || -> PyResult<Option<Tensor>> {
-                let result = self.0.bind(py).call1((wrap(py, grad.clone())?,))?;
+                let result = self.callable.bind(py).call1((wrap(py, grad.clone())?,))?;
                 replacement(&result, "a tensor hook")
             };
             called().map_err(to_engine)
@@ -60,7 +70,7 @@ impl NodeHook for PyHook {
     fn call(&self, grads: &GradList, outputs: Option<&GradList>) -> Result<Option<GradList>> {
         Python::attach(|py| {
             let called = || -> PyResult<Option<GradList>> {
-                let hook = self.0.bind(py);
+                let hook = self.callable.bind(py);
                 let grads_in = tuple(py, grads)?;
                 let result = match outputs {
                     Some(outputs) => hook.call1((grads_in, tuple(py, outputs)?))?,
@@ -149,13 +159,13 @@ fn handle(tensor: &Tensor, id: HookId) -> PyHandle {
 impl PyTensor {
     /// Registers a function of the gradient, which may return another in its place.
     fn register_hook(&self, hook: Py<PyAny>) -> Bind<PyHandle> {
-        let id = self.tensor.register_hook(Arc::new(PyHook(hook)))?;
+        let id = self.tensor.register_hook(Arc::new(PyHook::new(hook)))?;
         Ok(handle(&self.tensor, id))
     }
 
     /// Registers a function of the tensor that runs after its gradient was accumulated.
     fn register_post_accumulate_grad_hook(&self, hook: Py<PyAny>) -> Bind<PyHandle> {
-        let id = self.tensor.register_post_accumulate_grad_hook(Arc::new(PyHook(hook)))?;
+        let id = self.tensor.register_post_accumulate_grad_hook(Arc::new(PyHook::new(hook)))?;
         Ok(handle(&self.tensor, id))
     }
 
@@ -164,13 +174,8 @@ impl PyTensor {
         visit: pyo3::PyVisit<'_>,
     ) -> std::result::Result<(), pyo3::PyTraverseError> {
         // Only what this object alone keeps alive may be reported.
-        if self.is_made() && self.tensor.handles() == 1 {
-            for hook in self.tensor.leaf_hooks().iter().chain(&self.tensor.post_accumulate_hooks())
-            {
-                if let Some(hook) = hook.as_any().downcast_ref::<PyHook>() {
-                    visit.call(&hook.0)?;
-                }
-            }
+        if self.is_made() {
+            crate::gc::traverse(&self.tensor, &visit)?;
         }
         Ok(())
     }
@@ -178,6 +183,7 @@ impl PyTensor {
     fn __clear__(&self) {
         if self.is_made() {
             self.tensor.clear_hooks();
+            self.tensor.clear_history_if_alone();
         }
     }
 }
@@ -185,14 +191,16 @@ impl PyTensor {
 #[pymethods]
 impl PyNode {
     /// Registers a function of the gradients of inputs and outputs that runs after the node.
-    fn register_hook(&self, hook: Py<PyAny>) -> PyHandle {
-        let id = self.node.register_hook(Arc::new(PyHook(hook)));
-        PyHandle { id, place: Place::Node(self.node.clone()) }
+    fn register_hook(&self, hook: Py<PyAny>) -> Bind<PyHandle> {
+        let node = self.node()?;
+        let id = node.register_hook(Arc::new(PyHook::new(hook)));
+        Ok(PyHandle { id, place: Place::Node(node) })
     }
 
     /// Registers a function of the gradients of the outputs that runs before the node.
-    fn register_prehook(&self, hook: Py<PyAny>) -> PyHandle {
-        let id = self.node.register_prehook(Arc::new(PyHook(hook)));
-        PyHandle { id, place: Place::Node(self.node.clone()) }
+    fn register_prehook(&self, hook: Py<PyAny>) -> Bind<PyHandle> {
+        let node = self.node()?;
+        let id = node.register_prehook(Arc::new(PyHook::new(hook)));
+        Ok(PyHandle { id, place: Place::Node(node) })
     }
 }

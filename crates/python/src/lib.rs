@@ -6,14 +6,19 @@ mod convert;
 mod create;
 mod data;
 mod device;
+mod diagnose;
 mod dtype;
 mod error;
+mod function;
 mod functions;
+mod gc;
 mod gil;
 mod hooks;
 mod interop;
 mod joins;
+mod node;
 mod random;
+mod saved;
 mod settings;
 mod site;
 mod size;
@@ -51,6 +56,10 @@ mod _core {
         crate::tensor::binary::export(module)?;
         crate::functions::export(module)?;
         crate::joins::export(module)?;
+        crate::node::export(module)?;
+        crate::saved::export(module)?;
+        crate::function::export(module)?;
+        crate::diagnose::export(module)?;
         crate::autograd::export(module)
     }
 }

@@ -18,6 +18,9 @@ struct Entry {
     site: Site,
 }
 
+/// Stands for a frame of this package: the line that is meant is in a frame behind it.
+const INSIDE: Site = Site(u32::MAX);
+
 const EMPTY: Entry = Entry { code: std::ptr::null_mut(), offset: 0, site: Site(0) };
 
 thread_local! {
@@ -39,6 +42,41 @@ fn here() -> Site {
     if frame.is_null() {
         return Site(0);
     }
+    // SAFETY: `frame` is a live frame; what it leads to is held while it is looked at.
+    let site = unsafe { look_up(frame) };
+    if site != INSIDE {
+        return site;
+    }
+    // SAFETY: as above.
+    unsafe { outside(frame) }
+}
+
+/// The line of the nearest frame outside this package, given one inside.
+unsafe fn outside(inner: *mut ffi::PyFrameObject) -> Site {
+    // SAFETY: `inner` is alive by the caller's word; each frame behind it is a new reference, given
+    // back before the next is looked at.
+    unsafe {
+        let mut frame = ffi::PyFrame_GetBack(inner);
+        for _ in 0..64 {
+            if frame.is_null() {
+                return Site(0);
+            }
+            let site = look_up(frame);
+            let back = if site == INSIDE { ffi::PyFrame_GetBack(frame) } else { frame };
+            if back == frame {
+                ffi::Py_DECREF(frame.cast());
+                return site;
+            }
+            ffi::Py_DECREF(frame.cast());
+            frame = back;
+        }
+        ffi::Py_XDECREF(frame.cast());
+        Site(0)
+    }
+}
+
+/// The line a frame is at, or [`INSIDE`].
+unsafe fn look_up(frame: *mut ffi::PyFrameObject) -> Site {
     // SAFETY: `frame` is a live frame; the code object is a new reference, given back below or
     // moved into the cache.
     unsafe {
@@ -77,31 +115,21 @@ unsafe fn last_instruction(frame: *mut ffi::PyFrameObject) -> i32 {
     unsafe { ffi::PyFrame_GetLineNumber(frame) }
 }
 
-/// File and line of the innermost frame outside this package.
+/// File and line of a frame, or [`INSIDE`].
 #[cold]
 unsafe fn resolve(frame: *mut ffi::PyFrameObject) -> Site {
     // SAFETY: attached, see `here`.
     let py = unsafe { Python::assume_attached() };
     // SAFETY: a live frame; a new reference is taken.
-    let mut frame: Bound<'_, PyAny> = unsafe { Bound::from_borrowed_ptr(py, frame.cast()) };
-    let package = package_directory(py);
-    let mut found = Site(0);
-    for _ in 0..64 {
-        let Ok(code) = frame.getattr("f_code") else { break };
-        let file = code.getattr("co_filename").and_then(|file| file.extract::<String>());
-        let line = frame.getattr("f_lineno").and_then(|line| line.extract::<u32>());
-        if let (Ok(file), Ok(line)) = (file, line) {
-            found = Site::intern(&file, line);
-            if package.as_ref().is_none_or(|package| !file.starts_with(package.as_str())) {
-                return found;
-            }
-        }
-        match frame.getattr("f_back") {
-            Ok(back) if !back.is_none() => frame = back,
-            _ => break,
-        }
+    let frame: Bound<'_, PyAny> = unsafe { Bound::from_borrowed_ptr(py, frame.cast()) };
+    let Ok(code) = frame.getattr("f_code") else { return Site(0) };
+    let file = code.getattr("co_filename").and_then(|file| file.extract::<String>());
+    let line = frame.getattr("f_lineno").and_then(|line| line.extract::<u32>());
+    let (Ok(file), Ok(line)) = (file, line) else { return Site(0) };
+    if package_directory(py).is_some_and(|package| file.starts_with(package.as_str())) {
+        return INSIDE;
     }
-    found
+    Site::intern(&file, line)
 }
 
 /// The directory of this package, with a separator at its end.

@@ -6,25 +6,49 @@ from collections.abc import Sequence
 
 from rustgrad import _core
 from rustgrad._core import Tensor
-from rustgrad.autograd import graph
+from rustgrad.autograd import function, graph
+from rustgrad.autograd._saved import GradientEdge
+from rustgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
+from rustgrad.autograd.function import Function
 from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 
 __all__ = [
+    "Function",
     "backward",
+    "detect_anomaly",
     "enable_grad",
+    "find_nonfinite",
+    "function",
     "grad",
     "graph",
     "inference_mode",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
-_Tensors = Tensor | Sequence[Tensor]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from rustgrad.autograd._diagnose import find_nonfinite
+
+
+def __getattr__(name: str) -> object:
+    if name == "find_nonfinite":
+        from rustgrad.autograd._diagnose import find_nonfinite
+
+        return find_nonfinite
+    message = f"module 'rustgrad.autograd' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+_Places = Tensor | GradientEdge | Sequence[Tensor | GradientEdge]
 _OptionalTensors = Tensor | Sequence[Tensor | None] | None
 
 
-def _list(value: _Tensors) -> list[Tensor]:
-    return [value] if isinstance(value, Tensor) else list(value)
+def _list(value: _Places) -> list[Tensor | tuple[graph.Node, int]]:
+    """Tensors as they are, edges as what the engine takes: a node and the number of its output."""
+    places = [value] if isinstance(value, Tensor | GradientEdge) else list(value)
+    return [(place.node, place.output_nr) if isinstance(place, GradientEdge) else place for place in places]
 
 
 def _gradients(value: _OptionalTensors, count: int, name: str) -> list[Tensor | None]:
@@ -38,12 +62,12 @@ def _gradients(value: _OptionalTensors, count: int, name: str) -> list[Tensor | 
 
 
 def backward(
-    tensors: _Tensors,
+    tensors: _Places,
     grad_tensors: _OptionalTensors = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
     grad_variables: _OptionalTensors = None,
-    inputs: _Tensors | None = None,
+    inputs: _Places | None = None,
 ) -> None:
     """Add the gradients of the sum of ``tensors`` to the ``.grad`` of the leaves they come from.
 
@@ -79,12 +103,12 @@ def backward(
     roots = _list(tensors)
     gradients = _gradients(grad_tensors, len(roots), "grad_tensors")
     retain = create_graph if retain_graph is None else retain_graph
-    _core._backward(roots, gradients, retain, create_graph, inputs)
+    _core._backward(roots, gradients, retain, create_graph, None if inputs is None else _list(inputs))
 
 
 def grad(
-    outputs: _Tensors,
-    inputs: _Tensors,
+    outputs: _Places,
+    inputs: _Places,
     grad_outputs: _OptionalTensors = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -130,6 +154,7 @@ def grad(
         from rustgrad._core import zeros_like
 
         return tuple(
-            zeros_like(t, requires_grad=create_graph) if g is None else g for g, t in zip(grads, targets, strict=True)
+            zeros_like(t, requires_grad=create_graph) if g is None and isinstance(t, Tensor) else g
+            for g, t in zip(grads, targets, strict=True)
         )
     return grads

@@ -18,6 +18,29 @@ pub struct Root {
     pub grad: Tensor,
 }
 
+impl Root {
+    /// A place in the graph to start from, with the gradient there (one for a single element).
+    ///
+    /// # Errors
+    /// If the gradient is absent and the value has not exactly one element.
+    pub fn at(edge: Edge, grad: Option<Tensor>) -> Result<Self> {
+        let grad = match (grad, &edge.node) {
+            (Some(grad), _) => grad,
+            (None, Some(node)) => {
+                let (shape, dtype) = node.output(edge.out);
+                ensure!(
+                    shape.iter().product::<usize>() == 1,
+                    runtime,
+                    "grad can be implicitly created only for scalar outputs"
+                );
+                Tensor::ones(&shape, dtype)?
+            }
+            (None, None) => crate::error::bail!(runtime, "a gradient edge has no node"),
+        };
+        Ok(Self { edge, grad })
+    }
+}
+
 /// A place in the graph whose gradient is wanted.
 #[derive(Clone)]
 pub struct Target(pub Edge);
@@ -146,8 +169,11 @@ impl Backward {
             .collect();
         captures.sort_unstable();
         let mut pass = Pass { options: self, captures, results, captures_only, steps: 0 };
-        let serial =
-            self.serial || self.create_graph || plan.foreign || !super::parallel::pays(&plan);
+        let serial = self.serial
+            || self.create_graph
+            || plan.foreign
+            || super::diagnose::watching_backward()
+            || !super::parallel::pays(&plan);
         if plan.work < crate::interrupt::LONG {
             return if serial {
                 super::serial::run(&mut plan, &mut pass, &mut grads)

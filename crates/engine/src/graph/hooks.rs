@@ -70,7 +70,28 @@ impl super::Node {
             crate::ops::Op::Accumulate(leaf) => {
                 leaf.has_hooks() || self.more_if().is_some_and(|more| more.hooks.lock().any())
             }
-            _ => self.more_if().is_some_and(|more| more.hooks.lock().any()),
+            _ => self.more_if().is_some_and(|more| {
+                more.hooks.lock().any() || more.packed.lock().iter().any(Option::is_some)
+            }),
+        }
+    }
+
+    /// Shows all that the embedder hung on this node: hooks, what hooks packed, its own rule and
+    /// its note. What is locked by another thread is left out.
+    pub fn foreign_parts(&self, f: &mut dyn FnMut(&dyn Any)) {
+        if let Some(rule) = self.foreign_rule() {
+            f(rule);
+        }
+        let Some(more) = self.more_if() else { return };
+        if let Some(note) = more.note.get() {
+            f(&**note);
+        }
+        if let Some(hooks) = more.hooks.try_lock() {
+            hooks.tensor.iter().for_each(|hook| f(hook.2.as_any()));
+            hooks.pre.iter().chain(&hooks.post).for_each(|hook| f(hook.1.as_any()));
+        }
+        if let Some(packed) = more.packed.try_lock() {
+            packed.iter().flatten().for_each(|packed| f(packed.as_any()));
         }
     }
 

@@ -9,18 +9,31 @@
 mod accumulate;
 pub(crate) mod arena;
 mod backward;
+mod custom;
+mod diagnose;
 pub mod hooks;
 mod mode;
 pub(crate) mod node;
 mod parallel;
 mod plan;
 mod record;
+mod saved;
 mod serial;
 pub mod site;
 
 pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
 pub use backward::{Backward, Root, Target};
+pub use custom::{delayed_error, record_custom};
+pub use diagnose::{
+    Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
+    take_failure, watch_nonfinite,
+};
 pub use mode::{GradMode, is_grad_enabled, is_inference, set_grad_enabled, set_inference};
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
+pub(crate) use saved::Overwriting;
+pub use saved::{
+    SavedHooks, SavedRole, SavedTensor, disable_saved_hooks, pop_saved_hooks, push_saved_hooks,
+    saved_hooks_depth,
+};
 pub use site::Site;

@@ -2,7 +2,13 @@
 
 use std::cell::Cell;
 
+/// What recording has to do beyond its work: pack what is saved.
+pub(super) const PACKING: u8 = 1;
+/// Look for numbers that are not finite.
+pub(super) const WATCHING: u8 = 2;
+
 thread_local! {
+    static EXTRAS: Cell<u8> = const { Cell::new(0) };
     static GRAD: Cell<bool> = const { Cell::new(true) };
     static INFERENCE: Cell<bool> = const { Cell::new(false) };
 }
@@ -16,6 +22,18 @@ pub fn is_grad_enabled() -> bool {
 /// Switches recording on this thread; returns what it was.
 pub fn set_grad_enabled(enabled: bool) -> bool {
     GRAD.replace(enabled)
+}
+
+/// Which extras are on, on this thread.
+#[inline]
+pub(super) fn extras() -> u8 {
+    EXTRAS.get()
+}
+
+/// Switches an extra.
+pub(super) fn set_extra(extra: u8, on: bool) {
+    let rest = EXTRAS.get() & !extra;
+    EXTRAS.set(if on { rest | extra } else { rest });
 }
 
 /// Whether this thread is in inference mode: no recording, no views or versions tracked.

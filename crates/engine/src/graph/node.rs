@@ -118,6 +118,8 @@ pub(crate) struct More {
     pub(crate) hooks: Mutex<Hooks>,
     /// The embedder's own handle of this node, without ownership.
     pub(crate) foreign: AtomicPtr<()>,
+    /// What the embedder keeps with the node.
+    pub(crate) note: std::sync::OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 /// One recorded operation.
@@ -152,6 +154,12 @@ impl Node {
         self.op.name()
     }
 
+    /// The name of the operation, as torch's messages have it: `Mul` for `MulBackward0`.
+    pub fn short_name(&self) -> &str {
+        let name = self.name().trim_end_matches(|c: char| c.is_ascii_digit());
+        name.strip_suffix("Backward").unwrap_or(self.name())
+    }
+
     /// The sequence number: larger than those of all nodes it leads to.
     pub fn sequence_nr(&self) -> u64 {
         self.seq
@@ -165,6 +173,25 @@ impl Node {
         } else {
             &self.edges[..self.n_edges as usize]
         }
+    }
+
+    /// The embedder's rule of the node, if it has one.
+    pub fn foreign_rule(&self) -> Option<&dyn Any> {
+        match &self.op {
+            Op::Rule(rule) => rule.as_any(),
+            _ => None,
+        }
+    }
+
+    /// What the embedder keeps with the node.
+    pub fn note(&self) -> &std::sync::OnceLock<Box<dyn Any + Send + Sync>> {
+        &self.more().note
+    }
+
+    /// Shape and dtype of output `out`.
+    pub fn output(&self, out: u32) -> (Dims, DType) {
+        let meta = self.out_meta(out);
+        (meta.shape(), meta.dtype())
     }
 
     /// How many outputs the operation had.

@@ -91,10 +91,23 @@ pub(crate) fn attach_node(
             rest.push(one);
         }
     }
+    let mut packed = Vec::new();
+    let extras = super::mode::extras();
+    if extras != 0 {
+        if extras & super::mode::PACKING != 0 && !saves.is_empty() {
+            packed = super::saved::pack_all(
+                saved.iter_mut().take(saves.len()).chain(&mut rest),
+                inputs,
+            )?;
+        }
+        if extras & super::mode::WATCHING != 0 {
+            super::diagnose::watch_forward(op.name(), inputs, outputs);
+        }
+    }
     let first = outputs[0].core();
     let out = OutMeta::new(first.dtype(), first.shape());
     let n_edges = if inputs.len() <= 2 { inputs.len() as u8 } else { u8::MAX };
-    let more = if many.is_empty() && rest.is_empty() && outputs.len() == 1 {
+    let more = if many.is_empty() && rest.is_empty() && outputs.len() == 1 && packed.is_empty() {
         None
     } else {
         let outs = if outputs.len() > 1 {
@@ -106,6 +119,7 @@ pub(crate) fn attach_node(
             edges: many.into_boxed_slice(),
             outs,
             saved: parking_lot::Mutex::new(rest),
+            packed: parking_lot::Mutex::new(packed),
             ..More::default()
         }))
     };

@@ -100,7 +100,12 @@ pub(super) fn run_node(
         needs |= u64::from(wanted) << i;
     }
     let seen = node.has_post_hooks().then(|| incoming.clone());
-    let mut outgoing = crate::ops::vjp(node, id, incoming, needs)?;
+    let mut outgoing = if super::diagnose::watching_backward() {
+        let before = incoming.clone();
+        super::diagnose::inspect(node, &before, crate::ops::vjp(node, id, incoming, needs))?
+    } else {
+        crate::ops::vjp(node, id, incoming, needs)?
+    };
     if let Some(seen) = seen {
         node.run_post_hooks(&mut outgoing, &seen)?;
     }

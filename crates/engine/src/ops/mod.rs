@@ -15,6 +15,7 @@ use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
+pub use names::SavedValue;
 pub use rustgrad_kernels::{algebra, binary, unary};
 
 pub mod advanced;
@@ -28,6 +29,7 @@ mod in_place;
 pub mod index;
 pub mod join;
 pub mod matmul;
+mod names;
 pub mod product;
 pub mod reduce;
 pub mod reshape;
@@ -69,6 +71,10 @@ pub trait Rule: Send + Sync {
     }
     /// Called when the pass has no more use for what the rule keeps.
     fn release(&self) {}
+    /// The buffers of what the rule itself saved, to be counted.
+    fn saved_cores(&self) -> Vec<Arc<Core>> {
+        Vec::new()
+    }
     /// For the embedder to look inside.
     fn as_any(&self) -> Option<&dyn Any> {
         None
@@ -92,6 +98,13 @@ impl Op {
 
     pub(crate) fn wants_absent(&self) -> bool {
         matches!(self, Self::Rule(rule) if rule.wants_absent())
+    }
+
+    pub(crate) fn saved_cores(&self) -> Vec<Arc<Core>> {
+        match self {
+            Self::Rule(rule) => rule.saved_cores(),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn release(&self) {
@@ -181,12 +194,7 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
             Role::Output(out) => Edge { node: Some(handle()), out: u32::from(out) },
             Role::Private => Edge::default(),
         };
-        if let Some(Op::Accumulate(leaf)) = edge.node.as_deref().map(|node| &node.op) {
-            if Arc::ptr_eq(&leaf.core(), &core) {
-                return leaf.clone();
-            }
-        }
-        Tensor::with_edge(core, edge)
+        Tensor::at(core, edge)
     };
     if let Some(packed) = packed {
         let unpacked = packed.unpack()?;
@@ -206,10 +214,10 @@ fn snapshot(saved: &Saved) -> (Option<Arc<Core>>, u32, Role) {
 #[cold]
 fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::error::Error {
     let what = match role {
-        Role::Output(i) => format!(", which is output {i} of {},", node.name()),
+        Role::Output(i) => format!(", which is output {i} of {},", node.short_name()),
         Role::Input(i) => match node.edges().get(i as usize) {
             Some(Edge { node: Some(maker), out }) => {
-                format!(", which is output {out} of {},", maker.name())
+                format!(", which is output {out} of {},", maker.short_name())
             }
             _ => String::new(),
         },
@@ -220,7 +228,7 @@ fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::err
         "one of the variables needed for gradient computation has been modified by an inplace \
          operation: [torch.{}Tensor {}]{what} is at version {}; expected version {version} \
          instead. Hint: enable anomaly detection to find the operation that failed to compute its \
-         gradient, with torch.autograd.set_detect_anomaly(True).\n  saved by {} at {}\n  \
+         gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).\n  saved by {} at {}\n  \
          overwritten at {writer}",
         core.dtype().scalar_name(),
         crate::shape::shape_text(core.shape()),

@@ -24,7 +24,9 @@ impl Tensor {
     #[track_caller]
     pub fn inplace(&self, op: &str, f: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
         self.check_write(op)?;
+        let overwriting = crate::graph::Overwriting::new(&self.core());
         let result = f(self)?;
+        drop(overwriting);
         self.take_result(&result)
     }
 

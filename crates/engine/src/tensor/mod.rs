@@ -142,6 +142,22 @@ impl Tensor {
         }))
     }
 
+    /// A tensor with this place in the graph; if it is a leaf's, the leaf itself where the data are
+    /// its own, else another leaf that shares its accumulator.
+    pub(crate) fn at(core: Arc<Core>, edge: Edge) -> Self {
+        let Some(leaf) = edge.node.as_ref().and_then(|node| node.variable()) else {
+            return Self::with_edge(core, edge);
+        };
+        if Arc::ptr_eq(&leaf.core(), &core) {
+            return leaf;
+        }
+        let alias = Self::with_flags(core, REQUIRES_GRAD);
+        if let Some(node) = &edge.node {
+            alias.meta(|meta| meta.accumulator = node.downgrade());
+        }
+        alias
+    }
+
     #[inline]
     fn flag(&self, flag: u32) -> bool {
         self.0.flags.load(Ordering::Acquire) & flag != 0
@@ -561,6 +577,57 @@ impl Tensor {
         drop(dropped);
     }
 
+    /// Cuts the tensor from its history if this is its only handle, for the embedder's garbage
+    /// collector.
+    pub fn clear_history_if_alone(&self) {
+        if self.handles() == 1 {
+            self.set_edge(Edge::default());
+        }
+    }
+
+    /// Counts a write in place that was made without the engine.
+    ///
+    /// # Errors
+    /// For tensors made in inference mode, which have no version.
+    #[track_caller]
+    pub fn note_write(&self) -> Result<()> {
+        ensure!(!self.is_inference(), runtime, "Inference tensors do not track version counter.");
+        self.core().bump_version(crate::graph::Site::here().0);
+        Ok(())
+    }
+
+    /// Shows the nodes that only this handle of the tensor keeps alive, for the embedder's garbage
+    /// collector: found in descending order, each after all that lead to it.
+    pub fn visit_owned(&self, f: &mut dyn FnMut(&Node)) {
+        if self.handles() != 1 {
+            return;
+        }
+        let Some(root) = self.0.auto.try_lock().and_then(|auto| auto.grad_fn.node.clone()) else {
+            return;
+        };
+        // The tensor's handle and ours.
+        let mut known = std::collections::HashMap::from([(root.id(), 2u32)]);
+        let mut next = std::collections::BinaryHeap::from([(root.sequence_nr(), root.id())]);
+        let mut nodes: std::collections::HashMap<u32, &NodeRef> =
+            std::collections::HashMap::from([(root.id(), &root)]);
+        while let Some((_, id)) = next.pop() {
+            let Some(node) = nodes.remove(&id) else { continue };
+            if known.get(&id) != Some(&node.handles()) {
+                continue;
+            }
+            f(node);
+            for edge in node.edges() {
+                let Some(to) = &edge.node else { continue };
+                let count = known.entry(to.id()).or_insert(0);
+                *count += 1;
+                if *count == 1 {
+                    next.push((to.sequence_nr(), to.id()));
+                    nodes.insert(to.id(), to);
+                }
+            }
+        }
+    }
+
     /// The same data without history; writes to one are seen by the other.
     pub fn detach(&self) -> Self {
         Self::from_core(self.shared_core())
@@ -603,6 +670,10 @@ impl Tensor {
             self.meta(|meta| meta.accumulator = WeakNode::default());
         }
         Ok(())
+    }
+
+    pub(crate) fn clear_requires_grad(&self) {
+        self.set_flag(REQUIRES_GRAD, false);
     }
 
     pub(crate) fn replace_core(&self, core: Arc<Core>) {
@@ -733,6 +804,14 @@ impl Node {
     pub(crate) fn work(&self) -> usize {
         let meta = self.out_meta(0);
         meta.shape().iter().product::<usize>() * meta.dtype().size()
+    }
+
+    /// The leaf of an accumulator that nothing but the accumulator keeps alive.
+    pub fn leaf_alone(&self) -> Option<&Tensor> {
+        match &self.op {
+            Op::Accumulate(leaf) if leaf.handles() == 1 => Some(leaf),
+            _ => None,
+        }
     }
 
     /// The leaf, if the node is the accumulator of one.

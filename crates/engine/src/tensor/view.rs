@@ -99,7 +99,7 @@ impl Tensor {
         }
     }
 
-    pub(super) fn set_view_edge(&self, edge: Edge) {
+    pub(crate) fn set_view_edge(&self, edge: Edge) {
         let now = self.version();
         let old = {
             let mut auto = self.0.auto.lock();
@@ -129,7 +129,7 @@ impl Tensor {
                      allow the output views to be modified inplace. You should replace the \
                      inplace operation by an out-of-place one.",
                     self.grad_fn()
-                        .map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
+                        .map_or_else(|| "a function".into(), |(n, _)| n.short_name().to_owned())
                 ),
                 Creation::NoGrad => bail!(
                     runtime,
@@ -148,7 +148,7 @@ impl Tensor {
                      gradients. This behavior is forbidden. You can fix this by cloning the \
                      output of the custom Function.",
                     self.grad_fn()
-                        .map_or_else(|| "a function".into(), |(n, _)| n.name().to_owned())
+                        .map_or_else(|| "a function".into(), |(n, _)| n.short_name().to_owned())
                 ),
             }
             if base.is_leaf() && base.requires_grad() {

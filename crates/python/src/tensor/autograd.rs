@@ -75,7 +75,7 @@ impl PyTensor {
         }];
         crate::autograd::backward(
             py,
-            vec![self.tensor.clone()],
+            &[crate::autograd::Place::Tensor(self.tensor.clone())],
             gradients,
             retain_graph.unwrap_or(create_graph),
             create_graph,
@@ -177,7 +177,7 @@ impl PyTensor {
     fn grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
         match self.tensor.grad_fn() {
             None => Ok(None),
-            Some((node, _)) => Ok(Some(crate::autograd::node_object(py, node)?)),
+            Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
         }
     }
 
