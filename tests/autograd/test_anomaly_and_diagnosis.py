@@ -10,6 +10,7 @@ import oracle
 import pytest
 
 T = oracle.T
+Function: Any = T.autograd.Function
 
 
 def here() -> int:
@@ -80,7 +81,7 @@ def test_nested_modes_are_put_back() -> None:
 
 
 def test_errors_in_custom_functions_are_attributed() -> None:
-    class Fails(T.autograd.Function):
+    class Fails(Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             return x * 1

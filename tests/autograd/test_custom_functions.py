@@ -13,7 +13,7 @@ import oracle
 import pytest
 
 T = oracle.T
-Function = T.autograd.Function
+Function: Any = T.autograd.Function
 once_differentiable = import_module(f"{oracle.MODULE}.autograd.function").once_differentiable
 
 

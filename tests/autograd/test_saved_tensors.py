@@ -10,6 +10,7 @@ import oracle
 import pytest
 
 T = oracle.T
+Function: Any = T.autograd.Function
 graph = T.autograd.graph
 
 
@@ -159,7 +160,7 @@ def test_hooks_can_be_refused() -> None:
 
 
 def test_hooks_apply_to_custom_functions() -> None:
-    class Square(T.autograd.Function):
+    class Square(Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             ctx.save_for_backward(x)
