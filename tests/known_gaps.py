@@ -12,7 +12,4 @@ GAPS: dict[str, str] = {
     "test_ops.py::test_layouts[stepped-T.cumsum(x, 0, dtype=T.float32)]": "as test_gradients",
     "test_printing.py::test_program[program121]": "node names of views composed of others",
     "test_promotion.py::test_result_types[bool]": "bool ** bool",
-    "test_protocols.py::test_program[T.ones(2).sum(dim=0, keepdims=True)]": "NumPy's spellings of keywords",
-    "test_protocols.py::test_program[T.ones(2).sum(axis=0, keepdim=True)]": "NumPy's spellings of keywords",
-    "test_protocols.py::test_program[T.sum(input=T.ones(2))]": "input= of functions that are methods of Tensor",
 }

@@ -9,7 +9,7 @@ use rustgrad_engine::{DType, Tensor, default_dtype};
 use crate::device::PyDevice;
 use crate::dtype::PyDType;
 use crate::error::Bind;
-use crate::tensor::{Out, Wrapped};
+use crate::tensor::{Out, PyTensor, Wrapped};
 
 /// `dtype=`: one of ours, or `float`, `int`, `bool`.
 #[derive(Clone, Copy)]
@@ -156,10 +156,21 @@ pub(crate) fn leaf(result: rustgrad_engine::Result<Tensor>, requires_grad: bool)
     Ok(Wrapped(tensor))
 }
 
-/// Refuses `out=`.
-pub(crate) fn no_out(name: &str, out: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-    match out {
-        None => Ok(()),
-        Some(_) => Err(PyTypeError::new_err(format!("{name}() does not support out="))),
-    }
+/// [`leaf`], written into `out=` if that is given.
+pub(crate) fn leaf_into(
+    name: &str,
+    out: Option<&Bound<'_, PyAny>>,
+    result: rustgrad_engine::Result<Tensor>,
+    requires_grad: bool,
+) -> Out {
+    let Some(out) = out else { return leaf(result, requires_grad) };
+    let Ok(target) = out.cast::<PyTensor>() else {
+        return Err(PyTypeError::new_err(format!(
+            "{name}(): argument 'out' must be Tensor, not {}",
+            class_name(out)?
+        ))
+        .into());
+    };
+    let out = crate::tensor::unary::deliver(out.py(), name, Wrapped(result?), Some(target))?;
+    leaf(Ok(out.get().tensor.clone()), requires_grad)
 }

@@ -6,7 +6,7 @@ use pyo3::types::PyTuple;
 use rustgrad_engine::{DType, Scalar, Tensor};
 
 use crate::args::{
-    DTypeArg, DeviceArg, LayoutArg, class_name, dtype_or_default, leaf, no_out, shape,
+    DTypeArg, DeviceArg, LayoutArg, class_name, dtype_or_default, leaf, leaf_into, shape,
 };
 use crate::convert;
 use crate::data;
@@ -157,9 +157,8 @@ macro_rules! constants {
                 names: Option<&Bound<'_, PyAny>>,
             ) -> Out {
                 let _ = (layout, device, pin_memory, memory_format, names);
-                no_out(stringify!($name), out)?;
                 let ($shape, $dtype) = (&shape(args, size)?, dtype_or_default(dtype));
-                leaf($make, requires_grad)
+                leaf_into(stringify!($name), out, $make, requires_grad)
             }
         )*
     };
@@ -188,7 +187,6 @@ fn full(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("full", out)?;
     if !size.hasattr("__iter__")? {
         return Err(PyTypeError::new_err(format!(
             "full(): argument 'size' (position 1) must be tuple of ints, not {}",
@@ -202,7 +200,12 @@ fn full(
         Some(tensor) => tensor.dtype(),
         None => value.natural_dtype(rustgrad_engine::default_dtype()),
     };
-    leaf(Tensor::full(&shape, value, dtype.map_or(natural, |dtype| dtype.0)), requires_grad)
+    leaf_into(
+        "full",
+        out,
+        Tensor::full(&shape, value, dtype.map_or(natural, |dtype| dtype.0)),
+        requires_grad,
+    )
 }
 
 /// A matrix with ones on the diagonal.
@@ -219,7 +222,6 @@ fn eye(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("eye", out)?;
     for (name, size) in [("n", n), ("m", m.unwrap_or(n))] {
         if size < 0 {
             return Err(PyRuntimeError::new_err(format!(
@@ -228,7 +230,12 @@ fn eye(
             .into());
         }
     }
-    leaf(Tensor::eye(n as usize, m.unwrap_or(n) as usize, dtype_or_default(dtype)), requires_grad)
+    leaf_into(
+        "eye",
+        out,
+        Tensor::eye(n as usize, m.unwrap_or(n) as usize, dtype_or_default(dtype)),
+        requires_grad,
+    )
 }
 
 /// Numbers from `start` to below `end`, `step` apart.
@@ -247,7 +254,6 @@ fn arange(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("arange", out)?;
     let mut limits: Vec<Option<Scalar>> = Vec::new();
     for arg in args {
         limits.push(Some(number(&arg)?));
@@ -274,7 +280,7 @@ fn arange(
     let natural = if whole { DType::I64 } else { rustgrad_engine::default_dtype() };
     let dtype = dtype.map_or(natural, |dtype| dtype.0);
     let count = steps(from, to, by, dtype)?;
-    leaf(Tensor::arange(from, by, count, dtype), requires_grad)
+    leaf_into("arange", out, Tensor::arange(from, by, count, dtype), requires_grad)
 }
 
 /// How many numbers a range has.
@@ -330,9 +336,13 @@ fn linspace(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("linspace", out)?;
     let (start, end, steps) = spaced(start, end, steps)?;
-    leaf(Tensor::linspace(start, end, steps, dtype_or_default(dtype)), requires_grad)
+    leaf_into(
+        "linspace",
+        out,
+        Tensor::linspace(start, end, steps, dtype_or_default(dtype)),
+        requires_grad,
+    )
 }
 
 /// `base` to the power of `steps` numbers evenly spaced.
@@ -351,7 +361,6 @@ fn logspace(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("logspace", out)?;
     let (start, end, steps) = spaced(start, end, steps)?;
     let dtype = dtype_or_default(dtype);
     let exponents = Tensor::linspace(start, end, steps, DType::F64)?;
@@ -360,7 +369,7 @@ fn logspace(
         Scalar::Float(base),
         true,
     )?;
-    leaf(values.to_dtype(dtype), requires_grad)
+    leaf_into("logspace", out, values.to_dtype(dtype), requires_grad)
 }
 
 /// Whether a value is a tensor.

@@ -10,8 +10,17 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = module.py().get_type::<PyTensor>();
     for family in crate::tensor::FUNCTIONS {
         for name in *family {
-            module.add(*name, class.getattr(*name)?)?;
+            module.add(*name, crate::spelling::wrap_function(&class.getattr(*name)?)?)?;
         }
     }
+    for name in ["cat", "concat", "stack"] {
+        if let Ok(original) = module.getattr(name) {
+            module.add(name, crate::spelling::wrap_function(&original)?)?;
+        }
+    }
+    crate::spelling::wrap_methods(
+        module.py(),
+        crate::tensor::FUNCTIONS.iter().flat_map(|family| family.iter().copied()),
+    )?;
     crate::tensor::product::export(module)
 }

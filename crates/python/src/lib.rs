@@ -22,6 +22,7 @@ mod saved;
 mod settings;
 mod site;
 mod size;
+mod spelling;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -54,8 +55,8 @@ mod _core {
         crate::tensor::copy::export(module)?;
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
-        crate::functions::export(module)?;
         crate::joins::export(module)?;
+        crate::functions::export(module)?;
         crate::node::export(module)?;
         crate::saved::export(module)?;
         crate::function::export(module)?;

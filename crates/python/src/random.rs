@@ -13,7 +13,7 @@ use rustgrad_engine::tensor::random::Distribution;
 use rustgrad_engine::{DType, Tensor};
 
 use crate::args::{
-    DTypeArg, DeviceArg, FormatArg, LayoutArg, dtype_or_default, leaf, no_out, shape, size_list,
+    DTypeArg, DeviceArg, FormatArg, LayoutArg, dtype_or_default, leaf, leaf_into, shape, size_list,
 };
 use crate::error::Bind;
 use crate::tensor::{Out, PyTensor, Wrapped};
@@ -181,8 +181,7 @@ macro_rules! draws {
                 pin_memory: bool,
             ) -> Out {
                 let _ = (layout, device, pin_memory);
-                no_out(stringify!($name), out)?;
-                leaf(draw(&shape(args, size)?, dtype_or_default(dtype), $from, generator), requires_grad)
+                leaf_into(stringify!($name), out, draw(&shape(args, size)?, dtype_or_default(dtype), $from, generator), requires_grad)
             }
 
             #[doc = concat!("Random numbers in the shape of a tensor, see torch.", stringify!($like), ".")]
@@ -263,14 +262,18 @@ fn randint(
     pin_memory: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("randint", out)?;
     let (low, high, size) = bounds(args, low, high, size, true)?;
     let Some(size) = size.filter(|size| size.hasattr("__iter__").unwrap_or(false)) else {
         return Err(PyTypeError::new_err("randint(): argument 'size' must be tuple of ints").into());
     };
     let sizes = rustgrad_engine::shape::from_sizes(&size_list(&size)?)?;
     let dtype = dtype.map_or(DType::I64, |dtype| dtype.0);
-    leaf(draw(&sizes, dtype, Distribution::Integers(low, high), generator), requires_grad)
+    leaf_into(
+        "randint",
+        out,
+        draw(&sizes, dtype, Distribution::Integers(low, high), generator),
+        requires_grad,
+    )
 }
 
 /// Integers uniform in `[low, high)` in the shape of a tensor.
@@ -315,12 +318,16 @@ fn randperm(
     pin_memory: bool,
 ) -> Out {
     let _ = (layout, device, pin_memory);
-    no_out("randperm", out)?;
     if n < 0 {
         return Err(PyRuntimeError::new_err(format!("n must be non-negative, got {n}")).into());
     }
     let dtype = dtype.map_or(DType::I64, |dtype| dtype.0);
-    leaf(with(generator, |generator| Tensor::randperm(n as usize, dtype, generator)), requires_grad)
+    leaf_into(
+        "randperm",
+        out,
+        with(generator, |generator| Tensor::randperm(n as usize, dtype, generator)),
+        requires_grad,
+    )
 }
 
 /// Normal numbers around `mean`, each with the spread `std`.
@@ -338,7 +345,6 @@ fn normal(
     requires_grad: bool,
 ) -> Out {
     let _ = (layout, device);
-    no_out("normal", out)?;
     if let Some(size) = size {
         let (mean, std) = (
             crate::create::number(mean)?.to_f64(),
@@ -346,7 +352,12 @@ fn normal(
         );
         let sizes = rustgrad_engine::shape::from_sizes(&size_list(size)?)?;
         let from = Distribution::Normal(mean, std);
-        return leaf(draw(&sizes, dtype_or_default(dtype), from, generator), requires_grad);
+        return leaf_into(
+            "normal",
+            out,
+            draw(&sizes, dtype_or_default(dtype), from, generator),
+            requires_grad,
+        );
     }
     let mean = crate::convert::tensor_or_number(mean)?;
     let std = match std {
@@ -368,12 +379,12 @@ fn bernoulli(
     generator: Option<&Bound<'_, PyGenerator>>,
     out: Option<&Bound<'_, PyAny>>,
 ) -> Out {
-    no_out("bernoulli", out)?;
     let input = &input.get().tensor;
-    Ok(Wrapped(match p {
-        Some(p) => draw(&input.shape(), input.dtype(), Distribution::Bernoulli(p), generator)?,
-        None => with(generator, |generator| input.bernoulli(input.dtype(), generator))?,
-    }))
+    let result = match p {
+        Some(p) => draw(&input.shape(), input.dtype(), Distribution::Bernoulli(p), generator),
+        None => with(generator, |generator| input.bernoulli(input.dtype(), generator)),
+    };
+    leaf_into("bernoulli", out, result, false)
 }
 
 /// Indices drawn by weights.
@@ -386,9 +397,9 @@ fn multinomial(
     generator: Option<&Bound<'_, PyGenerator>>,
     out: Option<&Bound<'_, PyAny>>,
 ) -> Out {
-    no_out("multinomial", out)?;
     let (input, count) = (&input.get().tensor, num_samples.max(0) as usize);
-    Ok(Wrapped(with(generator, |generator| input.multinomial(count, replacement, generator))?))
+    let result = with(generator, |generator| input.multinomial(count, replacement, generator));
+    leaf_into("multinomial", out, result, false)
 }
 
 macro_rules! fills {

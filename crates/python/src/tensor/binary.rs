@@ -125,7 +125,7 @@ macro_rules! rows {
                     let name = stringify!($name);
                     let py = input.py();
                     let result = compute(py, Binary::$kind, operand(input, name)?, operand(other, name)?, 1.0)?;
-                    deliver(py, result, out)
+                    deliver(py, stringify!($name), result, out)
                 }
             )*
 
@@ -270,7 +270,7 @@ macro_rules! sums {
                     let name = stringify!($name);
                     let (a, b) = (operand(input, name)?, operand(other, name)?);
                     let p = factor(alpha, sum_type(&a, &b))?;
-                    deliver(input.py(), compute(input.py(), Binary::$kind, a, b, p)?, out)
+                    deliver(input.py(), stringify!($name), compute(input.py(), Binary::$kind, a, b, p)?, out)
                 }
             )*
 
@@ -330,7 +330,7 @@ macro_rules! quotients {
                 ) -> Bind<Bound<'py, PyTensor>> {
                     let name = stringify!($name);
                     let (a, b) = (operand(input, name)?, operand(other, name)?);
-                    deliver(input.py(), compute(input.py(), rounding(rounding_mode)?, a, b, 1.0)?, out)
+                    deliver(input.py(), stringify!($name), compute(input.py(), rounding(rounding_mode)?, a, b, 1.0)?, out)
                 }
             )*
 
@@ -470,7 +470,7 @@ macro_rules! fused {
                     out: Option<&Bound<'py, PyTensor>>,
                 ) -> Bind<Bound<'py, PyTensor>> {
                     let result = input.get().$name(input.py(), tensor1, tensor2, value)?;
-                    deliver(input.py(), result, out)
+                    deliver(input.py(), stringify!($name), result, out)
                 }
             )*
 
@@ -497,7 +497,7 @@ fn pow<'py>(
 ) -> Bind<Bound<'py, PyTensor>> {
     let py = input.py();
     let result = compute(py, Binary::Pow, operand(input, "pow")?, operand(exponent, "pow")?, 1.0)?;
-    deliver(py, result, out)
+    deliver(py, "pow", result, out)
 }
 
 /// The power, in double precision.
@@ -510,7 +510,7 @@ fn float_power<'py>(
 ) -> Bind<Bound<'py, PyTensor>> {
     let py = input.py();
     let (a, b) = (operand(input, "float_power")?, operand(exponent, "float_power")?);
-    deliver(py, float_power_of(py, a, b)?, out)
+    deliver(py, "float_power", float_power_of(py, a, b)?, out)
 }
 
 /// `other - alpha input`.
@@ -535,7 +535,7 @@ fn lerp<'py>(
     out: Option<&Bound<'py, PyTensor>>,
 ) -> Bind<Bound<'py, PyTensor>> {
     let result = lerp_of(&input.get().tensor, &end.get().tensor, weight)?;
-    deliver(input.py(), Wrapped(result), out)
+    deliver(input.py(), "lerp", Wrapped(result), out)
 }
 
 /// Adds the functions to the module.

@@ -5,6 +5,7 @@ pub(crate) mod activation;
 mod arithmetic;
 mod autograd;
 pub(crate) mod binary;
+mod buffer;
 pub(crate) mod cast;
 pub(crate) mod copy;
 mod index;
@@ -20,6 +21,9 @@ mod view;
 /// Methods that are also functions of the module, by family.
 pub(crate) const FUNCTIONS: &[&[&str]] =
     &[index::FUNCTIONS, order::FUNCTIONS, product::FUNCTIONS, reduce::FUNCTIONS, view::FUNCTIONS];
+
+/// Functions whose result shares memory with their input, so that there is no `out=`.
+pub(crate) const VIEWS: &[&str] = view::FUNCTIONS;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -17,16 +17,17 @@ use crate::error::Bind;
 /// Writes a result into `out=`, if given.
 pub(crate) fn deliver<'py>(
     py: Python<'py>,
+    name: &str,
     result: Wrapped,
     out: Option<&Bound<'py, PyTensor>>,
 ) -> Bind<Bound<'py, PyTensor>> {
     let Some(out) = out else { return Ok(result.into_pyobject(py)?) };
     let (target, result) = (&out.get().tensor, result.0);
     if target.requires_grad() || result.requires_grad() {
-        return Err(PyRuntimeError::new_err(
-            "functions with out=... arguments don't support automatic differentiation, but one of \
-             the arguments requires grad.",
-        )
+        return Err(PyRuntimeError::new_err(format!(
+            "{name}(): functions with out=... arguments don't support automatic differentiation, \
+             but one of the arguments requires grad."
+        ))
         .into());
     }
     if result.dtype().category() > target.dtype().category() {
@@ -39,12 +40,18 @@ pub(crate) fn deliver<'py>(
     }
     if target.shape() != result.shape() {
         if target.numel() != 0 {
-            return Err(PyRuntimeError::new_err(format!(
-                "out= has shape {}, the result {}; resize it to zero elements first",
-                rustgrad_engine::shape::shape_text(&target.shape()),
-                rustgrad_engine::shape::shape_text(&result.shape())
-            ))
-            .into());
+            crate::function::warn(
+                py,
+                &format!(
+                    "An output with one or more elements was resized since it had shape {}, which \
+                     does not match the required output shape {}. This behavior is deprecated, and \
+                     in a future release outputs will not be resized unless they have zero \
+                     elements. You can explicitly reuse an out tensor t by resizing it, inplace, \
+                     to zero elements with t.resize_(0).",
+                    rustgrad_engine::shape::shape_text(&target.shape()),
+                    rustgrad_engine::shape::shape_text(&result.shape())
+                ),
+            )?;
         }
         target.set_data(&Tensor::empty(&result.shape(), target.dtype())?)?;
     }
@@ -98,7 +105,7 @@ macro_rules! rows {
                     out: Option<&Bound<'py, PyTensor>>,
                 ) -> Bind<Bound<'py, PyTensor>> {
                     let py = input.py();
-                    deliver(py, unary(py, &input.get().tensor, Unary::$kind, [0.0; 2])?, out)
+                    deliver(py, stringify!($name), unary(py, &input.get().tensor, Unary::$kind, [0.0; 2])?, out)
                 }
                 #[doc = concat!("`", stringify!($name), "` of every element, in place.")]
                 #[pyfunction]
@@ -330,7 +337,7 @@ macro_rules! with_arguments {
                 ) -> Bind<Bound<'py, PyTensor>> {
                     let $tensor = &input.get().tensor;
                     let result: Tensor = $value?;
-                    deliver(input.py(), Wrapped(result), out)
+                    deliver(input.py(), stringify!($name), Wrapped(result), out)
                 }
                 #[doc = concat!("`", stringify!($name), "` of every element, in place.")]
                 #[pyfunction]
@@ -403,7 +410,7 @@ fn polygamma<'py>(
     input: &Bound<'py, PyTensor>,
     out: Option<&Bound<'py, PyTensor>>,
 ) -> Bind<Bound<'py, PyTensor>> {
-    deliver(input.py(), Wrapped(polygamma_of(&input.get().tensor, n)?), out)
+    deliver(input.py(), "polygamma", Wrapped(polygamma_of(&input.get().tensor, n)?), out)
 }
 
 /// Adds the functions to the module.
