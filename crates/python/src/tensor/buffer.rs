@@ -63,14 +63,16 @@ impl PyTensor {
         if flags & ffi::PyBUF_WRITABLE != 0 && !writable {
             return refuse("the tensor shares memory that is read-only");
         }
-        let wants_strides = flags & ffi::PyBUF_STRIDES == ffi::PyBUF_STRIDES;
+        let asks_for = |flag: c_int| flags & flag == flag;
+        let wants_strides = asks_for(ffi::PyBUF_STRIDES);
         if !core.is_contiguous() && !wants_strides {
             return refuse(
                 "the tensor is not contiguous, and the buffer is asked for without strides",
             );
         }
-        let contiguous = [ffi::PyBUF_C_CONTIGUOUS, ffi::PyBUF_ANY_CONTIGUOUS];
-        if !core.is_contiguous() && contiguous.iter().any(|&kind| flags & kind == kind) {
+        if !core.is_contiguous()
+            && (asks_for(ffi::PyBUF_C_CONTIGUOUS) || asks_for(ffi::PyBUF_ANY_CONTIGUOUS))
+        {
             return refuse("the tensor is not contiguous");
         }
         let size = core.dtype().size() as isize;
@@ -79,7 +81,6 @@ impl PyTensor {
             strides: core.strides().iter().map(|&stride| stride * size).collect(),
             _core: core.clone(),
         });
-        let wanted = |flag: c_int| flags & flag == flag;
         // SAFETY: the view is ours to fill; shape, strides and memory live as long as the export,
         // which is freed when the view is released.
         unsafe {
@@ -88,14 +89,14 @@ impl PyTensor {
             view.len = core.numel() as isize * size;
             view.itemsize = size;
             view.readonly = c_int::from(!writable);
-            view.format = if wanted(ffi::PyBUF_FORMAT) {
+            view.format = if asks_for(ffi::PyBUF_FORMAT) {
                 format(core.dtype()).as_ptr().cast_mut()
             } else {
                 null_mut()
             };
             view.ndim = core.shape().len() as c_int;
             view.shape =
-                if wanted(ffi::PyBUF_ND) { export.shape.as_ptr().cast_mut() } else { null_mut() };
+                if asks_for(ffi::PyBUF_ND) { export.shape.as_ptr().cast_mut() } else { null_mut() };
             view.strides =
                 if wants_strides { export.strides.as_ptr().cast_mut() } else { null_mut() };
             view.suboffsets = null_mut();
