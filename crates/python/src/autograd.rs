@@ -246,6 +246,38 @@ fn backward_many(
     backward(py, &Place::list(&tensors)?, gradients, retain_graph, create_graph, inputs)
 }
 
+/// What `_jacobian_rows` says of one input: the stacked rows, the first row that is absent, the first
+/// that is constant.
+type InputRows = (Option<Wrapped>, Option<usize>, Option<usize>);
+
+/// The gradients of each element of `output` with respect to `inputs`, from one plan of the graph.
+#[pyfunction]
+fn _jacobian_rows(
+    py: Python<'_>,
+    output: &Bound<'_, PyTensor>,
+    inputs: Vec<Bound<'_, PyTensor>>,
+    create_graph: bool,
+) -> Bind<Vec<InputRows>> {
+    let output = &output.get().tensor;
+    let inputs: Vec<Tensor> = inputs.iter().map(|input| input.get().tensor.clone()).collect();
+    let inputs: Vec<&Tensor> = inputs.iter().collect();
+    let options = Backward { retain_graph: true, create_graph, serial: false };
+    let rows = watched(py, nested(py, output.byte_hint(), || options.rows(output, &inputs)))?;
+    Ok(rows.into_iter().map(|row| (row.stacked.map(Wrapped), row.absent, row.constant)).collect())
+}
+
+/// The number of the backward pass that runs on this thread, -1 outside of one.
+#[pyfunction]
+fn _current_graph_task_id() -> i64 {
+    rustgrad_engine::graph::current_task().map_or(-1, |id| id as i64)
+}
+
+/// Whether the pass that runs on this thread, if any, goes to all leaves.
+#[pyfunction]
+fn _is_checkpoint_valid() -> bool {
+    !rustgrad_engine::graph::current_task_is_selective()
+}
+
 /// The node that the gradient of a tensor goes to, and the number of its output.
 #[pyfunction]
 fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Bind<(Py<PyAny>, u32)> {
@@ -294,6 +326,9 @@ fn _set_inference_mode(mode: bool) -> bool {
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(grad, module)?)?;
     module.add_function(wrap_pyfunction!(backward_many, module)?)?;
+    module.add_function(wrap_pyfunction!(_jacobian_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(_current_graph_task_id, module)?)?;
+    module.add_function(wrap_pyfunction!(_is_checkpoint_valid, module)?)?;
     module.add_function(wrap_pyfunction!(_gradient_edge, module)?)?;
     module.add_function(wrap_pyfunction!(_increment_version, module)?)?;
     module.add_function(wrap_pyfunction!(is_grad_enabled, module)?)?;

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from rustgrad import _core
 from rustgrad._core import Tensor
-from rustgrad.autograd import function, graph
+from rustgrad.autograd import function, functional, graph
 from rustgrad.autograd._saved import GradientEdge
 from rustgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from rustgrad.autograd.function import Function
 from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from rustgrad.autograd.gradcheck import gradcheck, gradgradcheck
 
 __all__ = [
     "Function",
@@ -19,7 +20,10 @@ __all__ = [
     "enable_grad",
     "find_nonfinite",
     "function",
+    "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "graph",
     "inference_mode",
     "no_grad",

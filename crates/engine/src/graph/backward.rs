@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::accumulate::{add, fit};
 use super::hooks::GradList;
-use super::mode::GradMode;
+use super::mode::{GradMode, Task};
 use super::node::Edge;
 use super::plan::Plan;
 use crate::error::{Result, ensure};
@@ -73,7 +73,34 @@ pub(super) struct Pass<'a> {
     steps: u32,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// A pass that hands out gradients at `targets` into `results`.
+    pub(super) fn new(
+        options: Backward,
+        targets: &[Target],
+        captures_only: bool,
+        results: &'a mut [Option<Tensor>],
+    ) -> Self {
+        let mut captures: SmallVec<[(u32, u32, usize); 4]> =
+            targets.iter().enumerate().map(|(i, target)| (target.id(), target.0.out, i)).collect();
+        captures.sort_unstable();
+        Self { options, captures, results, captures_only, steps: 0 }
+    }
+
+    /// Runs a plan with the executor that suits it.
+    pub(super) fn run(&mut self, plan: &mut Plan<'_>, grads: &mut [Option<Tensor>]) -> Result<()> {
+        let serial = self.options.serial
+            || self.options.create_graph
+            || plan.foreign
+            || super::diagnose::watching_backward()
+            || !super::parallel::pays(plan);
+        if serial {
+            super::serial::run(plan, self, grads)
+        } else {
+            super::parallel::run(plan, self, grads)
+        }
+    }
+
     pub(super) fn retain(&self) -> bool {
         self.options.retain_graph
     }
@@ -141,6 +168,7 @@ impl Backward {
         captures_only: bool,
         results: &mut [Option<Tensor>],
     ) -> Result<()> {
+        let _task = Task::enter(targets.is_some());
         let _mode = GradMode::set(self.create_graph);
         let starts = roots
             .iter()
@@ -161,33 +189,13 @@ impl Backward {
             let grad = fit(root.grad.clone(), meta, node, 0)?;
             add(&mut grads[plan.steps[place].first as usize + root.edge.out as usize], grad)?;
         }
-        let mut captures: SmallVec<[(u32, u32, usize); 4]> = targets
-            .unwrap_or_default()
-            .iter()
-            .enumerate()
-            .map(|(i, target)| (target.id(), target.0.out, i))
-            .collect();
-        captures.sort_unstable();
-        let mut pass = Pass { options: self, captures, results, captures_only, steps: 0 };
-        let serial = self.serial
-            || self.create_graph
-            || plan.foreign
-            || super::diagnose::watching_backward()
-            || !super::parallel::pays(&plan);
+        let mut pass = Pass::new(self, targets.unwrap_or_default(), captures_only, results);
         if plan.work < crate::interrupt::LONG {
-            return if serial {
-                super::serial::run(&mut plan, &mut pass, &mut grads)
-            } else {
-                super::parallel::run(&mut plan, &mut pass, &mut grads)
-            };
+            return pass.run(&mut plan, &mut grads);
         }
         crate::interrupt::long_work(|| {
             let _mode = GradMode::set(self.create_graph);
-            if serial {
-                super::serial::run(&mut plan, &mut pass, &mut grads)
-            } else {
-                super::parallel::run(&mut plan, &mut pass, &mut grads)
-            }
+            pass.run(&mut plan, &mut grads)
         })
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod node;
 mod parallel;
 mod plan;
 mod record;
+mod rows;
 mod saved;
 mod serial;
 pub mod site;
@@ -28,9 +29,13 @@ pub use diagnose::{
     Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
     take_failure, watch_nonfinite,
 };
-pub use mode::{GradMode, is_grad_enabled, is_inference, set_grad_enabled, set_inference};
+pub use mode::{
+    GradMode, current_task, current_task_is_selective, is_grad_enabled, is_inference,
+    set_grad_enabled, set_inference,
+};
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
+pub use rows::Rows;
 pub(crate) use saved::Overwriting;
 pub use saved::{
     SavedHooks, SavedRole, SavedTensor, disable_saved_hooks, pop_saved_hooks, push_saved_hooks,

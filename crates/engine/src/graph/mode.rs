@@ -1,6 +1,7 @@
 //! Thread-local grad mode.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What recording has to do beyond its work: pack what is saved.
 pub(super) const PACKING: u8 = 1;
@@ -10,6 +11,7 @@ pub(super) const WATCHING: u8 = 2;
 thread_local! {
     static EXTRAS: Cell<u8> = const { Cell::new(0) };
     static GRAD: Cell<bool> = const { Cell::new(true) };
+    static TASK: Cell<TaskState> = const { Cell::new(TaskState { id: 0, selective: false }) };
     static INFERENCE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -77,5 +79,41 @@ impl GradMode {
 impl Drop for GradMode {
     fn drop(&mut self) {
         set_grad_enabled(self.0);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct TaskState {
+    id: u64,
+    selective: bool,
+}
+
+static TASKS: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the backward pass that runs on this thread, the innermost if passes are nested.
+pub fn current_task() -> Option<u64> {
+    Some(TASK.get().id).filter(|&id| id != 0)
+}
+
+/// Whether that pass, or one around it, delivers gradients to chosen places only (`grad`, or
+/// `backward` with inputs).
+pub fn current_task_is_selective() -> bool {
+    TASK.get().selective
+}
+
+/// Numbers a backward pass, until dropped.
+pub(super) struct Task(TaskState);
+
+impl Task {
+    pub(super) fn enter(selective: bool) -> Self {
+        let id = TASKS.fetch_add(1, Ordering::Relaxed);
+        let selective = selective || TASK.get().selective;
+        Self(TASK.replace(TaskState { id, selective }))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        TASK.set(self.0);
     }
 }

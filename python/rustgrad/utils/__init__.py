@@ -1,0 +1,3 @@
+"""Helpers around training: :mod:`rustgrad.utils.checkpoint`."""
+
+from rustgrad.utils import checkpoint as checkpoint
