@@ -71,6 +71,17 @@ pub(crate) fn tensor_or_number(value: &Bound<'_, PyAny>) -> Bind<Tensor> {
     }
 }
 
+/// As [`tensor_or_number`], for use beside another tensor: a number takes its dtype if that is
+/// floating, so that it loses no digits.
+pub(crate) fn tensor_or_number_like(value: &Bound<'_, PyAny>, other: &Tensor) -> Bind<Tensor> {
+    if other.dtype().is_float() && tensor(value).is_none() {
+        if let Some(number) = scalar(value)? {
+            return Ok(Tensor::from_scalar(number, other.dtype())?.into_number());
+        }
+    }
+    tensor_or_number(value)
+}
+
 /// Sizes given as `f(2, 3)`, `f((2, 3))` or `f([2, 3])`.
 pub(crate) fn sizes(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
     if args.len() == 1 {

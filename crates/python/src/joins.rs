@@ -267,7 +267,13 @@ fn where_<'py>(
     match (input, other) {
         (None, None) => Ok(tuple(py, condition.nonzero_columns()?)?.into_bound(py).into_any()),
         (Some(a), Some(b)) => {
-            let (a, b) = (convert::tensor_or_number(a)?, convert::tensor_or_number(b)?);
+            let (a, b) = match (convert::tensor(a), convert::tensor(b)) {
+                (Some(tensor), _) => (tensor.clone(), convert::tensor_or_number_like(b, tensor)?),
+                (None, Some(tensor)) => {
+                    (convert::tensor_or_number_like(a, tensor)?, tensor.clone())
+                }
+                (None, None) => (convert::tensor_or_number(a)?, convert::tensor_or_number(b)?),
+            };
             let bytes = condition.byte_hint().max(a.byte_hint()).max(b.byte_hint());
             let result = crate::gil::detached(py, bytes, || condition.where_(&a, &b))?;
             Ok(wrap(py, result)?.into_any())

@@ -263,6 +263,8 @@ impl Node {
             let _rest = self.more_if().map(|more| {
                 (std::mem::take(&mut *more.packed.lock()), std::mem::take(&mut *more.saved.lock()))
             });
+        } else if self.op.runs_once() {
+            self.set(RELEASED);
         }
         self.op.release();
     }

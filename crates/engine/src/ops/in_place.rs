@@ -49,6 +49,9 @@ impl Tensor {
     #[track_caller]
     pub fn apply_in_place(&self, op: &str, kind: Binary, others: &[&Self], p: f64) -> Result<()> {
         let dtype = self.dtype();
+        for other in others {
+            self.check_overlap(other)?;
+        }
         let inputs: SmallVec<[&Self; 3]> =
             std::iter::once(self).chain(others.iter().copied()).collect();
         let same = match kind.result() {

@@ -71,6 +71,10 @@ pub trait Rule: Send + Sync {
     }
     /// Called when the pass has no more use for what the rule keeps.
     fn release(&self) {}
+    /// Whether it refuses to run again after that, though it saved no tensor.
+    fn runs_once(&self) -> bool {
+        false
+    }
     /// The buffers of what the rule itself saved, to be counted.
     fn saved_cores(&self) -> Vec<Arc<Core>> {
         Vec::new()
@@ -104,6 +108,16 @@ impl Op {
         match self {
             Self::Rule(rule) => rule.saved_cores(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether the node refuses to run again once it is released, though it saved no tensor. A
+    /// product or quotient by a number keeps the number as a tensor in torch.
+    pub(crate) fn runs_once(&self) -> bool {
+        match self {
+            Self::Scalar(kind, ..) => matches!(kind, binary::Binary::Mul | binary::Binary::Div),
+            Self::Rule(rule) => rule.runs_once(),
+            _ => false,
         }
     }
 
@@ -240,6 +254,9 @@ fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::err
 
 /// Runs the rule of a node.
 pub(crate) fn vjp(node: &Node, id: u32, grads: GradList, needs: u64) -> Result<GradList> {
+    if node.has(crate::graph::node::RELEASED) && node.op.runs_once() {
+        return Err(node.released_error());
+    }
     let cx = Cx::new(node, id, needs);
     match &node.op {
         Op::Accumulate(_) => bail!(runtime, "an accumulator has no inputs"),

@@ -235,6 +235,9 @@ impl Rule for CopySlices {
     fn release(&self) {
         self.inner.release_saved();
     }
+    fn runs_once(&self) -> bool {
+        true
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
         let AsStrided { base, view } = &self.geometry;

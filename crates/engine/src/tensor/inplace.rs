@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{Tensor, VIEW};
+use smallvec::SmallVec;
+
 use crate::dtype::Scalar;
 use crate::error::{Result, ensure};
 use crate::graph::node::Role;
@@ -62,6 +64,32 @@ impl Tensor {
             runtime,
             "unsupported operation: more than one element of the written-to tensor refers to a \
              single memory location. Please clone() the tensor before performing the operation."
+        );
+        Ok(())
+    }
+
+    /// Refuses to write into this tensor from one that shares a part of its memory.
+    ///
+    /// # Errors
+    /// If both lie dense in one buffer and overlap without being the same elements in one order; of
+    /// other layouts torch does not find out either, and results here do not depend on it.
+    pub fn check_overlap(&self, input: &Self) -> Result<()> {
+        let (this, other) = (self.core(), input.core());
+        if !this.same_storage(&other) || this.numel() == 0 || other.numel() == 0 {
+            return Ok(());
+        }
+        if !is_dense(&this) || !is_dense(&other) {
+            return Ok(());
+        }
+        let range = |core: &Core| (core.offset(), core.offset() + core.numel() as isize);
+        let (mine, theirs) = (range(&this), range(&other));
+        let apart = mine.0 >= theirs.1 || theirs.0 >= mine.1;
+        ensure!(
+            apart || (mine == theirs && this.strides() == other.strides()),
+            runtime,
+            "unsupported operation: some elements of the input tensor and the written-to tensor \
+             refer to a single memory location. Please clone() the tensor before performing the \
+             operation."
         );
         Ok(())
     }
@@ -183,6 +211,9 @@ impl Tensor {
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<()> {
         self.check_write("copy_")?;
+        if self.core().shape() == source.core().shape() {
+            self.check_overlap(source)?;
+        }
         if crate::graph::recording(&[self, source]) {
             return self.inplace("copy_", |this| this.overwritten_by(source));
         }
@@ -242,4 +273,25 @@ impl Tensor {
         let core = self.core();
         if core.numel() == 0 { 0 } else { core.data() as usize }
     }
+}
+
+/// Whether the elements fill a range of memory, each place once, in whatever order of dimensions.
+fn is_dense(core: &Core) -> bool {
+    if core.is_contiguous() {
+        return true;
+    }
+    let mut dims: SmallVec<[(isize, usize); 6]> = core
+        .strides()
+        .iter()
+        .zip(core.shape())
+        .filter(|&(_, &n)| n != 1)
+        .map(|(&stride, &n)| (stride, n))
+        .collect();
+    dims.sort_unstable();
+    let mut expected = 1;
+    dims.iter().all(|&(stride, n)| {
+        let fits = stride == expected;
+        expected *= n as isize;
+        fits
+    })
 }

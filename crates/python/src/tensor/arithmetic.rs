@@ -58,6 +58,22 @@ pub(crate) fn operate(
     }
 }
 
+/// `this kind= other`. A number keeps its precision, whatever the default dtype.
+fn operate_in_place(
+    this: &Tensor,
+    kind: Binary,
+    name: &'static str,
+    other: &Bound<'_, PyAny>,
+) -> Bind<()> {
+    if convert::tensor(other).is_none() {
+        if let Some(number) = convert::scalar(other)? {
+            return Ok(this.scalar_in_place(name, kind, number)?);
+        }
+    }
+    let other = convert::tensor_or_number(other)?;
+    Ok(this.apply_in_place(name, kind, &[&other], 1.0)?)
+}
+
 macro_rules! operators {
     ($($forward:ident, $backward:ident, $inplace:ident => $kind:ident;)*) => {
         #[pymethods]
@@ -70,9 +86,7 @@ macro_rules! operators {
                     operate(&self.tensor, Binary::$kind, other, true)
                 }
                 fn $inplace(&self, other: &Bound<'_, PyAny>) -> Bind<()> {
-                    let other = convert::tensor_or_number(other)?;
-                    let name = Binary::$kind.name();
-                    Ok(self.tensor.inplace(name, |this| this.binary(Binary::$kind, &other, 1.0))?)
+                    operate_in_place(&self.tensor, Binary::$kind, Binary::$kind.name(), other)
                 }
             )*
         }
@@ -105,8 +119,7 @@ impl PyTensor {
         operate(&self.tensor, Binary::Pow, other, true)
     }
     fn __ipow__(&self, other: &Bound<'_, PyAny>, _modulo: &Bound<'_, PyAny>) -> Bind<()> {
-        let other = convert::tensor_or_number(other)?;
-        Ok(self.tensor.inplace("pow_", |this| this.binary(Binary::Pow, &other, 1.0))?)
+        operate_in_place(&self.tensor, Binary::Pow, "pow_", other)
     }
     fn __matmul__(&self, other: &Bound<'_, PyAny>) -> Bind<Operated> {
         match convert::tensor(other) {

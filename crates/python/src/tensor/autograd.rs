@@ -144,7 +144,9 @@ impl PyTensor {
     ) -> Bind<Bound<'py, Self>> {
         // On the CPU a copy is complete when the call returns, whatever was asked.
         let _ = non_blocking;
-        slf.get().tensor.copy_(&convert::tensor_or_number(src)?)?;
+        let source = convert::tensor_or_number_like(src, &slf.get().tensor)?;
+        slf.get().tensor.check_overlap(&source)?;
+        slf.get().tensor.copy_(&source)?;
         Ok(slf)
     }
 

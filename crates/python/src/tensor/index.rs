@@ -453,7 +453,7 @@ impl PyTensor {
     /// This tensor where the condition holds, else `other`.
     #[pyo3(name = "where")]
     fn where_(&self, py: Python<'_>, condition: &Self, other: &Bound<'_, PyAny>) -> Out {
-        let other = convert::tensor_or_number(other)?;
+        let other = convert::tensor_or_number_like(other, &self.tensor)?;
         run(py, &self.tensor, || condition.tensor.where_(&self.tensor, &other))
     }
 }

@@ -102,7 +102,7 @@ fn search(
     right: bool,
     narrow: bool,
 ) -> Out {
-    let values = convert::tensor_or_number(values)?;
+    let values = convert::tensor_or_number_like(values, lines)?;
     run(py, lines, || {
         let found = lines.searchsorted(&values, right)?;
         if narrow { found.to_dtype(DType::I32) } else { Ok(found) }
