@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python bench bench-rust oracle golden lint fmt stubtest wheel ci clean
+.PHONY: help demo test test-rust test-python bench bench-rust oracle golden lint fmt stubtest fuzz wheel ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ oracle: $(ORACLE)/bin/pytest ## install real torch into a virtual environment of
 $(ORACLE)/bin/pytest:
 	$(PYTHON) -m venv $(ORACLE)
 	$(ORACLE)/bin/python -m pip install --quiet torch numpy scikit-learn pytest pytest-timeout
+
+fuzz: $(VENV)/installed oracle ## compare ten thousand random programs with torch
+	$(BIN)/python tests/fuzz.py --torch-python $(ORACLE)/bin/python $(FUZZ_ARGS)
 
 golden: oracle ## record torch's answers anew and hold the tests themselves against torch
 	RUSTGRAD_TEST_MODULE=torch $(ORACLE)/bin/python tests/record_golden.py

@@ -14,9 +14,9 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import program_runner
 import random_programs
 
 RELATIVE = {"float64": 1e-10, "float32": 1e-4}
@@ -36,7 +36,7 @@ def worker() -> None:
     T = importlib.import_module(os.environ["RUSTGRAD_TEST_MODULE"])
     T.set_num_threads(1)
     for line in sys.stdin:
-        report = random_programs.run(T, random_programs.write(int(line)), describe)
+        report = program_runner.run(T, random_programs.write(int(line)), describe)
         print(json.dumps(report), flush=True)
 
 
@@ -128,7 +128,7 @@ def main() -> int:
             if text:
                 found["programs"] += 1
                 if found["programs"] <= options.show:
-                    numbered = "\n".join(f"  {line}" for line in random_programs.statements(lines))
+                    numbered = "\n".join(f"  {line}" for line in program_runner.statements(lines))
                     print(f"\nprogram {number}\n{numbered}\n" + "\n".join(f"  -> {line[:600]}" for line in text[:4]))
     print(f"{options.count} programs, {raised} of them raise on torch; {found['programs']} differ")
     return 1 if found["programs"] else 0

@@ -11,154 +11,13 @@ The writer keeps track of shapes and dtypes itself, so the text depends on nothi
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-Shape = tuple[int, ...]
-
-LIMIT = 30.0
-"""Values that may be larger than this are brought back by ``tanh``, so that rounding stays small."""
-
-
-@dataclass
-class Variable:
-    """What the writer knows of a tensor of its program."""
-
-    name: str
-    shape: Shape
-    dtype: str = "float64"
-    leaf: bool = False
-    grad: bool = True
-    bound: float = 2.0
-    """An estimate of the largest magnitude."""
-    several: bool = False
-    """One of several views made by one operation, which refuse writes in place."""
-
-    @property
-    def floating(self) -> bool:
-        return self.dtype.startswith("float")
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-def broadcast(a: Shape, b: Shape) -> Shape | None:
-    """Give the common shape of two, if there is one."""
-    n = max(len(a), len(b))
-    padded = [(1,) * (n - len(s)) + s for s in (a, b)]
-    if any(x != y and 1 not in (x, y) for x, y in zip(*padded, strict=True)):
-        return None
-    return tuple(y if x == 1 else x for x, y in zip(*padded, strict=True))
-
-
-class Writer:
-    """Writes one program."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-        self.lines: list[str] = []
-        self.variables: list[Variable] = []
-        self.count = 0
-        self.no_grad = False
-
-    # Choosing.
-
-    def pick(self, accept: Callable[[Variable], bool] = lambda _: True) -> Variable | None:
-        """Choose a variable, a late one more likely."""
-        found = [one for one in self.variables if accept(one)]
-        if not found:
-            return None
-        return self.random.choices(found, [1 + 0.5 * i for i in range(len(found))])[0]
-
-    def floating(self) -> Variable | None:
-        """Choose a variable of floating dtype."""
-        return self.pick(lambda one: one.floating)
-
-    def number(self) -> float:
-        return round(self.random.uniform(-2, 2), 2)
-
-    def shape(self) -> Shape:
-        dims = self.random.choices((0, 1, 2, 3), (1, 3, 5, 2))[0]
-        return tuple(self.random.choices((1, 2, 3, 4, 0), (2, 5, 5, 2, 0.1))[0] for _ in range(dims))
-
-    def dim(self, one: Variable) -> int:
-        return self.random.randrange(-len(one.shape), len(one.shape))
-
-    # Writing.
-
-    def write(self, line: str) -> None:
-        if self.no_grad and not line.startswith(" "):
-            line = "    " + line
-        self.lines.append(line)
-
-    def new(self, text: str, shape: Shape, of: list[Variable], dtype: str | None = None, bound: float = 2.0, **more: Any) -> None:
-        """Write ``name = text`` and remember the result."""
-        name = f"v{self.count}"
-        self.count += 1
-        self.write(f"{name} = {text}")
-        if dtype is None:
-            dtype = of[0].dtype
-            if len(of) > 1 and any(one.dtype == "float64" and one.shape for one in of):
-                dtype = "float64"
-        grad = not self.no_grad and dtype.startswith("float") and any(one.grad for one in of)
-        self.variables.append(Variable(name, shape, dtype, grad=grad, bound=bound, **more))
-        if bound > LIMIT:
-            self.new(f"{name}.tanh()", shape, [self.variables[-1]], bound=1.0)
-
-    def data(self, shape: Shape, low: float = -2.0, high: float = 2.0) -> str:
-        """Write out random numbers as nested lists."""
-        if not shape:
-            return str(round(self.random.uniform(low, high), 3))
-        return "[" + ", ".join(self.data(shape[1:], low, high) for _ in range(shape[0])) + "]"
-
-    def tensor(self, shape: Shape, dtype: str, grad: bool = False) -> str:
-        flag = ", requires_grad=True" if grad else ""
-        if 0 in shape:
-            return f"T.zeros({shape}, dtype=T.{dtype}{flag})"
-        return f"T.tensor({self.data(shape)}, dtype=T.{dtype}{flag})"
-
-    def leaf(self) -> None:
-        shape = self.shape()
-        if self.variables and self.random.random() < 0.6:
-            shape = self.random.choice(self.variables).shape
-        dtype = "float32" if self.random.random() < 0.08 else "float64"
-        grad = self.random.random() < 0.7
-        name = f"v{self.count}"
-        self.count += 1
-        self.write(f"{name} = {self.tensor(shape, dtype, grad)}")
-        self.variables.append(Variable(name, shape, dtype, leaf=True, grad=grad))
-
-    def program(self) -> list[str]:
-        for _ in range(self.random.randint(2, 4)):
-            self.leaf()
-        steps = self.random.randint(4, 16)
-        mistake = self.random.randrange(steps) if self.random.random() < 0.12 else -1
-        for step in range(steps):
-            if self.no_grad and self.random.random() < 0.35:
-                self.no_grad = False
-            if step == mistake:
-                self.attempt(MISTAKES)
-            self.attempt(STATEMENTS)
-        if self.no_grad:
-            self.no_grad = False
-        for _ in range(self.random.choices((1, 2), (4, 1))[0]):
-            self.attempt(ENDINGS)
-        return self.lines
-
-    def attempt(self, kinds: list[tuple[float, Callable[[Writer], bool]]]) -> None:
-        """Write a statement of some kind; a kind says False where there is nothing it can be applied to."""
-        for _ in range(20):
-            kind = self.random.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])[0]
-            if kind(self):
-                return
-
+from program_writer import LIMIT, Kinds, Shape, Variable, Writer, broadcast
 
 # Statements. Each is a function of the writer that says whether it wrote something.
 
-UNARY = {
+UNARY: dict[str, Callable[[float], float]] = {
     "{x}.sin()": lambda b: 1.0, "{x}.cos()": lambda b: 1.0, "{x}.tanh()": lambda b: 1.0, "T.sigmoid({x})": lambda b: 1.0,
     "(-{x})": lambda b: b, "{x}.abs()": lambda b: b, "{x}.relu()": lambda b: b, "{x}.square()": lambda b: b * b,
     "({x} * {x} + 1).sqrt()": lambda b: b + 1, "({x} * {x} + 1).log()": lambda b: b, "1 / ({x} * {x} + 1)": lambda b: 1.0,
@@ -185,12 +44,14 @@ def scalar(w: Writer) -> bool:
     if x is None:
         return False
     k = w.number()
-    text = w.random.choice(("{x} * {k}", "{k} * {x}", "{x} + {k}", "{k} - {x}", "{x} / 1.7", "{x} - {k}", "T.add({x}, {x}, alpha={k})"))
+    text = w.random.choice(
+        ("{x} * {k}", "{k} * {x}", "{x} + {k}", "{k} - {x}", "{x} / 1.7", "{x} - {k}", "T.add({x}, {x}, alpha={k})")
+    )
     w.new(text.format(x=x.name, k=k), x.shape, [x], bound=2 * x.bound + 2)
     return True
 
 
-BINARY = {
+BINARY: dict[str, Callable[[float, float], float]] = {
     "{x} + {y}": lambda a, b: a + b, "{x} - {y}": lambda a, b: a + b, "{x} * {y}": lambda a, b: a * b,
     "{x} / ({y} * {y} + 1)": lambda a, b: a, "T.maximum({x}, {y})": max, "T.minimum({x}, {y})": max,
     "T.where({x} > {y}, {x}, {y} * 2)": lambda a, b: a + 2 * b, "T.atan2({x}, {y} * {y} + 1)": lambda a, b: 1.6,
@@ -252,7 +113,12 @@ def reduction(w: Writer) -> bool:
         return False
     extra = "2, " if name == "norm" else ""
     correction = ", correction=0" if name == "var" and w.random.random() < 0.5 else ""
-    w.new(f"{x.name}.{name}({extra}{dim}{correction}, keepdim={keep})", reduced(x.shape, dim, keep), [x], bound=x.bound * along[name])
+    w.new(
+        f"{x.name}.{name}({extra}{dim}{correction}, keepdim={keep})",
+        reduced(x.shape, dim, keep),
+        [x],
+        bound=x.bound * along[name],
+    )
     return True
 
 
@@ -289,77 +155,84 @@ def view(w: Writer) -> bool:
     if x is None:
         return False
     n, at = len(x.shape), x.name
-    more = {"bound": x.bound}
+    bound = x.bound
     kind = w.random.choice(("t", "transpose", "permute", "unsqueeze", "squeeze", "select", "slice", "narrow", "reshape", "view",
                             "expand", "diagonal", "flatten", "detach", "view_as", "ellipsis", "unfold", "movedim"))  # fmt: skip
     if kind == "unsqueeze":
         dim = w.random.randrange(-n - 1, n + 1)
         place = dim % (n + 1)
-        w.new(f"{at}.unsqueeze({dim})", x.shape[:place] + (1,) + x.shape[place:], [x], **more)
+        w.new(f"{at}.unsqueeze({dim})", (*x.shape[:place], 1, *x.shape[place:]), [x], bound=bound)
         return True
     if kind == "detach":
         if w.random.random() < 0.6:
             return False
-        w.new(f"{at}.detach()", x.shape, [Variable("", x.shape, x.dtype, grad=False)], **more)
+        w.new(f"{at}.detach()", x.shape, [Variable("", x.shape, x.dtype, grad=False)], bound=bound)
         return True
     if kind == "view_as":
-        w.new(f"{at}.view_as({at})", x.shape, [x], **more)
+        w.new(f"{at}.view_as({at})", x.shape, [x], bound=bound)
         return True
     if kind in ("reshape", "view"):
         shape = factors(w, x.size)
         if math.prod(shape) != x.size:
             return False
-        w.new(f"{at}.{kind}({shape})", shape, [x], **more)
+        w.new(f"{at}.{kind}({shape})", shape, [x], bound=bound)
         return True
     if kind == "ellipsis":
-        w.new(f"{at}[...]", x.shape, [x], **more)
+        w.new(f"{at}[...]", x.shape, [x], bound=bound)
         return True
     if kind == "expand":
         shape = tuple(w.random.choice((2, 3)) if s == 1 else s for s in x.shape)
         if w.random.random() < 0.4:
             shape = (2, *shape)
-        w.new(f"{at}.expand({shape})", shape, [x], **more)
+        w.new(f"{at}.expand({shape})", shape, [x], bound=bound)
         return True
     if n == 0:
         return False
     dim = w.dim(x)
     place, length = dim % n, x.shape[dim]
     if kind == "t" and n <= 2:
-        w.new(f"{at}.t()", x.shape[::-1], [x], **more)
+        w.new(f"{at}.t()", x.shape[::-1], [x], bound=bound)
     elif kind == "transpose" and n >= 2:
         other = w.random.randrange(n)
-        shape = list(x.shape)
-        shape[place], shape[other] = shape[other], shape[place]
-        w.new(f"{at}.transpose({dim}, {other})", tuple(shape), [x], **more)
+        sizes = list(x.shape)
+        sizes[place], sizes[other] = sizes[other], sizes[place]
+        w.new(f"{at}.transpose({dim}, {other})", tuple(sizes), [x], bound=bound)
     elif kind == "permute":
         order = w.random.sample(range(n), n)
-        w.new(f"{at}.permute({tuple(order)})", tuple(x.shape[i] for i in order), [x], **more)
+        w.new(f"{at}.permute({tuple(order)})", tuple(x.shape[i] for i in order), [x], bound=bound)
     elif kind == "movedim":
         other = w.random.randrange(n)
-        shape = list(x.shape)
-        shape.insert(other, shape.pop(place))
-        w.new(f"{at}.movedim({dim}, {other})", tuple(shape), [x], **more)
+        order = list(x.shape)
+        order.insert(other, order.pop(place))
+        w.new(f"{at}.movedim({dim}, {other})", tuple(order), [x], bound=bound)
     elif kind == "squeeze":
-        w.new(f"{at}.squeeze({dim})", reduced(x.shape, dim, False) if length == 1 else x.shape, [x], **more)
+        w.new(f"{at}.squeeze({dim})", reduced(x.shape, dim, False) if length == 1 else x.shape, [x], bound=bound)
     elif kind == "select":
         i = w.random.randrange(-length, length)
         text = f"{at}.select({dim}, {i})" if w.random.random() < 0.4 else f"{at}[{':, ' * place}{i}]"
-        w.new(text, reduced(x.shape, dim, False), [x], **more)
+        w.new(text, reduced(x.shape, dim, False), [x], bound=bound)
     elif kind == "slice":
         start, step = w.random.randrange(length), w.random.choice((1, 1, 2))
         stop = w.random.randint(start + 1, length)
         count = len(range(start, stop, step))
-        w.new(f"{at}[{':, ' * place}{start}:{stop}:{step}]", x.shape[:place] + (count,) + x.shape[place + 1 :], [x], **more)
+        w.new(
+            f"{at}[{':, ' * place}{start}:{stop}:{step}]",
+            (*x.shape[:place], count, *x.shape[place + 1 :]),
+            [x],
+            bound=bound,
+        )
     elif kind == "narrow":
         start = w.random.randrange(length)
         count = w.random.randint(1, length - start)
-        w.new(f"{at}.narrow({dim}, {start}, {count})", x.shape[:place] + (count,) + x.shape[place + 1 :], [x], **more)
+        w.new(
+            f"{at}.narrow({dim}, {start}, {count})", (*x.shape[:place], count, *x.shape[place + 1 :]), [x], bound=bound
+        )
     elif kind == "diagonal" and n >= 2:
-        w.new(f"{at}.diagonal()", (*x.shape[2:], min(x.shape[:2])), [x], **more)
+        w.new(f"{at}.diagonal()", (*x.shape[2:], min(x.shape[:2])), [x], bound=bound)
     elif kind == "flatten":
-        w.new(f"{at}.flatten()", (x.size,), [x], **more)
+        w.new(f"{at}.flatten()", (x.size,), [x], bound=bound)
     elif kind == "unfold" and length >= 2:
-        w.new(f"{at}.unfold({dim}, 2, 1)", (*x.shape[:place], length - 1, *x.shape[place + 1 :], 2), [x], **more)
+        w.new(f"{at}.unfold({dim}, 2, 1)", (*x.shape[:place], length - 1, *x.shape[place + 1 :], 2), [x], bound=bound)
     else:
         return False
     return True
@@ -402,8 +275,10 @@ def picking(w: Writer) -> bool:
     dim = w.dim(x)
     place, length = dim % len(x.shape), x.shape[dim]
     index = [w.random.randrange(length) for _ in range(w.random.randint(1, 4))]
-    shape = x.shape[:place] + (len(index),) + x.shape[place + 1 :]
-    kind = w.random.choice(("index_select", "list", "mask", "gather", "masked_fill", "take_along_dim", "tril", "index_add", "scatter"))
+    shape = (*x.shape[:place], len(index), *x.shape[place + 1 :])
+    kind = w.random.choice(
+        ("index_select", "list", "mask", "gather", "masked_fill", "take_along_dim", "tril", "index_add", "scatter")
+    )
     if kind == "index_select":
         w.new(f"{x.name}.index_select({dim}, T.tensor({index}))", shape, [x], bound=x.bound)
     elif kind == "list":
@@ -413,7 +288,9 @@ def picking(w: Writer) -> bool:
     elif kind == "mask" and x.dtype == "float64":
         w.new(f"({x.name} * T.ones_like({x.name}))[T.ones({x.shape}) > 0]", (x.size,), [x], bound=x.bound)
     elif kind in ("gather", "take_along_dim") and len(x.shape) == 1:
-        w.new(f"{x.name}.{kind}({'0, ' if kind == 'gather' else ''}T.tensor({index}))", (len(index),), [x], bound=x.bound)
+        w.new(
+            f"{x.name}.{kind}({'0, ' if kind == 'gather' else ''}T.tensor({index}))", (len(index),), [x], bound=x.bound
+        )
     elif kind == "tril" and len(x.shape) >= 2:
         w.new(f"{x.name}.{w.random.choice(('tril', 'triu'))}({w.random.randint(-1, 1)})", x.shape, [x], bound=x.bound)
     elif kind in ("index_add", "scatter"):
@@ -421,9 +298,19 @@ def picking(w: Writer) -> bool:
         if source is None:
             return False
         if kind == "index_add":
-            w.new(f"{x.name}.index_add({dim}, T.tensor({index}), {source.name})", x.shape, [x, source], bound=x.bound + 4 * source.bound)
+            w.new(
+                f"{x.name}.index_add({dim}, T.tensor({index}), {source.name})",
+                x.shape,
+                [x, source],
+                bound=x.bound + 4 * source.bound,
+            )
         elif len(x.shape) == 1:
-            w.new(f"{x.name}.scatter_add(0, T.tensor({index}), {source.name})", x.shape, [x, source], bound=x.bound + 4 * source.bound)
+            w.new(
+                f"{x.name}.scatter_add(0, T.tensor({index}), {source.name})",
+                x.shape,
+                [x, source],
+                bound=x.bound + 4 * source.bound,
+            )
         else:
             return False
     else:
@@ -442,11 +329,11 @@ def joining(w: Writer) -> bool:
     if x.shape and w.random.random() < 0.5:
         dim = w.dim(x)
         place = dim % len(x.shape)
-        shape = x.shape[:place] + (2 * x.shape[dim],) + x.shape[place + 1 :]
+        shape = (*x.shape[:place], 2 * x.shape[dim], *x.shape[place + 1 :])
         w.new(f"T.cat([{x.name}, {y.name}], {dim})", shape, [x, y], bound=bound)
     else:
         place = w.random.randint(0, len(x.shape))
-        w.new(f"T.stack([{x.name}, {y.name}], {place})", x.shape[:place] + (2,) + x.shape[place:], [x, y], bound=bound)
+        w.new(f"T.stack([{x.name}, {y.name}], {place})", (*x.shape[:place], 2, *x.shape[place:]), [x, y], bound=bound)
     return True
 
 
@@ -455,7 +342,9 @@ def product(w: Writer) -> bool:
     if x is None:
         return False
     inner = x.shape[-1]
-    y = w.pick(lambda one: one.dtype == x.dtype and len(one.shape) in (1, 2) and one.shape[max(-2, -len(one.shape))] == inner)
+    y = w.pick(
+        lambda one: one.dtype == x.dtype and len(one.shape) in (1, 2) and one.shape[max(-2, -len(one.shape))] == inner
+    )
     if y is None:
         return False
     shape = x.shape[:-1] + (y.shape[-1:] if len(y.shape) == 2 else ())
@@ -467,7 +356,9 @@ def integers(w: Writer) -> bool:
     x = w.floating()
     if x is None:
         return False
-    text, dtype = w.random.choice((("({x} > {k})", "bool"), ("({x} * 3).long()", "int64"), ("{x}.detach().round().int()", "int32")))
+    text, dtype = w.random.choice(
+        (("({x} > {k})", "bool"), ("({x} * 3).long()", "int64"), ("{x}.detach().round().int()", "int32"))
+    )
     w.new(text.format(x=x.name, k=w.number()), x.shape, [Variable("", (), grad=False)], dtype, bound=3 * x.bound)
     return True
 
@@ -602,7 +493,12 @@ def checkpointed(w: Writer) -> bool:
     x = w.pick(lambda one: one.floating and one.grad)
     if x is None or w.no_grad:
         return False
-    w.new(f"T.utils.checkpoint.checkpoint(lambda x: (x.sin() * x).tanh(), {x.name}, use_reentrant=False)", x.shape, [x], bound=1.0)
+    w.new(
+        f"T.utils.checkpoint.checkpoint(lambda x: (x.sin() * x).tanh(), {x.name}, use_reentrant=False)",
+        x.shape,
+        [x],
+        bound=1.0,
+    )
     return True
 
 
@@ -610,7 +506,9 @@ def checkpointed(w: Writer) -> bool:
 
 
 def root(w: Writer) -> Variable | None:
-    return w.pick(lambda one: one.floating and one.grad and not one.leaf) or w.pick(lambda one: one.floating and one.grad)
+    return w.pick(lambda one: one.floating and one.grad and not one.leaf) or w.pick(
+        lambda one: one.floating and one.grad
+    )
 
 
 def backward(w: Writer) -> bool:
@@ -679,7 +577,7 @@ def mistake(w: Writer) -> bool:
         f"{x.name}.view({x.size + 1})",
         f"{x.name}.sum({n + 1})",
         f"{x.name}.transpose(0, {n + 2})",
-        f"{x.name}.expand({tuple(s + 5 for s in x.shape) + (3,)})",
+        f"{x.name}.expand({(*tuple(s + 5 for s in x.shape), 3)})",
         f"{x.name} @ T.ones({(x.shape[-1] if n else 1) + 2}, 2, dtype=T.{x.dtype})",
         f"{x.name}[{x.shape[0] if n else 0}]",
         f"{x.name}.long().requires_grad_()",
@@ -704,7 +602,12 @@ def mistake(w: Writer) -> bool:
         f"T.where({x.name}, {x.name}, {x.name})",
     ]
     if leaf is not None:
-        choices += [f"{leaf.name}.add_(1)", f"{leaf.name}[...] = 0", f"{leaf.name}.view(-1).mul_(2)", f"{leaf.name}.expand(2, *{leaf.name}.shape).backward()"] * 2
+        choices += [
+            f"{leaf.name}.add_(1)",
+            f"{leaf.name}[...] = 0",
+            f"{leaf.name}.view(-1).mul_(2)",
+            f"{leaf.name}.expand(2, *{leaf.name}.shape).backward()",
+        ] * 2
     if multi is not None:
         choices += [f"{multi.name}.mul_(2)", f"{multi.name}.zero_()"] * 3
     w.write(w.random.choice(choices))
@@ -723,95 +626,22 @@ def twice(w: Writer) -> bool:
     return True
 
 
-STATEMENTS: list[tuple[float, Callable[[Writer], bool]]] = [
+STATEMENTS: Kinds = [
     (5, unary), (3, scalar), (5, binary), (0.5, mixed_dtypes), (2, reduction), (1.5, along), (6, view), (1, several_views), (2, picking),
     (1.5, joining), (1, product), (0.4, integers), (2.5, in_place), (2.5, in_place_with), (1.5, write_element), (1, switch_grad), (1.2, hook),
     (0.3, requires_grad), (1, shared), (0.4, leaf := lambda w: (w.leaf(), True)[1]), (0.3, custom), (0.2, checkpointed), (0.5, in_between),
 ]  # fmt: skip
 
-MISTAKES: list[tuple[float, Callable[[Writer], bool]]] = [(5, mistake), (1, twice)]
+MISTAKES: Kinds = [(5, mistake), (1, twice)]
 
-ENDINGS: list[tuple[float, Callable[[Writer], bool]]] = [(4, backward), (2, backward_of_several), (2, gradients), (1.5, second)]
+ENDINGS: Kinds = [
+    (4, backward),
+    (2, backward_of_several),
+    (2, gradients),
+    (1.5, second),
+]
 
 
 def write(seed: int) -> list[str]:
     """Give the lines of the program with this number."""
-    return Writer(seed).program()
-
-
-# Running.
-
-
-def statements(lines: list[str]) -> list[str]:
-    """Put indented lines together with the statement they belong to."""
-    whole: list[str] = []
-    for line in lines:
-        if line.startswith(" ") and whole:
-            whole[-1] += "\n" + line
-        else:
-            whole.append(line)
-    return whole
-
-
-def scaled(T: Any) -> Any:
-    """Give a custom function of the module: a product with a number, differentiable twice."""
-
-    class Scaled(T.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any, k: float) -> Any:
-            ctx.k = k
-            ctx.save_for_backward(x)
-            return x * k
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            (x,) = ctx.saved_tensors
-            return grad * ctx.k + (x - x) * grad, None
-
-    return Scaled
-
-
-def run(T: Any, lines: list[str], describe: Callable[[Any], Any]) -> dict[str, Any]:
-    """Run a program to its end or first error; give what became of its tensors, and the error."""
-    log: list[Any] = []
-    space: dict[str, Any] = {"T": T, "log": log, "Scaled": scaled(T)}
-    report: dict[str, Any] = {"error": None}
-    for number, text in enumerate(statements(lines)):
-        try:
-            exec(text, space)
-        except Exception as error:
-            report["error"] = [number, [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"][0]]
-            report["message"] = f"{text}: {error}"
-            break
-    tensors = {}
-    for name, value in space.items():
-        values = value if isinstance(value, tuple) else (value,)
-        if name[0] in "vg" and name[1:].isdigit():
-            tensors[name] = [None if one is None else _facts(one, describe) for one in values]
-    report["tensors"] = tensors
-    report["log"] = [[name, None if number is None else float(number)] for name, number in log]
-    return report
-
-
-def _facts(tensor: Any, describe: Callable[[Any], Any]) -> dict[str, Any]:
-    """Describe a tensor with its gradient and its place in the graph; what cannot be read is an error's name."""
-
-    def grad() -> Any:
-        found = tensor.grad if tensor.is_leaf or tensor.retains_grad else None
-        return None if found is None else describe(found)
-
-    facts: dict[str, Callable[[], Any]] = {
-        "value": lambda: describe(tensor),
-        "grad": grad,
-        "requires_grad": lambda: tensor.requires_grad,
-        "is_leaf": lambda: tensor.is_leaf,
-        "version": lambda: tensor._version,
-        "is_view": lambda: tensor._is_view(),
-    }
-    result = {}
-    for name, fact in facts.items():
-        try:
-            result[name] = fact()
-        except RuntimeError as error:
-            result[name] = {"error": type(error).__name__}
-    return result
+    return Writer(seed).program(STATEMENTS, MISTAKES, ENDINGS)
