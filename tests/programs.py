@@ -2,7 +2,8 @@
 
 ``tests/programs/<family>.txt`` holds programs divided by blank lines; the value of the last line is the
 answer (or the type of the exception). ``# stage 4`` on a line of its own puts what follows into a later
-stage; any other line that starts with ``#`` is a heading. The family ``printing`` answers with the exact text.
+stage; any other line that starts with ``#`` is a heading. The family ``printing`` answers with the exact text,
+``graphs`` with the nodes behind the result.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ def promotions() -> dict[str, int]:
 def answer(family: str, program: str) -> Any:
     """Run one program and return its answer in JSON's types."""
     space: dict[str, Any] = {"T": T, "np": np, "copy": copy, "math": math, "pickle": pickle}
+    if family == "graphs":
+        space |= {"x": T.tensor([2.0, 3.0], requires_grad=True), "y": T.tensor([1.0, 2.0], requires_grad=True)}
+        space["m"] = T.ones(2, 2, requires_grad=True)
     body = ast.parse(program).body
     last = body.pop() if isinstance(body[-1], ast.Expr) else None
     try:
@@ -90,6 +94,8 @@ def answer(family: str, program: str) -> Any:
         )
         if family == "printing":
             return repr(result)
+        if family == "graphs":
+            return graph(getattr(result, "grad_fn", None))
         if family == "promotion":
             return str(getattr(result, "dtype", result)).rpartition(".")[2]
         return encode(result)
@@ -98,6 +104,13 @@ def answer(family: str, program: str) -> Any:
     finally:
         T.set_printoptions(profile="default")
         T.set_default_dtype(T.float32)
+
+
+def graph(node: Any) -> str:
+    """Write the graph behind a node as nested class names."""
+    if node is None:
+        return "None"
+    return f"{type(node).__name__}({', '.join(graph(next_) for next_, _ in node.next_functions)})"
 
 
 def tour() -> str:

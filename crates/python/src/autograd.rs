@@ -1,6 +1,8 @@
 //! Module-level autograd: backward, grad, grad modes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
@@ -9,7 +11,7 @@ use rustgrad_engine::Tensor;
 use rustgrad_engine::graph::{Backward, Edge, GradMode, Root, Target};
 
 use crate::convert;
-use crate::error::Bind;
+use crate::error::{Bind, to_engine};
 use crate::node::PyNode;
 use crate::tensor::{PyTensor, Wrapped};
 
@@ -62,10 +64,27 @@ impl Place {
         values.iter().map(Self::of).collect()
     }
 
-    fn root(&self, grad: Option<Tensor>) -> rustgrad_engine::Result<Root> {
+    /// Places whose gradients are wanted.
+    fn inputs(values: &[Bound<'_, PyAny>]) -> Bind<Vec<Self>> {
+        let one = |value: &Bound<'_, PyAny>| {
+            let known = convert::tensor(value).is_some() || value.is_instance_of::<PyTuple>();
+            if known {
+                return Self::of(value);
+            }
+            Err(PyRuntimeError::new_err(format!(
+                "all inputs have to be Tensors or GradientEdges, but got {}",
+                value.get_type().name()?
+            ))
+            .into())
+        };
+        values.iter().map(one).collect()
+    }
+
+    /// Root `number` of a pass.
+    fn root(&self, grad: Option<Tensor>, number: usize) -> rustgrad_engine::Result<Root> {
         match self {
-            Self::Tensor(tensor) => tensor.root(grad),
-            Self::Edge(edge) => Root::at(edge.clone(), grad),
+            Self::Tensor(tensor) => tensor.root(grad, number),
+            Self::Edge(edge) => Root::at(edge.clone(), grad, number),
         }
     }
 
@@ -89,6 +108,79 @@ const DEEP: usize = 48;
 
 thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// What is to be called when each of the passes running on this thread ends, the innermost last.
+    static CALLBACKS: RefCell<Vec<VecDeque<Py<PyAny>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs a pass, then, unless it failed, what was queued to be called at its end.
+fn with_callbacks<T>(
+    pass: impl FnOnce() -> rustgrad_engine::Result<T>,
+) -> rustgrad_engine::Result<T> {
+    struct Queue;
+    impl Drop for Queue {
+        fn drop(&mut self) {
+            let left = CALLBACKS.with_borrow_mut(Vec::pop);
+            if left.as_ref().is_some_and(|left| !left.is_empty()) {
+                Python::attach(|_| drop(left));
+            }
+        }
+    }
+    CALLBACKS.with_borrow_mut(|queues| queues.push(VecDeque::new()));
+    let _queue = Queue;
+    let result = pass()?;
+    loop {
+        let next =
+            CALLBACKS.with_borrow_mut(|queues| queues.last_mut().and_then(VecDeque::pop_front));
+        let Some(next) = next else { return Ok(result) };
+        Python::attach(|py| next.call0(py).map(drop).map_err(to_engine))?;
+    }
+}
+
+/// Has a function called when the pass running on this thread ends.
+#[pyfunction]
+fn _queue_callback(callback: Py<PyAny>) -> Bind<()> {
+    let queued = CALLBACKS.with_borrow_mut(|queues| match queues.last_mut() {
+        Some(queue) => {
+            queue.push_back(callback);
+            true
+        }
+        None => false,
+    });
+    if queued {
+        return Ok(());
+    }
+    Err(PyRuntimeError::new_err("Final callbacks can only be installed during backward pass.")
+        .into())
+}
+
+/// Whether the warning of `create_graph` was given, and whether it is to be given every time.
+static WARNED: AtomicBool = AtomicBool::new(false);
+static WARN_ALWAYS: AtomicBool = AtomicBool::new(false);
+
+/// Gives warnings that are given once per process every time, or not.
+#[pyfunction]
+fn set_warn_always(b: bool) {
+    WARN_ALWAYS.store(b, Ordering::Relaxed);
+}
+
+/// Whether warnings that are given once per process are given every time.
+#[pyfunction]
+fn is_warn_always_enabled() -> bool {
+    WARN_ALWAYS.load(Ordering::Relaxed)
+}
+
+fn warn_of_cycle(py: Python<'_>) -> PyResult<()> {
+    if WARNED.swap(true, Ordering::Relaxed) && !WARN_ALWAYS.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    crate::function::warn(
+        py,
+        "Using backward() with create_graph=True will create a reference cycle between the \
+         parameter and its gradient which can cause a memory leak. We recommend using autograd.grad \
+         when creating the graph to avoid this. If you have to use this function, make sure to \
+         reset the .grad fields of your parameters to None after use to break the cycle and avoid \
+         the leak.",
+    )
 }
 
 /// Runs a pass, counting how deep passes are nested on this thread.
@@ -105,10 +197,11 @@ fn nested<T: Send>(
     }
     DEPTH.set(DEPTH.get() + 1);
     let _level = Level;
+    let pass = move || with_callbacks(pass);
     if DEPTH.get() <= DEEP {
         return crate::gil::detached(py, bytes, pass);
     }
-    let grad = rustgrad_engine::graph::is_grad_enabled();
+    let grad = rustgrad_engine::graph::grad_wanted();
     let result = py.detach(|| {
         std::thread::scope(|scope| {
             let run = move || {
@@ -159,28 +252,32 @@ pub(crate) fn backward(
                 )
                 .into());
             }
-            Some(Place::list(&list)?)
+            Some(Place::inputs(&list)?)
         }
     };
+    if create_graph {
+        warn_of_cycle(py)?;
+    }
+    for input in inputs.iter().flatten() {
+        if let Place::Tensor(input) = input {
+            if !(input.is_leaf() && input.requires_grad()) {
+                input.retain_grad()?;
+            }
+        }
+    }
     let bytes = roots.iter().map(Place::bytes).max().unwrap_or(0);
     let roots: Vec<Root> = roots
         .iter()
         .zip(gradients)
-        .map(|(place, gradient)| place.root(gradient))
+        .enumerate()
+        .map(|(number, (place, gradient))| place.root(gradient, number))
         .collect::<rustgrad_engine::Result<_>>()?;
     let options = Backward { retain_graph, create_graph, serial: false };
     let result = nested(py, bytes, move || match inputs {
         None => options.run(roots),
         Some(inputs) => {
             let targets: Vec<Target> = inputs.iter().map(Place::target).collect();
-            for (input, grad) in inputs.iter().zip(options.run_into(roots, &targets)?) {
-                if let (Place::Tensor(input), Some(grad)) = (input, grad) {
-                    if !input.is_leaf() {
-                        input.accumulate_grad(grad)?;
-                    }
-                }
-            }
-            Ok(())
+            options.run_into(roots, &targets)
         }
     });
     watched(py, result)
@@ -202,9 +299,10 @@ fn grad(
     let roots: Vec<Root> = outputs
         .iter()
         .zip(grad_outputs)
-        .map(|(output, grad)| output.root(grad.map(|g| g.get().tensor.clone())))
+        .enumerate()
+        .map(|(number, (output, grad))| output.root(grad.map(|g| g.get().tensor.clone()), number))
         .collect::<rustgrad_engine::Result<_>>()?;
-    let targets: Vec<Target> = Place::list(&inputs)?.iter().map(Place::target).collect();
+    let targets: Vec<Target> = Place::inputs(&inputs)?.iter().map(Place::target).collect();
     if targets.iter().any(|target| target.0.node.is_none()) {
         return Err(PyRuntimeError::new_err(
             "One of the differentiated Tensors does not require grad",
@@ -281,7 +379,7 @@ fn _is_checkpoint_valid() -> bool {
 /// The node that the gradient of a tensor goes to, and the number of its output.
 #[pyfunction]
 fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Bind<(Py<PyAny>, u32)> {
-    let edge = tensor.get().tensor.gradient_edge();
+    let edge = tensor.get().tensor.try_gradient_edge()?;
     match edge.node {
         Some(node) => Ok((crate::node::node_object(py, node)?, edge.out)),
         None => Err(PyRuntimeError::new_err(
@@ -296,14 +394,38 @@ fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Bind<(Py<PyAn
 #[pyfunction]
 fn _increment_version(tensors: Vec<Bound<'_, PyTensor>>) -> Bind<()> {
     for tensor in &tensors {
-        tensor.get().tensor.note_write()?;
+        let tensor = &tensor.get().tensor;
+        // Tensors of inference mode have no version to count.
+        if !tensor.is_inference() {
+            tensor.note_write()?;
+        }
     }
     Ok(())
 }
 
+/// Whether the pass that runs on this thread computes the gradient at a node.
+#[pyfunction]
+fn _will_run(node: &Bound<'_, PyNode>) -> Bind<bool> {
+    let running = rustgrad_engine::graph::running().ok_or_else(|| {
+        PyRuntimeError::new_err("_will_run may only be called during the backward pass")
+    })?;
+    Ok(running.computes(&node.get().node()?))
+}
+
+#[pyfunction]
+fn _is_multithreading_enabled() -> bool {
+    rustgrad_engine::graph::is_multithreading_enabled()
+}
+
+/// Allows backward passes to use several threads, or not; returns what it was.
+#[pyfunction]
+fn _set_multithreading_enabled(mode: bool) -> bool {
+    rustgrad_engine::graph::set_multithreading_enabled(mode)
+}
+
 #[pyfunction]
 fn is_grad_enabled() -> bool {
-    rustgrad_engine::graph::is_grad_enabled()
+    rustgrad_engine::graph::grad_wanted()
 }
 
 /// Switches recording on this thread; returns what it was.
@@ -331,6 +453,12 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_is_checkpoint_valid, module)?)?;
     module.add_function(wrap_pyfunction!(_gradient_edge, module)?)?;
     module.add_function(wrap_pyfunction!(_increment_version, module)?)?;
+    module.add_function(wrap_pyfunction!(_queue_callback, module)?)?;
+    module.add_function(wrap_pyfunction!(_will_run, module)?)?;
+    module.add_function(wrap_pyfunction!(_is_multithreading_enabled, module)?)?;
+    module.add_function(wrap_pyfunction!(_set_multithreading_enabled, module)?)?;
+    module.add_function(wrap_pyfunction!(set_warn_always, module)?)?;
+    module.add_function(wrap_pyfunction!(is_warn_always_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(is_grad_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(_set_grad_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(is_inference_mode_enabled, module)?)?;

@@ -27,8 +27,10 @@ use crate::tensor::{Wrapped, wrap};
 /// What a function saved, shared by its context and its rule.
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) saved: Mutex<Vec<Option<SavedTensor>>>,
+    pub(crate) saved: Mutex<Vec<Option<Arc<SavedTensor>>>>,
     freed: AtomicBool,
+    /// The saved tensors were handed out, and the function asked for that to happen only once.
+    taken: AtomicBool,
 }
 
 impl State {
@@ -73,19 +75,33 @@ impl PyFunction {
             });
             return Err(PyRuntimeError::new_err(format!("{FREED}{note}")).into());
         }
+        if this.state.taken.load(Ordering::Acquire) {
+            return Err(PyRuntimeError::new_err(
+                "saved_tensors can only be accessed once when clear_saved_tensors_on_access=True is \
+                 set on the autograd.Function. Either access saved_tensors only once, or set \
+                 clear_saved_tensors_on_access=False.",
+            )
+            .into());
+        }
         let mut list: Vec<Option<Bound<'py, PyAny>>> = Vec::new();
-        let count = this.state.saved.lock().len();
-        for i in 0..count {
-            // Hooks are foreign code: they must not run under the lock.
-            let taken = this.state.saved.lock().get_mut(i).and_then(Option::take);
-            let unpacked = taken.as_ref().map(|saved| saved.unpack(node.as_ref()));
-            if let Some(place) = this.state.saved.lock().get_mut(i) {
-                *place = taken;
-            }
+        // Hooks are foreign code: they must not run under the lock.
+        let all = this.state.saved.lock().clone();
+        for saved in all {
+            let unpacked = saved.map(|saved| saved.unpack(node.as_ref()));
             list.push(match unpacked.transpose()? {
                 Some(tensor) => Some(wrap(slf.py(), tensor)?.into_any()),
                 None => None,
             });
+        }
+        let once = slf.getattr_opt("_forward_cls")?;
+        let once = match once {
+            Some(function) => function.getattr_opt("clear_saved_tensors_on_access")?,
+            None => None,
+        };
+        if node.is_some() && once.is_some_and(|once| once.is_truthy().unwrap_or(false)) {
+            this.state.taken.store(true, Ordering::Release);
+            let saved = std::mem::take(&mut *this.state.saved.lock());
+            drop(saved);
         }
         Ok(PyTuple::new(slf.py(), list)?)
     }
@@ -430,6 +446,9 @@ fn finish<'py>(
             None if is_input && !modified && !output.requires_grad() => output.custom_alias(),
             None if is_input && output.requires_grad() => output.detach(),
             None => {
+                if output.is_view() && !modified {
+                    output.set_creation(Creation::Custom);
+                }
                 if output.requires_grad() && !is_input && !output.is_view() {
                     output.forget_history();
                 }
@@ -478,7 +497,7 @@ fn save(
                     output.filter(|_| !is_input && tensor.requires_grad()).map(|out| out as u32)
                 });
                 let input = inputs.iter().position(|input| input.is(tensor));
-                Some(SavedTensor::new(tensor, output, input)?)
+                Some(Arc::new(SavedTensor::new(tensor, output, input)?))
             }
         });
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustgrad_engine::Tensor;
+use rustgrad_engine::graph::{Node, NodeRef, visit_owned};
 
 use crate::function::PyRule;
 use crate::hooks::PyHook;
@@ -61,19 +62,35 @@ pub(crate) fn traverse(
         return Ok(());
     }
     let mut result = Ok(());
-    tensor.visit_owned(&mut |node| {
-        node.foreign_parts(&mut |any| {
-            if result.is_ok() {
-                result = part(any, visit);
-            }
-        });
-        if let Some(leaf) = node.leaf_alone() {
-            for hook in leaf.leaf_hooks().iter().chain(&leaf.post_accumulate_hooks()) {
-                if result.is_ok() {
-                    result = part(hook.as_any(), visit);
-                }
-            }
+    tensor.visit_owned(&mut |node| owned(node, visit, &mut result));
+    result
+}
+
+/// Shows the collector what hangs on a node that is known to be kept alive by what is visited.
+fn owned(node: &Node, visit: &pyo3::PyVisit<'_>, result: &mut Result<(), pyo3::PyTraverseError>) {
+    node.foreign_parts(&mut |any| {
+        if result.is_ok() {
+            *result = part(any, visit);
         }
     });
+    if let Some(leaf) = node.leaf_alone() {
+        for hook in leaf.leaf_hooks().iter().chain(&leaf.post_accumulate_hooks()) {
+            if result.is_ok() {
+                *result = part(hook.as_any(), visit);
+            }
+        }
+    }
+}
+
+/// Shows the collector what the graph behind a node's Python object keeps alive for it alone.
+pub(crate) fn traverse_node(
+    node: &NodeRef,
+    visit: &pyo3::PyVisit<'_>,
+) -> Result<(), pyo3::PyTraverseError> {
+    if LIVE.load(Ordering::Relaxed) == 0 {
+        return Ok(());
+    }
+    let mut result = Ok(());
+    visit_owned(node, 1, &mut |node| owned(node, visit, &mut result));
     result
 }

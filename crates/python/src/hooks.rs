@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use rustgrad_engine::graph::NodeRef;
 use rustgrad_engine::graph::hooks::{GradList, HookId, NodeHook, TensorHook};
 use rustgrad_engine::{Result, Tensor, WeakTensor};
@@ -28,32 +28,91 @@ impl PyHook {
     }
 }
 
-/// What a hook returned: a tensor, or None to keep the gradient.
-fn replacement(result: &Bound<'_, PyAny>, who: &str) -> PyResult<Option<Tensor>> {
+/// What messages call a hook.
+fn hook_name(hook: &Bound<'_, PyAny>) -> String {
+    match hook.getattr("__name__") {
+        Ok(name) => name.to_string(),
+        Err(_) => hook.get_type().name().map_or_else(|_| "hook".into(), |name| name.to_string()),
+    }
+}
+
+/// What a hook returned in place of a gradient, if that may stand for it.
+fn replacement(
+    hook: &Bound<'_, PyAny>,
+    before: Option<&Tensor>,
+    result: &Bound<'_, PyAny>,
+) -> PyResult<Option<Tensor>> {
     if result.is_none() {
         return Ok(None);
     }
-    match convert::tensor(result) {
-        Some(tensor) => Ok(Some(tensor.clone())),
-        None => Err(PyTypeError::new_err(format!(
-            "{who} should return a Tensor or None, not {}",
+    let Some(after) = convert::tensor(result) else {
+        return Err(PyTypeError::new_err(format!(
+            "expected Variable, but hook returned '{}'",
             result.get_type().name()?
-        ))),
+        )));
+    };
+    let Some(before) = before else {
+        return Err(PyRuntimeError::new_err("can't replace a None gradient with a non-None value"));
+    };
+    if before.dtype() != after.dtype() {
+        return Err(PyRuntimeError::new_err(format!(
+            "hook '{}' has changed the type of value (was torch.{}Tensor got torch.{}Tensor)",
+            hook_name(hook),
+            before.dtype().scalar_name(),
+            after.dtype().scalar_name()
+        )));
+    }
+    if before.shape() != after.shape() {
+        return Err(PyRuntimeError::new_err(format!(
+            "hook '{}' has changed the size of value",
+            hook_name(hook)
+        )));
+    }
+    Ok(Some(after.clone()))
+}
+
+/// A gradient, or None, as a Python object.
+fn object<'py>(py: Python<'py>, grad: Option<&Tensor>) -> PyResult<Bound<'py, PyAny>> {
+    match grad {
+        Some(grad) => Ok(wrap(py, grad.clone())?.into_any()),
+        None => Ok(py.None().into_bound(py)),
     }
 }
 
 impl TensorHook for PyHook {
-    fn call(&self, grad: &Tensor) -> Result<Option<Tensor>> {
+    fn call(&self, grad: Option<&Tensor>) -> Result<Option<Tensor>> {
         Python::attach(|py| {
             let called = || -> PyResult<Option<Tensor>> {
-                let result = self.callable.bind(py).call1((wrap(py, grad.clone())?,))?;
-                replacement(&result, "a tensor hook")
+                let hook = self.callable.bind(py);
+                replacement(hook, grad, &hook.call1((object(py, grad)?,))?)
             };
             called().map_err(to_engine)
         })
     }
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+/// A Python callable that runs after a gradient was accumulated, and gives nothing back.
+struct PyPostHook(PyHook);
+
+impl TensorHook for PyPostHook {
+    fn call(&self, leaf: Option<&Tensor>) -> Result<Option<Tensor>> {
+        Python::attach(|py| {
+            let called = || -> PyResult<()> {
+                if self.0.callable.bind(py).call1((object(py, leaf)?,))?.is_none() {
+                    return Ok(());
+                }
+                Err(PyRuntimeError::new_err(
+                    "Tensor post accumulate grad hooks should return None.",
+                ))
+            };
+            called().map(|()| None).map_err(to_engine)
+        })
+    }
+    fn as_any(&self) -> &dyn Any {
+        &self.0
     }
 }
 
@@ -79,22 +138,26 @@ impl NodeHook for PyHook {
                 if result.is_none() {
                     return Ok(None);
                 }
-                if let Some(one) = convert::tensor(&result) {
-                    return Ok(Some(smallvec::smallvec![Some(one.clone())]));
-                }
-                let mut list = GradList::new();
-                for item in result.try_iter()? {
-                    list.push(replacement(&item?, "a hook of a node")?);
-                }
-                if list.len() != grads.len() {
-                    return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+                let Ok(result) = result.cast::<PyTuple>() else {
+                    return Err(PyTypeError::new_err(format!(
+                        "expected tuple, but hook returned '{}'",
+                        result.get_type().name()?
+                    )));
+                };
+                if result.len() != grads.len() {
+                    return Err(PyRuntimeError::new_err(format!(
                         "hook '{}' has returned an incorrect number of values (got {}, but \
                          expected {})",
-                        hook.getattr("__name__").map_or_else(|_| "hook".into(), |n| n.to_string()),
-                        list.len(),
+                        hook_name(hook),
+                        result.len(),
                         grads.len()
                     )));
                 }
+                let list = result
+                    .iter()
+                    .zip(grads)
+                    .map(|(item, before)| replacement(hook, before.as_ref(), &item))
+                    .collect::<PyResult<GradList>>()?;
                 Ok(Some(list))
             };
             called().map_err(to_engine)
@@ -146,6 +209,23 @@ impl PyHandle {
     }
 }
 
+/// Hooks as a dictionary, as torch keeps them.
+fn registered<'py>(
+    py: Python<'py>,
+    hooks: &[(HookId, Arc<dyn TensorHook>)],
+) -> Bind<Option<Bound<'py, PyDict>>> {
+    if hooks.is_empty() {
+        return Ok(None);
+    }
+    let dict = PyDict::new(py);
+    for (id, hook) in hooks {
+        if let Some(hook) = hook.as_any().downcast_ref::<PyHook>() {
+            dict.set_item(id, &hook.callable)?;
+        }
+    }
+    Ok(Some(dict))
+}
+
 fn handle(tensor: &Tensor, id: HookId) -> PyHandle {
     // A hook on a non-leaf sits on its node and outlives the tensor's object.
     let place = match tensor.grad_fn() {
@@ -163,9 +243,39 @@ impl PyTensor {
         Ok(handle(&self.tensor, id))
     }
 
+    /// The functions registered on the gradient, by the ids of their handles; None if there are none.
+    #[getter]
+    fn _backward_hooks<'py>(&self, py: Python<'py>) -> Bind<Option<Bound<'py, PyDict>>> {
+        registered(py, &self.tensor.gradient_hooks())
+    }
+
+    /// Accepts what torch's own code assigns: nothing, or an empty dictionary.
+    #[setter(_backward_hooks)]
+    fn set_backward_hooks(&self, hooks: &Bound<'_, PyAny>) -> Bind<()> {
+        if hooks.is_none() || hooks.len()? == 0 {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err("hooks cannot be assigned; use register_hook").into())
+    }
+
+    #[deleter(_backward_hooks)]
+    fn delete_backward_hooks(&self) -> Bind<()> {
+        Err(PyRuntimeError::new_err("Deletion of _backwards_hooks not allowed!").into())
+    }
+
+    /// The functions that run after accumulation, by the ids of their handles; None if there are none.
+    #[getter]
+    fn _post_accumulate_grad_hooks<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> Bind<Option<Bound<'py, PyDict>>> {
+        registered(py, &self.tensor.accumulation_hooks())
+    }
+
     /// Registers a function of the tensor that runs after its gradient was accumulated.
     fn register_post_accumulate_grad_hook(&self, hook: Py<PyAny>) -> Bind<PyHandle> {
-        let id = self.tensor.register_post_accumulate_grad_hook(Arc::new(PyHook::new(hook)))?;
+        let hook = PyPostHook(PyHook::new(hook));
+        let id = self.tensor.register_post_accumulate_grad_hook(Arc::new(hook))?;
         Ok(handle(&self.tensor, id))
     }
 

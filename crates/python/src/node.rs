@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyTuple, PyType};
+use rustgrad_engine::graph::hooks::GradList;
 use rustgrad_engine::graph::{Node, NodeRef, WeakNode};
 use rustgrad_engine::ops::SavedValue;
 
@@ -91,6 +92,11 @@ impl PyNode {
         Self { handle: OnceLock::new() }
     }
 
+    /// Whether the object is a context that never got a node.
+    fn is_unbound(&self) -> bool {
+        self.handle.get().is_none()
+    }
+
     /// Gives the object of a custom function its node.
     pub(crate) fn bind(&self, node: &NodeRef) {
         let _ = self.handle.set(Handle::Weak(node.downgrade()));
@@ -125,7 +131,15 @@ fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>
         _ => return Ok(None),
     };
     let Some(node) = slf.get().node_if() else { return Ok(None) };
-    if node.is_released() {
+    let value = match node.saved_value(field) {
+        // What is no tensor stays.
+        Some(SavedValue::Int(n)) if !raw => return Ok(Some(PyInt::new(py, n).into_any().unbind())),
+        Some(SavedValue::Sizes(sizes)) if !raw => {
+            return Ok(Some(PyTuple::new(py, sizes.iter())?.into_any().unbind()));
+        }
+        value => value,
+    };
+    if node.is_released() && !(raw && value.is_some()) {
         return Err(PyRuntimeError::new_err(format!(
             "{}\n  {} was recorded at {}",
             crate::function::FREED,
@@ -134,16 +148,32 @@ fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>
         ))
         .into());
     }
-    let Some(value) = node.saved_value(field) else { return Ok(None) };
+    let Some(value) = value else { return Ok(None) };
+    let unpack = |place| -> Bind<Py<PyAny>> {
+        let tensor = Node::unpack_saved(&node, place)?;
+        Ok(Wrapped(tensor).into_pyobject(py)?.into_any().unbind())
+    };
     if raw {
-        let place = if let SavedValue::Place(place) = value { Some(place) } else { None };
-        return Ok(Some(Py::new(py, PySavedTensor::of_node(node, place))?.into_any()));
+        let one = |place| Py::new(py, PySavedTensor::of_node(node.clone(), place));
+        return Ok(match value {
+            SavedValue::Place(place) => Some(one(Some(place))?.into_any()),
+            SavedValue::Absent | SavedValue::Number(_) => Some(one(None)?.into_any()),
+            SavedValue::Places(places) => {
+                let list = places.into_iter().map(one).collect::<PyResult<Vec<_>>>()?;
+                Some(PyTuple::new(py, list)?.into_any().unbind())
+            }
+            SavedValue::Int(_) | SavedValue::Sizes(_) => None,
+        });
     }
     Ok(Some(match value {
-        SavedValue::Absent => py.None(),
-        SavedValue::Place(place) => {
-            let tensor = Node::unpack_saved(&node, place)?;
-            Wrapped(tensor).into_pyobject(py)?.into_any().unbind()
+        SavedValue::Absent | SavedValue::Int(_) | SavedValue::Sizes(_) => py.None(),
+        SavedValue::Place(place) => unpack(place)?,
+        SavedValue::Places(places) => {
+            let list: Vec<Option<Py<PyAny>>> = places
+                .into_iter()
+                .map(|place| place.map(unpack).transpose())
+                .collect::<Bind<_>>()?;
+            PyTuple::new(py, list)?.into_any().unbind()
         }
         SavedValue::Number(number) if field == "other" => {
             Wrapped(node.number_tensor(number)?).into_pyobject(py)?.into_any().unbind()
@@ -205,19 +235,26 @@ impl PyNode {
     #[getter]
     fn next_functions<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyTuple>> {
         let mut list = Vec::new();
-        for edge in self.node()?.edges() {
+        // A context that was never bound is no part of a graph.
+        let node = if self.is_unbound() { None } else { Some(self.node()?) };
+        for edge in node.iter().flat_map(|node| node.edges()) {
             let object = match &edge.node {
                 Some(node) => Some(node_object(py, node.clone())?),
                 None => None,
             };
             list.push((object, edge.out));
         }
+        // Numbers that torch counts as inputs.
+        list.resize_with(node.map_or(0, |node| node.num_inputs()), || (None, 0));
         Ok(PyTuple::new(py, list)?)
     }
 
     /// A dictionary for whatever the user wants to keep with the node.
     #[getter]
     fn metadata(&self, py: Python<'_>) -> Bind<Py<PyDict>> {
+        if self.is_unbound() {
+            return Ok(PyDict::new(py).unbind());
+        }
         let node = self.node()?;
         let note = node.note().get_or_init(|| Box::new(PyDict::new(py).unbind()));
         match note.downcast_ref::<Py<PyDict>>() {
@@ -229,13 +266,96 @@ impl PyNode {
     /// Shapes and dtypes of the outputs.
     #[getter]
     fn _input_metadata<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyTuple>> {
+        if self.is_unbound() {
+            return Ok(PyTuple::empty(py));
+        }
         let node = self.node()?;
         let mut list = Vec::new();
         for out in 0..node.num_outputs() {
             let (shape, dtype) = node.output(out as u32);
-            list.push((PyTuple::new(py, shape.iter())?, crate::dtype::object(py, dtype)?));
+            list.push(Py::new(py, PyOutput { shape: shape.to_vec(), dtype })?);
         }
         Ok(PyTuple::new(py, list)?)
+    }
+
+    /// Runs the derivative rule on gradients of the outputs.
+    #[pyo3(signature = (*grads))]
+    fn __call__(slf: &Bound<'_, Self>, grads: &Bound<'_, PyTuple>) -> Bind<Py<PyAny>> {
+        let py = slf.py();
+        if slf.is_instance_of::<crate::function::PyFunction>() {
+            return Err(PyTypeError::new_err(format!(
+                "'{}' object is not callable",
+                slf.get_type().name()?
+            ))
+            .into());
+        }
+        let node = slf.get().node()?;
+        let (given, expected) = (grads.len(), node.num_outputs());
+        if given != expected {
+            return Err(PyTypeError::new_err(format!(
+                "expected {expected} arguments, got {given} instead"
+            ))
+            .into());
+        }
+        let mut list = GradList::new();
+        for (i, grad) in grads.iter().enumerate() {
+            list.push(match crate::convert::tensor(&grad) {
+                Some(grad) => Some(grad.clone()),
+                None if grad.is_none() => None,
+                None => {
+                    return Err(
+                        PyTypeError::new_err(format!("argument {i} is not a Variable")).into()
+                    );
+                }
+            });
+        }
+        let results = rustgrad_engine::ops::run_alone(&node, list)?;
+        let mut out: Vec<Option<Bound<'_, PyAny>>> = Vec::new();
+        for result in results {
+            out.push(match result {
+                Some(grad) => Some(Wrapped(grad).into_pyobject(py)?.into_any()),
+                None => None,
+            });
+        }
+        if out.len() == 1 {
+            return Ok(out.pop().flatten().map_or_else(|| py.None(), Bound::unbind));
+        }
+        Ok(PyTuple::new(py, out)?.into_any().unbind())
+    }
+
+    /// Nodes are part of a graph because something needs a gradient.
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        true
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> Bind<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let object = py.import("builtins")?.getattr("object")?;
+        let names = object.getattr("__dir__")?.call1((slf,))?;
+        let node = slf.get().node_if();
+        for name in node.iter().flat_map(|node| node.saved_names()) {
+            names.call_method1("append", (format!("_saved_{name}"),))?;
+        }
+        if node.is_some_and(|node| node.variable().is_none()) {
+            names.call_method1("remove", ("variable",))?;
+        }
+        Ok(names)
+    }
+
+    fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        match self.handle.get() {
+            Some(Handle::Strong(node)) => crate::gc::traverse_node(node, &visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        if let Some(Handle::Strong(node)) = self.handle.get() {
+            if node.handles() == 1 {
+                node.clear_hooks();
+            }
+        }
     }
 
     /// The line of the program that made the node, as `file:line`.
@@ -263,7 +383,43 @@ impl PyNode {
     }
 }
 
-/// Adds the class to the module.
+/// What is known of one output of a node.
+#[pyclass(frozen, name = "_InputMetadata", module = "rustgrad.autograd")]
+struct PyOutput {
+    shape: Vec<usize>,
+    dtype: rustgrad_engine::DType,
+}
+
+#[pymethods]
+impl PyOutput {
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        crate::size::size(py, &self.shape)
+    }
+
+    #[getter]
+    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, crate::dtype::PyDType>> {
+        crate::dtype::object(py, self.dtype)
+    }
+
+    #[getter]
+    fn device<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        py.import("rustgrad")?.getattr("device")?.call1(("cpu",))
+    }
+
+    #[getter]
+    fn is_nested_tensor(&self) -> bool {
+        false
+    }
+
+    #[getter]
+    fn is_cpp_nested_tensor(&self) -> bool {
+        false
+    }
+}
+
+/// Adds the classes to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyOutput>()?;
     module.add_class::<PyNode>()
 }

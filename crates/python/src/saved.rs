@@ -2,11 +2,13 @@
 //! `_raw_saved_*`.
 
 use std::any::Any;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use rustgrad_engine::graph::{NodeRef, Packed, SavedHooks};
+use pyo3::types::PyTuple;
+use rustgrad_engine::graph::{BeforeWrite, Node, NodeRef, Packed, SavedHooks};
 use rustgrad_engine::{Result, Tensor};
 
 use crate::convert;
@@ -106,10 +108,37 @@ impl PySavedTensor {
     }
 }
 
+impl PySavedTensor {
+    fn packed(&self) -> Option<Arc<dyn Packed>> {
+        match &self.owner {
+            Owner::Node(node) => node.packed_at(self.place?),
+            Owner::Function(state) => state.saved.lock().get(self.place?)?.as_ref()?.packed(),
+        }
+    }
+}
+
 #[pymethods]
 impl PySavedTensor {
+    #[new]
+    fn new() -> Bind<Self> {
+        Err(PyRuntimeError::new_err(
+            "Trying to create a SavedTensor object from Python is forbidden.",
+        )
+        .into())
+    }
+
     /// Packs the tensor now with `pack_hook`; `unpack_hook` is called when it is needed.
-    fn register_hooks(&self, pack_hook: Py<PyAny>, unpack_hook: Py<PyAny>) -> Bind<()> {
+    #[pyo3(signature = (*hooks))]
+    fn register_hooks(&self, hooks: &Bound<'_, PyTuple>) -> Bind<()> {
+        let two = hooks.len() == 2 && hooks.iter().all(|hook| hook.is_callable());
+        if !two {
+            return Err(PyTypeError::new_err(
+                "register_hooks(): incompatible function arguments. The following argument types \
+                 are supported: (pack_hook: Callable, unpack_hook: Callable)",
+            )
+            .into());
+        }
+        let (pack_hook, unpack_hook) = (hooks.get_item(0)?.unbind(), hooks.get_item(1)?.unbind());
         let hooks = PySavedHooks { pack: pack_hook, unpack: unpack_hook };
         let absent = || {
             PyRuntimeError::new_err(
@@ -131,16 +160,69 @@ impl PySavedTensor {
                     .into());
                 }
                 // The hook is foreign code: it must not run under the lock.
-                let taken = state.saved.lock().get_mut(place).and_then(Option::take);
-                let mut saved = taken.ok_or_else(absent)?;
-                let result = saved.pack(&hooks);
+                let saved = state.saved.lock().get(place).cloned().flatten();
+                let packed = saved.ok_or_else(absent)?.packed_with(&hooks)?;
                 if let Some(slot) = state.saved.lock().get_mut(place) {
-                    *slot = Some(saved);
+                    *slot = Some(Arc::new(packed));
                 }
-                Ok(result?)
+                Ok(())
             }
         }
     }
+
+    /// The tensor again.
+    fn unpack(&self, py: Python<'_>) -> Bind<Py<PyAny>> {
+        let tensor = match &self.owner {
+            Owner::Node(node) => {
+                self.place.map(|place| Node::unpack_saved(node, place)).transpose()?
+            }
+            Owner::Function(state) => {
+                let saved = self.place.and_then(|i| state.saved.lock().get(i).cloned().flatten());
+                saved.map(|saved| saved.unpack(None)).transpose()?
+            }
+        };
+        match tensor {
+            Some(tensor) => Ok(wrap(py, tensor)?.into_any().unbind()),
+            None => Ok(py.None()),
+        }
+    }
+
+    /// What a hook packed, or the tensor where there is no hook.
+    #[getter]
+    fn data(&self, py: Python<'_>) -> Bind<Py<PyAny>> {
+        let packed = self.packed();
+        match packed.as_ref().and_then(|packed| packed.as_any().downcast_ref::<PyPacked>()) {
+            Some(packed) => Ok(packed.value.clone_ref(py)),
+            None => self.unpack(py),
+        }
+    }
+
+    /// The hook that makes a tensor of what was packed, or None.
+    #[getter]
+    fn unpack_hook(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let packed = self.packed()?;
+        Some(packed.as_any().downcast_ref::<PyPacked>()?.unpack.clone_ref(py))
+    }
+}
+
+/// A Python function that is told of writes in place.
+struct PyWatcher(Py<PyAny>);
+
+impl BeforeWrite for PyWatcher {
+    fn call(&self, target: &Tensor) -> Result<()> {
+        Python::attach(|py| {
+            let target = wrap(py, target.clone()).map_err(to_engine)?;
+            self.0.call1(py, (target,)).map(drop).map_err(to_engine)
+        })
+    }
+}
+
+/// Has writes in place on this thread told to a function before they happen, or to nobody.
+#[pyfunction]
+#[pyo3(signature = (watcher))]
+fn _watch_writes(watcher: Option<Py<PyAny>>) {
+    let watcher = watcher.map(|watcher| Rc::new(PyWatcher(watcher)) as Rc<dyn BeforeWrite>);
+    drop(rustgrad_engine::graph::watch_writes(watcher));
 }
 
 /// Makes two functions the hooks of this thread.
@@ -172,6 +254,7 @@ fn _disable_saved_hooks(message: Option<String>) -> Option<String> {
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PySavedTensor>()?;
     module.add_function(wrap_pyfunction!(_push_saved_hooks, module)?)?;
+    module.add_function(wrap_pyfunction!(_watch_writes, module)?)?;
     module.add_function(wrap_pyfunction!(_pop_saved_hooks, module)?)?;
     module.add_function(wrap_pyfunction!(_saved_hooks_depth, module)?)?;
     module.add_function(wrap_pyfunction!(_disable_saved_hooks, module)?)

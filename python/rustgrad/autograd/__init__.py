@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from rustgrad import _core
+from rustgrad._core import SavedTensor as SavedTensor
 from rustgrad._core import Tensor
-from rustgrad.autograd import function, functional, graph
+from rustgrad._core import _is_multithreading_enabled as is_multithreading_enabled
+from rustgrad.autograd import anomaly_mode, function, functional, grad_mode, graph, variable
 from rustgrad.autograd._saved import GradientEdge
 from rustgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
-from rustgrad.autograd.function import Function
-from rustgrad.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from rustgrad.autograd.function import Function, NestedIOFunction
+from rustgrad.autograd.grad_mode import (
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
 from rustgrad.autograd.gradcheck import gradcheck, gradgradcheck
+from rustgrad.autograd.variable import Variable
 
 __all__ = [
     "Function",
+    "NestedIOFunction",
+    "Variable",
+    "anomaly_mode",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -22,13 +35,17 @@ __all__ = [
     "function",
     "functional",
     "grad",
+    "grad_mode",
     "gradcheck",
     "gradgradcheck",
     "graph",
     "inference_mode",
+    "is_multithreading_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
+    "variable",
 ]
 
 TYPE_CHECKING = False
@@ -55,10 +72,20 @@ def _list(value: _Places) -> list[Tensor | tuple[graph.Node, int]]:
     return [(place.node, place.output_nr) if isinstance(place, GradientEdge) else place for place in places]
 
 
+def _targets(value: _Places | None) -> list[Tensor | tuple[graph.Node, int]] | None:
+    return None if value is None else _list(value)
+
+
 def _gradients(value: _OptionalTensors, count: int, name: str) -> list[Tensor | None]:
     if value is None:
         return [None] * count
     gradients: list[Tensor | None] = [value] if isinstance(value, Tensor) else list(value)
+    for gradient in gradients:
+        if gradient is not None and not isinstance(gradient, Tensor):
+            message = f"gradients can be either Tensors or None, but got {type(gradient).__name__}"
+            raise TypeError(message)
+    # Surplus gradients are dropped, as torch does.
+    gradients = gradients[:count]
     if len(gradients) != count:
         message = f"got {count} tensors and {len(gradients)} gradients ({name})"
         raise RuntimeError(message)
@@ -97,6 +124,7 @@ def backward(
         is gone or was overwritten; the message names the lines of the program.
     """
     if grad_variables is not None:
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
         if grad_tensors is not None:
             message = (
                 "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
@@ -107,7 +135,7 @@ def backward(
     roots = _list(tensors)
     gradients = _gradients(grad_tensors, len(roots), "grad_tensors")
     retain = create_graph if retain_graph is None else retain_graph
-    _core._backward(roots, gradients, retain, create_graph, None if inputs is None else _list(inputs))
+    _core._backward(roots, gradients, retain, create_graph, _targets(inputs))
 
 
 def grad(
@@ -151,12 +179,18 @@ def grad(
     unused = materialize_grads if allow_unused is None else allow_unused
     roots = _list(outputs)
     targets = _list(inputs)
+    if not targets:
+        message = "`inputs` argument to `grad()` cannot be empty."
+        raise RuntimeError(message)
     gradients = _gradients(grad_outputs, len(roots), "grad_outputs")
     retain = create_graph if retain_graph is None else retain_graph
     grads = _core._grad(roots, targets, gradients, retain, create_graph, unused)
     if materialize_grads:
         from rustgrad._core import zeros_like
 
+        if any(g is None and not isinstance(t, Tensor) for g, t in zip(grads, targets, strict=True)):
+            message = "materialize_grads cannot be used when the given input is a GradientEdge"
+            raise RuntimeError(message)
         return tuple(
             zeros_like(t, requires_grad=create_graph) if g is None and isinstance(t, Tensor) else g
             for g, t in zip(grads, targets, strict=True)

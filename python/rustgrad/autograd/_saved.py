@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from functools import wraps
 from typing import NamedTuple
+from weakref import WeakSet
 
 from rustgrad import _core
 from rustgrad._core import Node, Tensor
@@ -90,3 +92,110 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         yield
     finally:
         _core._disable_saved_hooks(before)
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Keep what operations save in copies on the CPU, where all tensors are already.
+
+    Parameters
+    ----------
+    pin_memory
+        Accepted; there is no device that pinned memory would help.
+    device_type
+        Accepted; there is no other device.
+    """
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        def unpack(packed: tuple[Any, Tensor]) -> Tensor:
+            return packed[1].to(packed[0])
+
+        super().__init__(lambda tensor: (tensor.device, tensor.cpu()), unpack)
+
+
+class _Kept:
+    """A saved tensor, or a copy of it once it was about to be overwritten."""
+
+    __slots__ = ("__weakref__", "copied", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor: Tensor | None = tensor
+        self.copied = False
+
+
+class _AllowMutation(saved_tensors_hooks):
+    """The state of one :func:`allow_mutation_on_saved_tensors` block."""
+
+    def __init__(self) -> None:
+        # Those not copied yet, by their buffer; and all.
+        self._kept: dict[int, WeakSet[_Kept]] = {}
+        self._all: WeakSet[_Kept] = WeakSet()
+        self._open = False
+        super().__init__(self._pack, self._unpack)
+
+    def clear(self) -> None:
+        """Forget all that was saved."""
+        for kept in self._all:
+            kept.tensor = None
+        self._all.clear()
+        self._kept.clear()
+
+    def _pack(self, tensor: Tensor) -> _Kept:
+        kept = _Kept(tensor)
+        self._all.add(kept)
+        self._kept.setdefault(_buffer(tensor), WeakSet()).add(kept)
+        return kept
+
+    def _unpack(self, kept: _Kept) -> Tensor:
+        if not self._open or kept.tensor is None:
+            message = (
+                "Trying to backward outside of the 'allow_mutation_on_saved_tensors' context "
+                "in which the graph was originally recorded."
+            )
+            raise AssertionError(message)
+        return kept.tensor
+
+    def _before_write(self, target: Tensor) -> None:
+        for kept in self._kept.pop(_buffer(target), ()):
+            if kept.tensor is not None and not kept.copied:
+                enabled = _core._set_grad_enabled(False)
+                try:
+                    kept.tensor = kept.tensor.detach().clone()
+                finally:
+                    _core._set_grad_enabled(enabled)
+                kept.copied = True
+
+
+def _buffer(tensor: Tensor) -> int:
+    """Tell buffers apart: the address of the first element of the whole buffer."""
+    return tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()
+
+
+_mutation = threading.local()
+
+
+@contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[_AllowMutation]:
+    """Let tensors that were saved be overwritten: they are copied before that.
+
+    The backward pass must run inside too. Yields an object whose ``clear()`` gives up all copies.
+
+    Raises
+    ------
+    RuntimeError
+        If such blocks are nested.
+    AssertionError
+        By a backward pass outside of the block, or after ``clear()``.
+    """
+    if getattr(_mutation, "active", False):
+        message = "allow_mutation_on_saved_tensors contexts cannot be nested"
+        raise RuntimeError(message)
+    context = _AllowMutation()
+    _mutation.active = context._open = True
+    try:
+        with context:
+            _core._watch_writes(context._before_write)
+            yield context
+    finally:
+        _core._watch_writes(None)
+        _mutation.active = context._open = False
+        context.clear()

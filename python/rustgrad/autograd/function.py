@@ -32,6 +32,7 @@ class FunctionCtx:
     dirty_tensors: tuple[Tensor, ...] | None = None
     non_differentiable: tuple[Tensor, ...] | None = None
     materialize_grads: bool = True
+    needs_input_grad: tuple[bool, ...] | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for ``backward``, where ``ctx.saved_tensors`` gives them back.

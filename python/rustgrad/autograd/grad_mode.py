@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import wraps
 from types import FunctionType
 
@@ -40,8 +41,22 @@ class _Mode:
 
     def __call__(self, function: F) -> F:
         if isinstance(function, type):
-            function.__init__ = self(function.__init__)  # type: ignore[misc]
-            return function
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. To preserve the current behavior of class decoration, you can directly "
+                "decorate the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
+            # torch gives back what makes the objects, with the mode around their construction.
+            make: Callable[..., Any] = function
+
+            @wraps(function)
+            def construct(*args: Any, **kwargs: Any) -> Any:
+                with self._copy():
+                    return make(*args, **kwargs)
+
+            return construct  # type: ignore[return-value]
         code = getattr(function, "__code__", None)
         flags = code.co_flags if isinstance(function, FunctionType) and code else 0
         if flags & 0x20:  # a generator function
@@ -142,6 +157,12 @@ class set_grad_enabled(_Mode):
         _core._set_grad_enabled(self.mode)
         return before
 
+    def __str__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
+
+    def __repr__(self) -> str:
+        return str(self)
+
 
 class inference_mode(_Mode):
     """Operations inside are not recorded, and neither views nor versions are tracked."""
@@ -162,8 +183,39 @@ class inference_mode(_Mode):
 
     def _enter(self) -> tuple[bool, bool]:
         before = _core._set_inference_mode(self.mode)
-        return before, _core._set_grad_enabled(not self.mode and _core.is_grad_enabled())
+        return before, _core._set_grad_enabled(not self.mode)
 
     def _exit(self, before: Any) -> None:
         _core._set_inference_mode(before[0])
         _core._set_grad_enabled(before[1])
+
+
+class set_multithreading_enabled(_Mode):
+    """Allow or forbid backward passes to use several threads; as context manager, until its end.
+
+    Results do not depend on it: the same bits come from one thread and from many.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = mode
+        self._before = _core._set_multithreading_enabled(mode)
+
+    def _copy(self) -> set_multithreading_enabled:
+        copy = set_multithreading_enabled.__new__(set_multithreading_enabled)
+        _Mode.__init__(copy)
+        copy.mode = self.mode
+        copy._before = _core._is_multithreading_enabled()
+        return copy
+
+    def __call__(self, function: F) -> F:
+        _core._set_multithreading_enabled(self._before)
+        return super().__call__(function)
+
+    def _enter(self) -> Any:
+        before = self._before
+        _core._set_multithreading_enabled(self.mode)
+        return before
+
+    def _exit(self, before: Any) -> None:
+        _core._set_multithreading_enabled(before)

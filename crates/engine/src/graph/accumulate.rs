@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 
 /// Sums a gradient over broadcast dimensions and casts it, so that it has the shape and dtype of
 /// the value it belongs to.
-pub(super) fn fit(grad: Tensor, meta: &OutMeta, from: &Node, input: usize) -> Result<Tensor> {
+pub(crate) fn fit(grad: Tensor, meta: &OutMeta, from: &Node, input: usize) -> Result<Tensor> {
     if meta.fits(&grad.core()) {
         return Ok(grad);
     }
@@ -29,7 +29,7 @@ pub(super) fn fit(grad: Tensor, meta: &OutMeta, from: &Node, input: usize) -> Re
         );
         grad = grad.sum_to_shape(&shape)?;
     }
-    if grad.dtype() != meta.dtype() {
+    if !meta.takes(grad.dtype()) {
         ensure!(
             meta.dtype().is_float(),
             runtime,
@@ -60,16 +60,14 @@ pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
 }
 
 /// Runs the accumulator of a leaf: hooks, the sum into `.grad`, hooks after it.
-pub(super) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
+pub(crate) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
     let Op::Accumulate(leaf) = &node.op else {
         bail!(runtime, "{} is not an accumulator", node.name());
     };
     let mut grad = grad;
     for hook in leaf.leaf_hooks() {
-        if let Some(seen) = &grad {
-            if let Some(new) = hook.call(seen)? {
-                grad = Some(new);
-            }
+        if let Some(new) = hook.call(grad.as_ref())? {
+            grad = Some(new);
         }
     }
     let hooks = node.more_if().map(|more| {
@@ -86,28 +84,37 @@ pub(super) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
             }
         }
     }
-    let after = leaf.post_accumulate_hooks();
-    let seen = hooks.as_ref().is_some_and(|(_, post)| !post.is_empty()).then(|| grad.clone());
-    let Some(grad) = grad else { return Ok(()) };
-    store(leaf, grad)?;
-    for hook in after {
-        hook.call(leaf)?;
-    }
-    if let (Some((_, post)), Some(seen)) = (&hooks, seen) {
-        for hook in post {
-            hook.call(&GradList::new(), Some(&smallvec::smallvec![seen.clone()]))?;
+    let post = hooks.map(|(_, post)| post).unwrap_or_default();
+    let mut seen = None;
+    if let Some(grad) = grad {
+        let taken = stealable(leaf, &grad);
+        if !post.is_empty() {
+            // As in torch, a hook that runs after sees what became `.grad` itself.
+            seen = Some(if taken { grad.detach() } else { grad.clone() });
         }
+        store(leaf, grad, taken)?;
+        for hook in leaf.post_accumulate_hooks() {
+            hook.call(Some(leaf))?;
+        }
+    }
+    for hook in post {
+        hook.call(&GradList::new(), Some(&smallvec::smallvec![seen.clone()]))?;
     }
     Ok(())
 }
 
+/// Whether a gradient may become `.grad` itself.
+fn stealable(leaf: &Tensor, grad: &Tensor) -> bool {
+    !super::is_grad_enabled() && grad.owns_buffer_for_leaf() && grad.strides_suit(leaf)
+}
+
 /// Adds to `.grad`, without losing the addition of another thread.
-fn store(leaf: &Tensor, grad: Tensor) -> Result<()> {
+fn store(leaf: &Tensor, grad: Tensor, taken: bool) -> Result<()> {
     let recording = super::is_grad_enabled();
     // What goes into `.grad` must be nobody else's: a rule may have passed one tensor on twice.
     let mut fresh = if recording {
         grad.copied()?
-    } else if grad.owns_buffer_for_leaf() && grad.strides_suit(leaf) {
+    } else if taken {
         grad
     } else {
         grad.copy_like(leaf)?
@@ -115,6 +122,9 @@ fn store(leaf: &Tensor, grad: Tensor) -> Result<()> {
     loop {
         let Some((old, back)) = leaf.offer_grad(fresh) else { return Ok(()) };
         fresh = back;
+        if fresh.dtype() != old.dtype() {
+            fresh = fresh.to_dtype(old.dtype())?;
+        }
         if recording {
             let sum = old.add(&fresh)?;
             if leaf.exchange_grad(&old, &sum) {

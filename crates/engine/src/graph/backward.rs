@@ -1,8 +1,12 @@
 //! The entrance: what a backward pass starts from, what it is to deliver, and running it.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use smallvec::SmallVec;
 
 use super::accumulate::{add, fit};
+use super::arena::NodeRef;
 use super::hooks::GradList;
 use super::mode::{GradMode, Task};
 use super::node::Edge;
@@ -22,10 +26,12 @@ impl Root {
     /// A place in the graph to start from, with the gradient there (one for a single element).
     ///
     /// # Errors
-    /// If the gradient is absent and the value has not exactly one element.
-    pub fn at(edge: Edge, grad: Option<Tensor>) -> Result<Self> {
+    /// If the gradient is absent and the value has not exactly one element, or if the shapes
+    /// differ; the message calls it root `number`.
+    pub fn at(edge: Edge, grad: Option<Tensor>, number: usize) -> Result<Self> {
         let grad = match (grad, &edge.node) {
-            (Some(grad), _) => grad,
+            (Some(grad), Some(node)) => fitting(grad, &node.output(edge.out).0, number)?,
+            (Some(grad), None) => grad,
             (None, Some(node)) => {
                 let (shape, dtype) = node.output(edge.out);
                 ensure!(
@@ -41,13 +47,26 @@ impl Root {
     }
 }
 
+/// The gradient of root `number`, if it has the root's shape.
+fn fitting(grad: Tensor, shape: &[usize], number: usize) -> Result<Tensor> {
+    ensure!(
+        *grad.core().shape() == *shape,
+        runtime,
+        "Mismatch in shape: grad_output[{number}] has a shape of {} and output[{number}] has a \
+         shape of {}.",
+        crate::shape::size_text(grad.core().shape()),
+        crate::shape::size_text(shape)
+    );
+    Ok(grad)
+}
+
 /// A place in the graph whose gradient is wanted.
 #[derive(Clone)]
 pub struct Target(pub Edge);
 
 impl Target {
     pub(super) fn id(&self) -> u32 {
-        self.0.node.as_ref().map_or(0, super::NodeRef::id)
+        self.0.node.as_ref().map_or(0, NodeRef::id)
     }
 }
 
@@ -60,6 +79,46 @@ pub struct Backward {
     pub create_graph: bool,
     /// Always use the serial executor.
     pub serial: bool,
+}
+
+/// A pass that is running on this thread and in which foreign code takes part.
+pub struct Running {
+    /// The slots of the nodes whose gradient it computes, in ascending order.
+    wanted: Vec<u32>,
+}
+
+thread_local! {
+    /// The innermost last.
+    static RUNNING: RefCell<Vec<Rc<Running>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The innermost pass that is running on this thread, as far as foreign code takes part.
+pub fn running() -> Option<Rc<Running>> {
+    RUNNING.with_borrow(|running| running.last().cloned())
+}
+
+impl Running {
+    /// Whether the pass computes the gradient of this node's output.
+    pub fn computes(&self, node: &NodeRef) -> bool {
+        self.wanted.binary_search(&node.id()).is_ok()
+    }
+
+    fn enter(plan: &Plan<'_>) -> Entered {
+        let mut wanted: Vec<u32> =
+            plan.steps.iter().filter(|step| step.wanted).map(|step| step.id).collect();
+        wanted.sort_unstable();
+        RUNNING.with_borrow_mut(|running| running.push(Rc::new(Self { wanted })));
+        Entered
+    }
+}
+
+/// Takes the pass off the list when dropped.
+struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        RUNNING.with_borrow_mut(Vec::pop);
+    }
 }
 
 /// The state of one pass.
@@ -93,7 +152,9 @@ impl<'a> Pass<'a> {
             || self.options.create_graph
             || plan.foreign
             || super::diagnose::watching_backward()
+            || !super::mode::is_multithreading_enabled()
             || !super::parallel::pays(plan);
+        let _running = plan.foreign.then(|| Running::enter(plan));
         if serial {
             super::serial::run(plan, self, grads)
         } else {
@@ -141,14 +202,12 @@ impl Backward {
     }
 
     /// Runs a pass that only visits what leads to `targets` and adds the gradients of those that
-    /// are leaves to their `.grad`; gives back the gradients of the others.
+    /// are leaves, or retain their gradient, to their `.grad`.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_into(self, roots: Vec<Root>, targets: &[Target]) -> Result<Vec<Option<Tensor>>> {
-        let mut results = vec![None; targets.len()];
-        self.execute(&roots, Some(targets), false, &mut results)?;
-        Ok(results)
+    pub fn run_into(self, roots: Vec<Root>, targets: &[Target]) -> Result<()> {
+        self.execute(&roots, Some(targets), false, &mut vec![None; targets.len()])
     }
 
     /// The gradients at `targets`; `.grad` is not touched. `None` where a target is not reached.
@@ -173,19 +232,12 @@ impl Backward {
         let starts = roots
             .iter()
             .filter_map(|root| root.edge.node.as_ref().map(|node| (node.id(), &**node)));
-        let mut plan = Plan::new(starts, targets)?;
+        let mut plan = Plan::new(starts, targets, !captures_only)?;
         let mut grads: Vec<Option<Tensor>> = vec![None; plan.grads];
         for root in roots {
             let Some(node) = &root.edge.node else { continue };
             let Some(place) = plan.places.get(node.id()) else { continue };
             let meta = node.out_meta(root.edge.out);
-            ensure!(
-                meta.shape()[..] == *root.grad.core().shape(),
-                runtime,
-                "Mismatch in shape: grad_output has a shape of {} and output has a shape of {}.",
-                crate::shape::size_text(root.grad.core().shape()),
-                crate::shape::size_text(&meta.shape())
-            );
             let grad = fit(root.grad.clone(), meta, node, 0)?;
             add(&mut grads[plan.steps[place].first as usize + root.edge.out as usize], grad)?;
         }
@@ -208,25 +260,25 @@ impl Tensor {
     /// If the tensor has more than one element or does not require a gradient; else as
     /// [`Backward::run`].
     pub fn backward(&self) -> Result<()> {
-        Backward::default().run(vec![self.root(None)?])
+        Backward::default().run(vec![self.root(None, 0)?])
     }
 
-    /// This tensor as a place to start from, with the gradient there (ones for a scalar).
+    /// This tensor as root `number`, with the gradient there (ones for a scalar).
     ///
     /// # Errors
     /// If the gradient is absent and the tensor is not a scalar, if its shape differs from the
     /// tensor's, or if the tensor does not require a gradient.
     #[track_caller]
-    pub fn root(&self, grad: Option<Self>) -> Result<Root> {
+    pub fn root(&self, grad: Option<Self>, number: usize) -> Result<Root> {
         ensure!(
             self.requires_grad(),
             runtime,
-            "element 0 of tensors does not require grad and does not have a grad_fn\n  backward was \
-             asked for at {}",
+            "element {number} of tensors does not require grad and does not have a grad_fn\n  \
+             backward was asked for at {}",
             super::Site::here()
         );
         let grad = match grad {
-            Some(grad) => grad,
+            Some(grad) => fitting(grad, &self.shape(), number)?,
             None => {
                 ensure!(
                     self.numel() == 1,
@@ -236,7 +288,7 @@ impl Tensor {
                 Self::ones_like(self)?
             }
         };
-        Ok(Root { edge: self.gradient_edge(), grad })
+        Ok(Root { edge: self.try_gradient_edge()?, grad })
     }
 
     /// This tensor as a place whose gradient is wanted.

@@ -19,7 +19,7 @@ pub fn record_custom(
     inputs: &[Tensor],
     outs: &[Option<(DType, &[usize])>],
 ) -> Result<NodeRef> {
-    let edges: Vec<Edge> = inputs.iter().map(Tensor::gradient_edge).collect();
+    let edges = inputs.iter().map(Tensor::try_gradient_edge).collect::<Result<Vec<Edge>>>()?;
     let floor = edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.seq).max();
     let meta = |out: &Option<(DType, &[usize])>| match out {
         Some((dtype, shape)) => OutMeta::new(*dtype, shape),
@@ -65,7 +65,7 @@ impl Tensor {
             "a leaf Variable that requires grad has been used in an in-place operation."
         );
         let _mode = super::GradMode::enable_grad();
-        self.check_inplace()?;
+        self.check_inplace(true)?;
         self.rebase(Edge { node: Some(node.clone()), out })
     }
 

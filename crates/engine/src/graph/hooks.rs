@@ -1,9 +1,11 @@
 //! Hooks: foreign code that sees or replaces gradients. The graph calls them, holding no lock.
 
 use std::any::Any;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::arena::NodeRef;
 use crate::error::Result;
 use crate::tensor::Tensor;
 
@@ -12,8 +14,8 @@ pub type GradList = smallvec::SmallVec<[Option<Tensor>; 2]>;
 
 /// Sees the gradient of one tensor and may replace it.
 pub trait TensorHook: Send + Sync {
-    /// `None` keeps the gradient.
-    fn call(&self, grad: &Tensor) -> Result<Option<Tensor>>;
+    /// Gets the gradient, or `None` where none arrived; `None` as result keeps it.
+    fn call(&self, grad: Option<&Tensor>) -> Result<Option<Tensor>>;
     /// For the embedder to look inside.
     fn as_any(&self) -> &dyn Any;
 }
@@ -112,10 +114,8 @@ impl super::Node {
         };
         for (out, hook) in tensor {
             let place = &mut grads[out as usize];
-            if let Some(grad) = place {
-                if let Some(new) = hook.call(grad)? {
-                    *place = Some(new);
-                }
+            if let Some(new) = hook.call(place.as_ref())? {
+                *place = Some(new);
             }
         }
         for (out, weak) in retains {
@@ -129,10 +129,8 @@ impl super::Node {
     pub(super) fn run_leaf_hooks(&self, grads: &mut GradList) -> Result<()> {
         let crate::ops::Op::Accumulate(leaf) = &self.op else { return Ok(()) };
         for hook in leaf.leaf_hooks() {
-            if let Some(Some(grad)) = grads.first() {
-                if let Some(new) = hook.call(grad)? {
-                    grads[0] = Some(new);
-                }
+            if let Some(new) = hook.call(grads.first().and_then(Option::as_ref))? {
+                grads[0] = Some(new);
             }
         }
         Ok(())
@@ -140,8 +138,12 @@ impl super::Node {
 
     pub(super) fn run_pre_hooks(&self, grads: &mut GradList) -> Result<()> {
         let Some(more) = self.more_if() else { return Ok(()) };
-        let pre: Vec<_> = more.hooks.lock().pre.iter().map(|hook| hook.1.clone()).collect();
-        for hook in pre {
+        let pre: Vec<_> = more.hooks.lock().pre.clone();
+        for (id, hook) in pre {
+            // One that another hook removed meanwhile does not run.
+            if !more.hooks.lock().pre.iter().any(|hook| hook.0 == id) {
+                continue;
+            }
             if let Some(new) = hook.call(grads, None)? {
                 *grads = new;
             }
@@ -152,7 +154,7 @@ impl super::Node {
     pub(super) fn run_post_hooks(&self, grads: &mut GradList, outputs: &GradList) -> Result<()> {
         let Some(more) = self.more_if() else { return Ok(()) };
         let post: Vec<_> = more.hooks.lock().post.iter().map(|hook| hook.1.clone()).collect();
-        grads.resize(self.edges().len(), None);
+        grads.resize(self.num_inputs(), None);
         for hook in post {
             if let Some(new) = hook.call(grads, Some(outputs))? {
                 *grads = new;
@@ -183,9 +185,41 @@ impl super::Node {
         }
     }
 
+    /// Drops all hooks of the node (for the embedder's garbage collector).
+    pub fn clear_hooks(&self) {
+        if let Some(more) = self.more_if() {
+            let dropped = std::mem::take(&mut *more.hooks.lock());
+            drop(dropped);
+        }
+    }
+
     /// Where the embedder may note its own handle of this node (without ownership).
     pub fn foreign(&self) -> &std::sync::atomic::AtomicPtr<()> {
         &self.more().foreign
+    }
+}
+
+/// Shows the nodes that `handles` handles of a node keep alive, for the embedder's garbage collector:
+/// found in descending order, each after all that lead to it.
+pub fn visit_owned(root: &NodeRef, handles: u32, f: &mut dyn FnMut(&super::Node)) {
+    let mut known = HashMap::from([(root.id(), handles)]);
+    let mut next = BinaryHeap::from([(root.sequence_nr(), root.id())]);
+    let mut nodes: HashMap<u32, &NodeRef> = HashMap::from([(root.id(), root)]);
+    while let Some((_, id)) = next.pop() {
+        let Some(node) = nodes.remove(&id) else { continue };
+        if known.get(&id) != Some(&node.handles()) {
+            continue;
+        }
+        f(node);
+        for edge in node.edges() {
+            let Some(to) = &edge.node else { continue };
+            let count = known.entry(to.id()).or_insert(0);
+            *count += 1;
+            if *count == 1 {
+                next.push((to.sequence_nr(), to.id()));
+                nodes.insert(to.id(), to);
+            }
+        }
     }
 }
 

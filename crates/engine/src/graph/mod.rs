@@ -22,23 +22,25 @@ mod saved;
 mod serial;
 pub mod site;
 
+pub(crate) use accumulate::{accumulate_leaf, fit};
 pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
-pub use backward::{Backward, Root, Target};
+pub use backward::{Backward, Root, Running, Target, running};
 pub use custom::{delayed_error, record_custom};
 pub use diagnose::{
     Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
     take_failure, watch_nonfinite,
 };
+pub use hooks::visit_owned;
 pub use mode::{
-    GradMode, current_task, current_task_is_selective, is_grad_enabled, is_inference,
-    set_grad_enabled, set_inference,
+    GradMode, current_task, current_task_is_selective, grad_wanted, is_grad_enabled, is_inference,
+    is_multithreading_enabled, set_grad_enabled, set_inference, set_multithreading_enabled,
 };
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
 pub use rows::Rows;
-pub(crate) use saved::Overwriting;
 pub use saved::{
-    SavedHooks, SavedRole, SavedTensor, disable_saved_hooks, pop_saved_hooks, push_saved_hooks,
-    saved_hooks_depth,
+    BeforeWrite, SavedHooks, SavedRole, SavedTensor, disable_saved_hooks, pop_saved_hooks,
+    push_saved_hooks, saved_hooks_depth, watch_writes,
 };
+pub(crate) use saved::{Overwriting, before_write};
 pub use site::Site;

@@ -7,23 +7,46 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const PACKING: u8 = 1;
 /// Look for numbers that are not finite.
 pub(super) const WATCHING: u8 = 2;
+/// Tell the embedder of writes in place before they happen.
+pub(super) const WRITES: u8 = 4;
 
 thread_local! {
     static EXTRAS: Cell<u8> = const { Cell::new(0) };
+    /// What the user asked for.
     static GRAD: Cell<bool> = const { Cell::new(true) };
     static TASK: Cell<TaskState> = const { Cell::new(TaskState { id: 0, selective: false }) };
     static INFERENCE: Cell<bool> = const { Cell::new(false) };
+    /// Whether backward passes may use several threads.
+    static THREADS: Cell<bool> = const { Cell::new(true) };
+    /// Whether operations are recorded: what was asked for, unless in inference mode.
+    static RECORDS: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Whether operations on this thread are recorded.
 #[inline]
 pub fn is_grad_enabled() -> bool {
+    RECORDS.get()
+}
+
+/// Whether recording is asked for on this thread; inference mode may overrule it.
+pub fn grad_wanted() -> bool {
     GRAD.get()
 }
 
-/// Switches recording on this thread; returns what it was.
+/// Switches recording on this thread; returns what was asked for before.
 pub fn set_grad_enabled(enabled: bool) -> bool {
+    RECORDS.set(enabled && !INFERENCE.get());
     GRAD.replace(enabled)
+}
+
+/// Whether backward passes started on this thread may use several threads.
+pub fn is_multithreading_enabled() -> bool {
+    THREADS.get()
+}
+
+/// Allows backward passes to use several threads, or not; returns what it was.
+pub fn set_multithreading_enabled(enabled: bool) -> bool {
+    THREADS.replace(enabled)
 }
 
 /// Which extras are on, on this thread.
@@ -46,6 +69,7 @@ pub fn is_inference() -> bool {
 
 /// Switches inference mode on this thread; returns what it was.
 pub fn set_inference(enabled: bool) -> bool {
+    RECORDS.set(GRAD.get() && !enabled);
     INFERENCE.replace(enabled)
 }
 

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Mutex, RawMutex};
@@ -29,8 +29,14 @@ pub struct Edge {
 
 /// Shape and dtype of an output, compact: a gradient is summed and cast to it before it arrives.
 pub(crate) enum OutMeta {
-    Small { dtype: DType, ndim: u8, dims: [u32; 3] },
+    Small {
+        dtype: DType,
+        ndim: u8,
+        dims: [u32; 3],
+    },
     Big(Box<(DType, Dims)>),
+    /// A leaf's that takes gradients of any dtype.
+    Any(Box<(DType, Dims)>),
 }
 
 impl OutMeta {
@@ -46,10 +52,20 @@ impl OutMeta {
         }
     }
 
+    /// Of any dtype; `dtype` is the value's own.
+    pub(crate) fn any(dtype: DType, shape: &[usize]) -> Self {
+        Self::Any(Box::new((dtype, Dims::from_slice(shape))))
+    }
+
+    /// Whether a gradient of this dtype may arrive as it is.
+    pub(crate) fn takes(&self, dtype: DType) -> bool {
+        matches!(self, Self::Any(_)) || self.dtype() == dtype
+    }
+
     pub(crate) fn dtype(&self) -> DType {
         match self {
             Self::Small { dtype, .. } => *dtype,
-            Self::Big(big) => big.0,
+            Self::Big(big) | Self::Any(big) => big.0,
         }
     }
 
@@ -58,7 +74,7 @@ impl OutMeta {
             Self::Small { ndim, dims, .. } => {
                 dims[..*ndim as usize].iter().map(|&n| n as usize).collect()
             }
-            Self::Big(big) => big.1.clone(),
+            Self::Big(big) | Self::Any(big) => big.1.clone(),
         }
     }
 
@@ -72,6 +88,7 @@ impl OutMeta {
                     && core.shape().iter().zip(dims).all(|(&n, &m)| n == m as usize)
             }
             Self::Big(big) => core.dtype() == big.0 && core.shape() == &big.1[..],
+            Self::Any(big) => core.shape() == &big.1[..],
         }
     }
 }
@@ -142,6 +159,10 @@ pub struct Node {
 pub(crate) const RELEASED: u8 = 1;
 /// The node saved something when it was made.
 pub(crate) const SAVES: u8 = 2;
+/// The node's only output was cut from its history in place (`detach_`).
+pub(crate) const DETACHED: u8 = 4;
+/// Whether any node ever got [`DETACHED`]: until then nobody need look.
+pub(crate) static ANY_DETACHED: AtomicBool = AtomicBool::new(false);
 
 impl Node {
     /// The line of the user's program that made the node.
@@ -163,6 +184,17 @@ impl Node {
     /// The sequence number: larger than those of all nodes it leads to.
     pub fn sequence_nr(&self) -> u64 {
         self.seq
+    }
+
+    /// How many inputs the operation has in torch, where a number may count as a tensor.
+    pub fn num_inputs(&self) -> usize {
+        use crate::ops::binary::Binary;
+        match &self.op {
+            Op::Scalar(Binary::Sub | Binary::Div, false, _)
+            | Op::Scalar(Binary::Add | Binary::Mul, ..) => 2,
+            Op::Rule(rule) => rule.num_inputs().unwrap_or_else(|| self.edges().len()),
+            _ => self.edges().len(),
+        }
     }
 
     /// Edges to the inputs' nodes.

@@ -96,10 +96,12 @@ impl Drop for Plan<'_> {
 }
 
 impl<'g> Plan<'g> {
-    /// Plans a pass from `roots`; with `targets`, only what leads to them is visited.
+    /// Plans a pass from `roots`; with `targets`, only what leads to them is visited, and they
+    /// themselves run if told so.
     pub(super) fn new(
         roots: impl Iterator<Item = (u32, &'g Node)>,
         targets: Option<&[Target]>,
+        run_targets: bool,
     ) -> Result<Self> {
         let mut plan =
             Plan { steps: Vec::new(), places: Places::take(), grads: 0, foreign: false, work: 0 };
@@ -127,7 +129,7 @@ impl<'g> Plan<'g> {
             }
         }
         if let Some(targets) = targets {
-            plan.prune(targets);
+            plan.prune(targets, run_targets);
         }
         let mut first = 0;
         for at in 0..plan.steps.len() {
@@ -164,7 +166,7 @@ impl<'g> Plan<'g> {
     }
 
     /// Marks what leads to a target. Ascending order visits a node after all it leads to.
-    fn prune(&mut self, targets: &[Target]) {
+    fn prune(&mut self, targets: &[Target], run_targets: bool) {
         let mut ids: Vec<u32> = targets.iter().map(Target::id).collect();
         ids.sort_unstable();
         let captured = |id: u32| ids.binary_search(&id).is_ok();
@@ -178,7 +180,7 @@ impl<'g> Plan<'g> {
             });
             let captured = captured(step.id);
             let step = &mut self.steps[at];
-            step.runs = leads;
+            step.runs = leads || (captured && run_targets);
             step.wanted = leads || captured;
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn attach_node(
     let mut edges = [Edge::default(), Edge::default()];
     let mut many = Vec::new();
     for (i, input) in inputs.iter().enumerate() {
-        let edge = input.gradient_edge();
+        let edge = input.try_gradient_edge()?;
         if let Some(node) = &edge.node {
             floor = floor.max(node.seq);
         }
@@ -80,7 +80,10 @@ pub(crate) fn attach_node(
     let mut rest = Vec::new();
     for (i, save) in saves.iter().enumerate() {
         let (core, role) = match save {
-            Save::Input(i) => (inputs[*i].shared_core(), Role::Input(*i as u16)),
+            Save::Input(i) => {
+                inputs[*i].check_savable()?;
+                (inputs[*i].shared_core(), Role::Input(*i as u16))
+            }
             Save::Output(i) => (outputs[*i].shared_core(), Role::Output(*i as u16)),
             Save::Private(core) => ((*core).clone(), Role::Private),
         };

@@ -32,7 +32,7 @@ impl Backward {
         let mut rows: Vec<Vec<Option<Tensor>>> = inputs.iter().map(|_| Vec::new()).collect();
         let edge = output.gradient_edge();
         if let Some(node) = &edge.node {
-            let mut plan = Plan::new(std::iter::once((node.id(), &**node)), Some(&targets))?;
+            let mut plan = Plan::new(std::iter::once((node.id(), &**node)), Some(&targets), false)?;
             let work = plan.work.saturating_mul(output.numel());
             let mut run = || this.each_row(output, &mut plan, &targets, &mut rows);
             if work < crate::interrupt::LONG { run() } else { crate::interrupt::long_work(run) }?;

@@ -2,6 +2,7 @@
 //! of custom functions, which keep their place in the graph.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -23,8 +24,34 @@ thread_local! {
     static HOOKS: RefCell<Vec<Arc<dyn SavedHooks>>> = const { RefCell::new(Vec::new()) };
     /// Why hooks may not be used now.
     static DISABLED: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Who is told of writes in place.
+    static WRITES: RefCell<Option<Rc<dyn BeforeWrite>>> = const { RefCell::new(None) };
     /// The buffer that is about to be overwritten by the operation that saves.
     static TARGET: RefCell<Option<Arc<Core>>> = const { RefCell::new(None) };
+}
+
+/// Sees a tensor that is about to be written in place.
+pub trait BeforeWrite {
+    /// Called before each write, on the thread that makes it.
+    fn call(&self, target: &Tensor) -> Result<()>;
+}
+
+/// Has writes in place on this thread told to `watcher`, or to nobody; returns what was there.
+pub fn watch_writes(watcher: Option<Rc<dyn BeforeWrite>>) -> Option<Rc<dyn BeforeWrite>> {
+    super::mode::set_extra(super::mode::WRITES, watcher.is_some());
+    WRITES.with_borrow_mut(|place| std::mem::replace(place, watcher))
+}
+
+/// Tells of a write in place that is about to happen.
+#[inline]
+pub(crate) fn before_write(target: &Tensor) -> Result<()> {
+    if super::mode::extras() & super::mode::WRITES == 0 {
+        return Ok(());
+    }
+    match WRITES.with_borrow(Clone::clone) {
+        Some(watcher) => watcher.call(target),
+        None => Ok(()),
+    }
 }
 
 /// Whether hooks are active on this thread.
@@ -120,7 +147,7 @@ pub(super) fn pack_all<'s>(
             Some(core) => {
                 // An output comes without its place: what a hook returns must not hold its node.
                 let edge = match place.role {
-                    Role::Input(i) => inputs[i as usize].gradient_edge(),
+                    Role::Input(i) => inputs[i as usize].try_gradient_edge()?,
                     _ => Edge::default(),
                 };
                 pack(core, edge)?
@@ -223,6 +250,11 @@ impl Node {
         crate::ops::unpack(handle, i, || handle.clone())
     }
 
+    /// What hooks packed at a place.
+    pub fn packed_at(&self, i: usize) -> Option<Arc<dyn Packed>> {
+        self.more_if()?.packed.lock().get(i).cloned().flatten()
+    }
+
     /// What hooks packed, for the embedder's garbage collector.
     pub fn packed(&self) -> Vec<Arc<dyn Packed>> {
         self.more_if()
@@ -269,6 +301,7 @@ impl SavedTensor {
     /// # Errors
     /// Those of the hooks.
     pub fn new(tensor: &Tensor, output: Option<u32>, input: Option<usize>) -> Result<Self> {
+        tensor.check_savable()?;
         let core = tensor.shared_core();
         let packed = if hooks_active() {
             let edge = if output.is_some() { Edge::default() } else { tensor.gradient_edge() };
@@ -282,7 +315,7 @@ impl SavedTensor {
             place: match (output, input) {
                 (Some(output), _) => Place::Output(output),
                 (None, Some(input)) => Place::Input(input),
-                (None, None) => Place::Elsewhere(tensor.gradient_edge()),
+                (None, None) => Place::Elsewhere(tensor.try_gradient_edge()?),
             },
             requires_grad: tensor.requires_grad(),
             weak: tensor.downgrade(),
@@ -353,23 +386,33 @@ impl SavedTensor {
         self.core.as_ref()
     }
 
-    /// Packs the tensor with hooks of its own.
+    /// The same saved tensor, packed with hooks of its own.
     ///
     /// # Errors
     /// If it is packed already, or the hooks fail.
-    pub fn pack(&mut self, hooks: &dyn SavedHooks) -> Result<()> {
+    pub fn packed_with(&self, hooks: &dyn SavedHooks) -> Result<Self> {
         ensure!(
             self.packed.lock().is_none(),
             runtime,
             "Calling register_hooks on a saved tensor whose hooks have already been set. Hint: \
              only one pair of hooks is allowed at a time."
         );
-        if let Some(core) = &self.core {
-            let packed = pack_with(hooks, &Tensor::from_core(core.clone()))?;
-            self.packed = Mutex::new(Some(packed));
-            self.core = None;
-        }
-        Ok(())
+        let packed = match &self.core {
+            Some(core) => Some(pack_with(hooks, &Tensor::from_core(core.clone()))?),
+            None => None,
+        };
+        Ok(Self {
+            core: None,
+            version: self.version,
+            place: match &self.place {
+                Place::Input(i) => Place::Input(*i),
+                Place::Output(out) => Place::Output(*out),
+                Place::Elsewhere(edge) => Place::Elsewhere(edge.clone()),
+            },
+            requires_grad: self.requires_grad,
+            weak: self.weak.clone(),
+            packed: Mutex::new(packed),
+        })
     }
 
     /// What hooks packed, for the embedder's garbage collector.

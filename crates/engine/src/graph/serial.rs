@@ -32,11 +32,14 @@ pub(super) fn run(
         let first = step.first as usize;
         let mut incoming = GradList::new();
         incoming.extend(grads[first..first + n].iter_mut().map(Option::take));
-        node.run_tensor_hooks(&mut incoming)?;
-        pass.capture(step.id, &mut incoming)?;
         if !step.runs {
+            node.run_tensor_hooks(&mut incoming)?;
+            pass.capture(step.id, &mut incoming)?;
             continue;
         }
+        // As in torch: what is handed out where the pass goes on was not seen by hooks.
+        pass.capture(step.id, &mut incoming)?;
+        node.run_tensor_hooks(&mut incoming)?;
         let mut outgoing = run_node(node, step.id, incoming, plan, pass.retain())?;
         for (i, edge) in node.edges().iter().enumerate() {
             let Some(next) = &edge.node else { continue };
@@ -72,8 +75,8 @@ fn leaf(
         step.node.run_leaf_hooks(&mut incoming)?;
         return pass.capture(step.id, &mut incoming);
     }
-    if let Some(grad) = grad {
-        accumulate_leaf(step.node, Some(grad))?;
+    if grad.is_some() || plan.foreign {
+        accumulate_leaf(step.node, grad)?;
     }
     Ok(())
 }
@@ -88,7 +91,9 @@ pub(super) fn run_node(
 ) -> Result<GradList> {
     node.run_pre_hooks(&mut incoming)?;
     if incoming.iter().all(Option::is_none) && !node.op.wants_absent() {
-        return Ok(GradList::new());
+        let mut none = GradList::new();
+        node.run_post_hooks(&mut none, &incoming)?;
+        return Ok(none);
     }
     let mut needs = 0u64;
     for (i, edge) in node.edges().iter().enumerate().take(64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
@@ -22,6 +22,12 @@ struct Index {
 struct Put {
     given: Vec<bool>,
     accumulate: bool,
+}
+
+/// Where among the saved tensors each given index is.
+fn places(given: &[bool]) -> Vec<Option<usize>> {
+    let mut next = 0..;
+    given.iter().map(|&given| if given { next.next() } else { None }).collect()
 }
 
 /// The indices as they were given, from those saved.
@@ -43,6 +49,13 @@ impl Rule for Index {
     fn name(&self) -> &'static str {
         "IndexBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "self_sym_sizes" => Some(SavedValue::Sizes(self.input.clone())),
+            "indices" => Some(SavedValue::Places(places(&self.given))),
+            _ => None,
+        }
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let zeros = Tensor::zeros(&self.input, grad.dtype())?;
@@ -53,6 +66,9 @@ impl Rule for Index {
 impl Rule for Put {
     fn name(&self) -> &'static str {
         "IndexPutBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "indices").then(|| SavedValue::Places(places(&self.given)))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };

@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::view::Geometry;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{attach, recording, recording1};
@@ -23,6 +23,9 @@ struct Cat {
 impl Rule for Cat {
     fn name(&self) -> &str {
         self.name
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then_some(SavedValue::Int(self.dim as i64))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
@@ -177,7 +180,7 @@ impl Tensor {
         let mut outputs = Vec::with_capacity(parts.len());
         for part in parts {
             let view = core.view(&part.shape, &part.strides, part.offset)?;
-            outputs.push(self.make_view(view, Creation::Multi));
+            outputs.push(self.make_view(view, Creation::now(Creation::Multi)));
         }
         if recording1(self) && !outputs.is_empty() {
             let shapes = parts.iter().map(|part| part.shape.clone()).collect();

@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::error::{Result, bail};
 use crate::graph::hooks::GradList;
@@ -78,6 +79,14 @@ pub trait Rule: Send + Sync {
     /// The buffers of what the rule itself saved, to be counted.
     fn saved_cores(&self) -> Vec<Arc<Core>> {
         Vec::new()
+    }
+    /// How many inputs the operation has in torch, if not as many as it has edges.
+    fn num_inputs(&self) -> Option<usize> {
+        None
+    }
+    /// What the rule keeps under torch's name for it (without `_saved_`), if it is no tensor.
+    fn attribute(&self, _name: &str) -> Option<SavedValue> {
+        None
     }
     /// For the embedder to look inside.
     fn as_any(&self) -> Option<&dyn Any> {
@@ -173,7 +182,8 @@ impl<'a> Cx<'a> {
     /// The data of [`Self::saved`], for passes that are not recorded.
     #[inline]
     pub(crate) fn saved_core(&self, i: usize) -> Result<Arc<Core>> {
-        if i < 2 && self.node.more_if().is_none() {
+        let detached = crate::graph::node::ANY_DETACHED.load(Ordering::Relaxed);
+        if i < 2 && !detached && self.node.more_if().is_none() {
             let found = self.node.with_saved(|saved| {
                 saved[i].core.as_ref().map(|core| (core.clone(), saved[i].version))
             });
@@ -215,6 +225,19 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
         return Ok(if is_grad_enabled() { connect(unpacked.shared_core()) } else { unpacked });
     }
     let Some(core) = core else { return Err(node.released_error()) };
+    if let Role::Input(at) = role {
+        let maker = node.edges().get(at as usize).and_then(|edge| edge.node.as_ref());
+        if maker.is_some_and(|maker| maker.has(crate::graph::node::DETACHED)) {
+            bail!(
+                runtime,
+                "Trying to use a saved tensor that has been detached in-place, i.e. with \
+                 .detach_(). This is not supported, please use out-of-place `.detach()` instead\n  \
+                 saved by {} at {}",
+                node.name(),
+                node.site()
+            );
+        }
+    }
     if core.version() != version {
         return Err(overwritten(node, &core, version, role));
     }
@@ -267,6 +290,30 @@ pub(crate) fn vjp(node: &Node, id: u32, grads: GradList, needs: u64) -> Result<G
         }
         Op::Rule(rule) => rule.vjp(&cx, &grads),
     }
+}
+
+/// Runs the rule of a node outside of a pass, for all inputs that need a gradient; an accumulator
+/// accumulates.
+///
+/// # Errors
+/// As a pass.
+pub fn run_alone(handle: &NodeRef, grads: GradList) -> Result<GradList> {
+    if handle.is_leaf() {
+        crate::graph::accumulate_leaf(handle, first(grads))?;
+        return Ok(GradList::new());
+    }
+    let mut needs = 0;
+    for (i, edge) in handle.edges().iter().enumerate().take(64) {
+        needs |= u64::from(edge.node.is_some()) << i;
+    }
+    let mut out = vjp(handle, handle.id(), grads, needs)?;
+    out.resize(handle.num_inputs(), None);
+    for (i, edge) in handle.edges().iter().enumerate() {
+        if let (Some(next), Some(grad)) = (&edge.node, out[i].take()) {
+            out[i] = Some(crate::graph::fit(grad, next.out_meta(edge.out), handle, i)?);
+        }
+    }
+    Ok(out)
 }
 
 fn first(grads: GradList) -> Option<Tensor> {

@@ -5,6 +5,7 @@ use super::binary::Binary;
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::graph::{Node, SavedRole};
+use crate::shape::Dims;
 use crate::tensor::Tensor;
 
 /// The names of inputs and of the output, where they are not `self`, `other` and `result`.
@@ -32,7 +33,6 @@ const PRIVATE: &[(&str, &[&str])] = &[
     ("ScatterAddBackward0", &["index"]),
     ("IndexSelectBackward0", &["index"]),
     ("IndexAddBackward0", &["index"]),
-    ("IndexBackward0", &["indices"]),
     ("MaxBackward0", &["indices"]),
     ("MinBackward0", &["indices"]),
     ("SortBackward0", &["indices"]),
@@ -51,12 +51,49 @@ pub enum SavedValue {
     Absent,
     /// A number.
     Number(Scalar),
+    /// A dimension, or another whole number that is no factor.
+    Int(i64),
+    /// Sizes or dimensions.
+    Sizes(Dims),
+    /// A list of saved tensors, some absent.
+    Places(Vec<Option<usize>>),
 }
+
+/// Nodes that keep the sizes of their input.
+const SIZED: &[&str] = &[
+    "SelectBackward0",
+    "SliceBackward0",
+    "ViewBackward0",
+    "ReshapeAliasBackward0",
+    "UnsafeViewBackward0",
+    "ExpandBackward0",
+    "SqueezeBackward0",
+    "SqueezeBackward1",
+    "SqueezeBackward2",
+    "DiagonalBackward0",
+    "RepeatBackward0",
+    "IndexSelectBackward0",
+    "SplitBackward0",
+    "SplitWithSizesBackward0",
+    "SortBackward0",
+    "TopkBackward0",
+    "MaxBackward0",
+    "MinBackward0",
+];
 
 impl Node {
     /// What the node saved under torch's name (without `_saved_`); `None` if there is no such name.
     pub fn saved_value(&self, name: &str) -> Option<SavedValue> {
         let class = self.name();
+        if let Op::Rule(rule) = &self.op {
+            if let Some(found) = rule.attribute(name) {
+                return Some(found);
+            }
+        }
+        if name == "self_sym_sizes" && SIZED.contains(&class) {
+            let edge = self.edges().first()?;
+            return Some(SavedValue::Sizes(edge.node.as_ref()?.output(edge.out).0));
+        }
         let inputs = NAMES.iter().find(|row| row.0 == class);
         let input_name = |i: usize| match inputs {
             Some(row) => row.1.get(i).copied().unwrap_or("other"),
@@ -88,7 +125,12 @@ impl Node {
             {
                 Some(SavedValue::Number(Scalar::Float(*s)))
             }
-            Op::Scalar(..) if name == "self" || name == "other" => Some(SavedValue::Absent),
+            Op::Scalar(Binary::Mul | Binary::Div, ..) if name == "self" || name == "other" => {
+                Some(SavedValue::Absent)
+            }
+            Op::Scalar(Binary::Add | Binary::Sub, false, _) if name == "alpha" => {
+                Some(SavedValue::Number(Scalar::Int(1)))
+            }
             Op::Binary(Binary::Add | Binary::Sub, alpha) if name == "alpha" => {
                 Some(SavedValue::Number(Scalar::Float(*alpha)))
             }
@@ -102,6 +144,38 @@ impl Node {
             }
             _ => None,
         }
+    }
+
+    /// The names under which something is saved, for listing.
+    pub fn saved_names(&self) -> Vec<&'static str> {
+        const ALL: &[&str] = &[
+            "alpha",
+            "bias",
+            "condition",
+            "dim",
+            "end",
+            "exponent",
+            "index",
+            "indices",
+            "input",
+            "mask",
+            "mat1",
+            "mat2",
+            "other",
+            "result",
+            "result1",
+            "result2",
+            "self",
+            "self_sym_numel",
+            "self_sym_sizes",
+            "target",
+            "tensor",
+            "tensor1",
+            "tensor2",
+            "vec",
+            "weight",
+        ];
+        ALL.iter().copied().filter(|name| self.saved_value(name).is_some()).collect()
     }
 
     /// A saved number as a tensor, as torch shows factors that were numbers.

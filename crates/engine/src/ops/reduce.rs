@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -53,6 +53,18 @@ struct Spread {
 impl Rule for Spread {
     fn name(&self) -> &str {
         self.name
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "self_sym_sizes" => Some(SavedValue::Sizes(self.input.clone())),
+            "self_sym_numel" if self.name.starts_with("Mean") => {
+                Some(SavedValue::Int(self.input.iter().product::<usize>() as i64))
+            }
+            "dim" if self.name.ends_with('1') => {
+                Some(SavedValue::Sizes((0..64).filter(|dim| self.mask >> dim & 1 == 1).collect()))
+            }
+            _ => None,
+        }
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -6,7 +6,7 @@ use super::along::{Take, reversed};
 use super::binary::Binary;
 use super::extreme::Extreme;
 use super::unary::Unary;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::hooks::GradList;
@@ -107,6 +107,9 @@ struct Softmax {
 impl Rule for Softmax {
     fn name(&self) -> &'static str {
         if self.log { "LogSoftmaxBackward0" } else { "SoftmaxBackward0" }
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then_some(SavedValue::Int(self.dim as i64))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -54,6 +54,30 @@ impl Rule for Variance {
     }
 }
 
+/// The variance or deviation, and the mean.
+struct VarianceAndMean(Variance);
+
+impl Rule for VarianceAndMean {
+    fn name(&self) -> &'static str {
+        if self.0.root { "StdMeanBackward0" } else { "VarMeanBackward0" }
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let of_spread = self.0.vjp(cx, &grads[..1])?.pop().flatten();
+        let of_mean = match &grads[1] {
+            Some(grad) => {
+                let shape = cx.saved(0)?.shape();
+                let count = reduced_count(&shape, self.0.mask) as f64;
+                Some(restore(grad, &shape, self.0.mask)?.times(1.0 / count)?.expand_to(&shape)?)
+            }
+            None => None,
+        };
+        Ok(smallvec![match (of_spread, of_mean) {
+            (Some(a), Some(b)) => Some(a.add(&b)?),
+            (a, b) => a.or(b),
+        }])
+    }
+}
+
 struct LogSumExp {
     mask: u64,
 }
@@ -363,7 +387,16 @@ impl Tensor {
         keepdim: bool,
         root: bool,
     ) -> Result<(Self, Self)> {
-        Ok((self.var(dims, correction, keepdim, root)?, self.mean(dims, keepdim, None)?))
+        let plain = self.detach();
+        let spread = plain.var(dims, correction, keepdim, root)?;
+        let mean = plain.mean(dims, keepdim, None)?;
+        if recording1(self) {
+            let mask = dim_mask(dims, self.ndim())?;
+            let rule = VarianceAndMean(Variance { mask, correction, root });
+            let saves = [Save::Input(0), Save::Output(0)];
+            attach(Op::rule(rule), &[self], &saves, &[&spread, &mean])?;
+        }
+        Ok((spread, mean))
     }
 
     /// The sum of the diagonal of a matrix.

@@ -9,7 +9,7 @@ use super::{Cx, Op, Rule};
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Edge, NodeRef, attach, attach_node, is_grad_enabled, recording1};
+use crate::graph::{Edge, NodeRef, attach, attach_node, recording1};
 use crate::kernels::copy;
 use crate::launch::blocks::{copy_core, run_into};
 use crate::shape::{Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides};
@@ -232,6 +232,9 @@ impl Rule for CopySlices {
     fn is_foreign(&self) -> bool {
         self.inner.op.is_foreign()
     }
+    fn num_inputs(&self) -> Option<usize> {
+        Some(self.inner.num_inputs())
+    }
     fn release(&self) {
         self.inner.release_saved();
     }
@@ -334,8 +337,7 @@ impl Tensor {
     ) -> Result<Self> {
         let core = self.core();
         let view = core.view(shape, strides, offset)?;
-        let creation = if is_grad_enabled() { Creation::Recorded } else { Creation::NoGrad };
-        let output = self.make_view(view, creation);
+        let output = self.make_view(view, Creation::now(Creation::Recorded));
         if recording1(self) {
             let rule = View { name, inverse: inverse(&core) };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
@@ -713,8 +715,7 @@ impl Tensor {
         );
         let core = self.core();
         let view = core.view(shape, strides, offset.unwrap_or(core.offset()))?;
-        let creation = if is_grad_enabled() { Creation::Recorded } else { Creation::NoGrad };
-        let output = self.make_view(view, creation);
+        let output = self.make_view(view, Creation::now(Creation::Recorded));
         if recording1(self) {
             let rule = as_strided_rule(&core, &output.core());
             attach(Op::rule(rule), &[self], &[], &[&output])?;
@@ -839,9 +840,9 @@ impl Tensor {
 
     /// A constant in place of this tensor, whose gradient is zero (for `fill_`).
     #[track_caller]
-    pub(crate) fn filled_with(&self, value: &Self) -> Result<Self> {
+    pub(crate) fn filled_with(&self, value: &Self, name: &'static str) -> Result<Self> {
         let output = Self::from_core(copy_core(&value.expand_to(&self.shape())?.core())?);
-        attach(Op::rule(Overwrite("FillBackward0")), &[self], &[], &[&output])?;
+        attach(Op::rule(Overwrite(name)), &[self], &[], &[&output])?;
         Ok(output)
     }
 

@@ -47,7 +47,23 @@ impl Tensor {
     }
 
     fn check_write(&self, op: &str) -> Result<()> {
-        self.check_inplace()?;
+        self.check_target(op)?;
+        let core = self.core();
+        let overlaps =
+            core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0);
+        ensure!(
+            !overlaps,
+            runtime,
+            "unsupported operation: more than one element of the written-to tensor refers to a \
+             single memory location. Please clone() the tensor before performing the operation."
+        );
+        Ok(())
+    }
+
+    /// [`Self::check_write`] for operations that may write one place several times.
+    fn check_target(&self, op: &str) -> Result<()> {
+        crate::graph::before_write(self)?;
+        self.check_inplace(self.requires_grad())?;
         let core = self.core();
         ensure!(core.writable(), runtime, "{op}: the tensor shares memory that is read-only");
         ensure!(
@@ -56,14 +72,6 @@ impl Tensor {
             "Inplace update to inference tensor outside InferenceMode is not allowed.You can make \
              a clone to get a normal tensor before doing inplace update.See \
              https://github.com/pytorch/rfcs/pull/17 for more details."
-        );
-        let overlaps =
-            core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0);
-        ensure!(
-            !overlaps,
-            runtime,
-            "unsupported operation: more than one element of the written-to tensor refers to a \
-             single memory location. Please clone() the tensor before performing the operation."
         );
         Ok(())
     }
@@ -115,9 +123,13 @@ impl Tensor {
         );
         let fn_ = result.grad_fn();
         if let Some((node, _)) = &fn_ {
-            // Before the old contents go.
+            if !self.requires_grad() {
+                self.check_inplace(true)?;
+            }
+            // Before the old contents go. As in torch, only what is saved as the target itself is
+            // kept: another input in the same memory is overwritten, and its use is an error.
             let keep = |saved: &mut crate::graph::node::Saved| -> Result<()> {
-                if let (Role::Input(_) | Role::Private, Some(old)) = (saved.role, &saved.core) {
+                if let (Role::Input(0) | Role::Private, Some(old)) = (saved.role, &saved.core) {
                     if old.same_storage(&core) && !result.core().same_storage(&core) {
                         let copy = copy_core(old)?;
                         saved.version = copy.version();
@@ -184,7 +196,12 @@ impl Tensor {
     /// As [`Self::inplace`].
     #[track_caller]
     pub fn fill_(&self, value: Scalar) -> Result<()> {
-        self.check_write("fill_")?;
+        self.fill_as(value, "FillBackward2")
+    }
+
+    #[track_caller]
+    fn fill_as(&self, value: Scalar, node: &'static str) -> Result<()> {
+        self.check_target("fill_")?;
         let dtype = self.dtype();
         if !crate::graph::recording1(self) {
             crate::launch::blocks::fill(&self.core(), value)?;
@@ -192,7 +209,7 @@ impl Tensor {
             return Ok(());
         }
         let value = Self::from_scalar(value, dtype)?;
-        self.inplace("fill_", |this| this.filled_with(&value))
+        self.inplace("fill_", |this| this.filled_with(&value, node))
     }
 
     /// Writes zeros everywhere.
@@ -201,7 +218,7 @@ impl Tensor {
     /// As [`Self::inplace`].
     #[track_caller]
     pub fn zero_(&self) -> Result<()> {
-        self.fill_(Scalar::Int(0))
+        self.fill_as(Scalar::Int(0), "ZeroBackward0")
     }
 
     /// Copies `source`, broadcast and cast, into this tensor.
@@ -248,7 +265,7 @@ impl Tensor {
     /// If the view cannot be made, or a leaf that requires a gradient would change.
     #[track_caller]
     pub fn relayout(&self, view: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
-        self.check_inplace()?;
+        self.check_inplace(self.requires_grad())?;
         let before = self.detach();
         // A handle with the old history, whose view carries the new one.
         let old = match self.grad_fn() {

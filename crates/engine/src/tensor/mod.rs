@@ -68,6 +68,16 @@ struct Auto {
     meta: Option<Box<Meta>>,
 }
 
+/// What dtype a leaf's gradient must have.
+#[derive(Clone, Copy, Default)]
+enum GradDtype {
+    /// The leaf's own.
+    #[default]
+    Own,
+    Set(DType),
+    Any,
+}
+
 /// What most tensors do not have.
 #[derive(Default)]
 pub(crate) struct Meta {
@@ -76,6 +86,7 @@ pub(crate) struct Meta {
     hooks: Vec<(HookId, Arc<dyn TensorHook>)>,
     post_accumulate: Vec<(HookId, Arc<dyn TensorHook>)>,
     retains_grad: bool,
+    grad_dtype: GradDtype,
     view: Option<ViewInfo>,
     replaced: Option<Arc<Core>>,
 }
@@ -123,6 +134,11 @@ impl Tensor {
     #[inline]
     fn with_flags(core: Arc<Core>, flags: u32) -> Self {
         let flags = if crate::graph::is_inference() { flags | INFERENCE } else { flags };
+        Self::with_exact_flags(core, flags)
+    }
+
+    #[inline]
+    fn with_exact_flags(core: Arc<Core>, flags: u32) -> Self {
         Self(Arc::new(Inner {
             core,
             flags: AtomicU32::new(flags),
@@ -289,7 +305,7 @@ impl Tensor {
     #[inline]
     pub fn requires_grad(&self) -> bool {
         let flags = self.0.flags.load(Ordering::Acquire);
-        flags & (REQUIRES_GRAD | HAS_FN) != 0 || (flags & VIEW != 0 && self.view_is_stale())
+        flags & (REQUIRES_GRAD | HAS_FN) != 0 || (flags & VIEW != 0 && self.base_requires_grad())
     }
 
     /// Whether the tensor has no node that made it.
@@ -353,23 +369,61 @@ impl Tensor {
     pub fn set_grad(&self, grad: Option<Self>) -> Result<()> {
         if let Some(grad) = &grad {
             ensure!(!grad.is(self), runtime, "can't assign Variable as its own grad");
+            let wanted = self.grad_dtype().unwrap_or_else(|| grad.dtype());
             ensure!(
-                grad.dtype() == self.dtype(),
+                grad.dtype() == wanted,
                 runtime,
-                "attempting to assign a gradient with dtype '{}' to a tensor with dtype '{}'. The \
-                 gradient must match the tensor's dtype (field 'grad_dtype')",
-                grad.dtype(),
-                self.dtype()
+                "attempting to assign a gradient with dtype '{}' to a tensor with grad_dtype '{}'. \
+                 The gradient must match the tensor's grad_dtype (defaults to the tensor's dtype). \
+                 You can set the tensor's grad_dtype attribute with a specific dtype, or None to \
+                 allow any dtype.",
+                grad.dtype().scalar_name().to_lowercase(),
+                wanted.scalar_name()
             );
             ensure!(
                 grad.core().shape() == self.core().shape(),
                 runtime,
-                "assigned grad has data of a different size: {} for a tensor of size {}",
+                "attempting to assign a gradient of size '{}' to a tensor of size '{}'. Please \
+                 ensure that the gradient and the tensor are the same size",
                 crate::shape::shape_text(grad.core().shape()),
                 crate::shape::shape_text(self.core().shape())
             );
         }
         drop(self.replace_grad(grad));
+        Ok(())
+    }
+
+    /// The dtype the gradient must have; `None` for any.
+    pub fn grad_dtype(&self) -> Option<DType> {
+        match self.meta_if(|meta| meta.grad_dtype).unwrap_or_default() {
+            GradDtype::Own => Some(self.dtype()),
+            GradDtype::Set(dtype) => Some(dtype),
+            GradDtype::Any => None,
+        }
+    }
+
+    /// Sets the dtype a leaf's gradient must have; `None` for any.
+    ///
+    /// # Errors
+    /// For non-leaves, and if there is a gradient of another dtype.
+    pub fn set_grad_dtype(&self, dtype: Option<DType>) -> Result<()> {
+        ensure!(self.is_leaf(), runtime, "grad_dtype can only be set on leaf tensors.");
+        if let (Some(dtype), Some(grad)) = (dtype, self.grad()) {
+            ensure!(
+                grad.dtype() == dtype,
+                runtime,
+                "Cannot set grad_dtype to '{}' because there is already a gradient with dtype '{}'. \
+                 Please clear the gradient (.grad = None) before changing grad_dtype, or ensure the \
+                 new grad_dtype matches the existing gradient's dtype.",
+                dtype.scalar_name(),
+                grad.dtype().scalar_name().to_lowercase()
+            );
+        }
+        self.meta(|meta| {
+            meta.grad_dtype = dtype.map_or(GradDtype::Any, GradDtype::Set);
+            // Its accumulator casts to what was wanted when it was made.
+            meta.accumulator = WeakNode::default();
+        });
         Ok(())
     }
 
@@ -395,9 +449,23 @@ impl Tensor {
 
     /// The node that made the tensor; a stale view gets a new one.
     pub fn grad_fn(&self) -> Option<(NodeRef, u32)> {
+        self.try_grad_fn().ok().flatten()
+    }
+
+    /// [`Self::grad_fn`], for those who can tell of a view that cannot get a new one.
+    ///
+    /// # Errors
+    /// For a view whose base was written since, if it was made without recording, with others, or
+    /// by a custom function.
+    pub fn try_grad_fn(&self) -> Result<Option<(NodeRef, u32)>> {
         if self.flag(VIEW) {
-            self.refresh_view();
+            self.refresh_view()?;
         }
+        Ok(self.present_fn())
+    }
+
+    /// The node the tensor has, be it out of date.
+    pub(crate) fn present_fn(&self) -> Option<(NodeRef, u32)> {
         if !self.flag(HAS_FN) {
             return None;
         }
@@ -405,12 +473,25 @@ impl Tensor {
         edge.node.map(|node| (node, edge.out))
     }
 
+    /// [`Self::gradient_edge`], for those who can tell of a view that has none.
+    ///
+    /// # Errors
+    /// As [`Self::try_grad_fn`].
+    #[inline]
+    pub fn try_gradient_edge(&self) -> Result<Edge> {
+        if self.flag(VIEW) {
+            self.refresh_view()?;
+        }
+        Ok(self.gradient_edge())
+    }
+
     /// Where the tensor's gradient goes: its node, or the accumulator of a leaf.
     #[inline]
     pub fn gradient_edge(&self) -> Edge {
         let flags = self.0.flags.load(Ordering::Acquire);
         if flags & VIEW != 0 {
-            self.refresh_view();
+            // What cannot be refreshed keeps the node it has.
+            let _ = self.refresh_view();
         } else if flags & (HAS_FN | REQUIRES_GRAD) == 0 {
             return Edge::default();
         }
@@ -430,8 +511,7 @@ impl Tensor {
         if alive.is_some() {
             return alive;
         }
-        let core = self.core();
-        let node = Node::accumulator(self.clone(), core.dtype(), core.shape());
+        let node = Node::accumulator(self.clone(), self.grad_dtype(), self.core().shape());
         let fresh = NodeRef::new(node).ok()?;
         let weak = fresh.downgrade();
         let winner = self.meta(|meta| {
@@ -472,6 +552,10 @@ impl Tensor {
              these gradients. To fix this error, please refer to the Optimizer.zero_grad() \
              function in torch/optim/optimizer.py as a reference."
         );
+        if let Some((node, _)) = self.present_fn().filter(|(node, _)| node.num_outputs() == 1) {
+            crate::graph::node::ANY_DETACHED.store(true, Ordering::Relaxed);
+            node.set(crate::graph::node::DETACHED);
+        }
         self.set_edge(Edge::default());
         self.set_flag(REQUIRES_GRAD, false);
         Ok(())
@@ -557,6 +641,23 @@ impl Tensor {
         }
     }
 
+    /// The hooks on the gradient, with their ids.
+    pub fn gradient_hooks(&self) -> Vec<(HookId, Arc<dyn TensorHook>)> {
+        let Some((node, out)) = self.present_fn() else {
+            return self.meta_if(|meta| meta.hooks.clone()).unwrap_or_default();
+        };
+        node.more_if().map_or_else(Vec::new, |more| {
+            let hooks = more.hooks.lock();
+            let mine = hooks.tensor.iter().filter(|hook| hook.1 == out);
+            mine.map(|hook| (hook.0, hook.2.clone())).collect()
+        })
+    }
+
+    /// The hooks that run after accumulation, with their ids.
+    pub fn accumulation_hooks(&self) -> Vec<(HookId, Arc<dyn TensorHook>)> {
+        self.meta_if(|meta| meta.post_accumulate.clone()).unwrap_or_default()
+    }
+
     /// The leaf's hooks on its gradient.
     pub fn leaf_hooks(&self) -> Vec<Arc<dyn TensorHook>> {
         self.meta_if(|meta| meta.hooks.iter().map(|hook| hook.1.clone()).collect())
@@ -597,7 +698,7 @@ impl Tensor {
     }
 
     /// Shows the nodes that only this handle of the tensor keeps alive, for the embedder's garbage
-    /// collector: found in descending order, each after all that lead to it.
+    /// collector.
     pub fn visit_owned(&self, f: &mut dyn FnMut(&Node)) {
         if self.handles() != 1 {
             return;
@@ -606,26 +707,7 @@ impl Tensor {
             return;
         };
         // The tensor's handle and ours.
-        let mut known = std::collections::HashMap::from([(root.id(), 2u32)]);
-        let mut next = std::collections::BinaryHeap::from([(root.sequence_nr(), root.id())]);
-        let mut nodes: std::collections::HashMap<u32, &NodeRef> =
-            std::collections::HashMap::from([(root.id(), &root)]);
-        while let Some((_, id)) = next.pop() {
-            let Some(node) = nodes.remove(&id) else { continue };
-            if known.get(&id) != Some(&node.handles()) {
-                continue;
-            }
-            f(node);
-            for edge in node.edges() {
-                let Some(to) = &edge.node else { continue };
-                let count = known.entry(to.id()).or_insert(0);
-                *count += 1;
-                if *count == 1 {
-                    next.push((to.sequence_nr(), to.id()));
-                    nodes.insert(to.id(), to);
-                }
-            }
-        }
+        crate::graph::visit_owned(&root, 2, f);
     }
 
     /// The same data without history; writes to one are seen by the other.
@@ -699,15 +781,19 @@ impl Tensor {
 
 impl Node {
     /// The node that collects a leaf's gradient.
-    fn accumulator(leaf: Tensor, dtype: DType, shape: &[usize]) -> Self {
+    fn accumulator(leaf: Tensor, dtype: Option<DType>, shape: &[usize]) -> Self {
         use crate::graph::node::{OutMeta, Saved};
+        let out = match dtype {
+            Some(dtype) => OutMeta::new(dtype, shape),
+            None => OutMeta::any(leaf.dtype(), shape),
+        };
         Self::new(
             Op::Accumulate(leaf),
             crate::graph::arena::next_seq(0),
             crate::graph::Site::default(),
             0,
             [Edge::default(), Edge::default()],
-            OutMeta::new(dtype, shape),
+            out,
             [Saved::EMPTY; 2],
             0,
             None,
@@ -769,14 +855,6 @@ impl Tensor {
             drop(self.replace_grad(Some(sum)));
         }
         Ok(())
-    }
-
-    /// Adds a gradient to `.grad`, as a backward pass with `inputs=` does for non-leaves.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub fn accumulate_grad(&self, grad: Self) -> Result<()> {
-        self.retain(&grad)
     }
 
     /// Bytes of the elements: what an operation on this tensor alone would read.

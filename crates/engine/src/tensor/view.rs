@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{HAS_FN, Tensor, VIEW};
-use crate::error::{Result, bail};
+use super::{HAS_FN, INFERENCE, Tensor, VIEW};
+use crate::error::{Result, bail, ensure};
 use crate::graph::Edge;
 use crate::storage::Core;
 
@@ -19,6 +19,21 @@ pub enum Creation {
     Multi,
     /// By a custom function.
     Custom,
+    /// In inference mode.
+    Inference,
+}
+
+impl Creation {
+    /// How a view made now came about, if it is `recorded` while recording is on.
+    pub(crate) fn now(recorded: Self) -> Self {
+        if crate::graph::is_inference() {
+            Self::Inference
+        } else if crate::graph::is_grad_enabled() {
+            recorded
+        } else {
+            Self::NoGrad
+        }
+    }
 }
 
 /// What a view knows of its base.
@@ -32,17 +47,18 @@ pub(crate) struct ViewInfo {
 impl Tensor {
     /// A view of `self` with another core over the same buffer, not yet recorded.
     pub(crate) fn make_view(&self, core: Arc<Core>, creation: Creation) -> Self {
-        if crate::graph::is_inference() {
-            return Self::with_flags(core, 0);
+        if self.is_inference() {
+            // Neither views nor versions of inference tensors are tracked.
+            return Self::with_exact_flags(core, INFERENCE);
         }
         let base = self.base().unwrap_or_else(|| self.clone());
         let inherited = self
             .meta_if(|meta| meta.view.as_ref().map(|view| view.creation))
             .flatten()
             .unwrap_or(Creation::Recorded);
-        let creation = if inherited == Creation::Recorded { creation } else { inherited };
+        let creation = if creation == Creation::Recorded { inherited } else { creation };
         let version = core.version();
-        let view = Self::with_flags(core, VIEW);
+        let view = Self::with_exact_flags(core, VIEW);
         view.meta(|meta| meta.view = Some(ViewInfo { base, creation, version }));
         view
     }
@@ -75,6 +91,12 @@ impl Tensor {
         });
     }
 
+    /// Whether the base requires a gradient.
+    #[cold]
+    pub(super) fn base_requires_grad(&self) -> bool {
+        self.base().is_some_and(|base| base.requires_grad())
+    }
+
     /// Whether the base was written in place and needs a gradient, so that the view's node (or its
     /// absence) is out of date.
     #[cold]
@@ -89,14 +111,15 @@ impl Tensor {
     }
 
     /// Gives a stale view a node that leads to its base as it is now.
-    pub(super) fn refresh_view(&self) {
+    pub(super) fn refresh_view(&self) -> Result<()> {
         if !self.view_is_stale() {
-            return;
+            return Ok(());
         }
-        let Some(base) = self.base() else { return };
-        if let Ok(edge) = crate::ops::view::as_strided_edge(&base, self) {
-            self.set_view_edge(edge);
-        }
+        let Some(base) = self.base() else { return Ok(()) };
+        self.check_creation(true)?;
+        let edge = crate::ops::view::as_strided_edge(&base, self)?;
+        self.set_view_edge(edge);
+        Ok(())
     }
 
     pub(crate) fn set_view_edge(&self, edge: Edge) {
@@ -114,56 +137,97 @@ impl Tensor {
         drop(old);
     }
 
-    /// Refuses writes in place that torch refuses while recording.
-    pub(crate) fn check_inplace(&self) -> Result<()> {
-        if !crate::graph::is_grad_enabled() || !self.requires_grad() {
+    /// Refuses writes in place that torch refuses while recording; `recorded` tells whether the write
+    /// will be.
+    pub(crate) fn check_inplace(&self, recorded: bool) -> Result<()> {
+        if !recorded || !crate::graph::is_grad_enabled() {
             return Ok(());
         }
+        let requires_grad = self.requires_grad();
         if let Some(base) = self.base() {
-            match self.creation() {
-                Creation::Recorded => {}
-                Creation::Multi => bail!(
-                    runtime,
-                    "Output 0 of {} is a view and is being modified inplace. This view is the \
-                     output of a function that returns multiple views. Such functions do not \
-                     allow the output views to be modified inplace. You should replace the \
-                     inplace operation by an out-of-place one.",
-                    self.grad_fn()
-                        .map_or_else(|| "a function".into(), |(n, _)| n.short_name().to_owned())
-                ),
-                Creation::NoGrad => bail!(
-                    runtime,
-                    "A view was created in no_grad mode and is being modified inplace with grad \
-                     mode enabled. Given that this use case is ambiguous and error-prone, it is \
-                     forbidden. You can clarify your code by moving both the view and the inplace \
-                     either both inside the no_grad block (if you don't want the inplace to be \
-                     tracked) or both outside (if you want the inplace to be tracked)."
-                ),
-                Creation::Custom => bail!(
-                    runtime,
-                    "Output 0 of {} is a view and is being modified inplace. This view was \
-                     created inside a custom Function (or because an input was returned as-is) \
-                     and the autograd logic to handle view+inplace would override the custom \
-                     backward associated with the custom Function, leading to incorrect \
-                     gradients. This behavior is forbidden. You can fix this by cloning the \
-                     output of the custom Function.",
-                    self.grad_fn()
-                        .map_or_else(|| "a function".into(), |(n, _)| n.short_name().to_owned())
-                ),
-            }
-            if base.is_leaf() && base.requires_grad() {
-                bail!(
-                    runtime,
-                    "a view of a leaf Variable that requires grad is being used in an in-place \
-                     operation."
-                );
-            }
-        } else if self.is_leaf() {
-            bail!(
+            self.check_creation(false)?;
+            ensure!(
+                !(requires_grad && base.is_leaf()),
                 runtime,
-                "a leaf Variable that requires grad is being used in an in-place operation."
+                "a view of a leaf Variable that requires grad is being used in an in-place operation."
             );
         }
+        ensure!(
+            !(requires_grad && self.is_leaf()),
+            runtime,
+            "a leaf Variable that requires grad is being used in an in-place operation."
+        );
+        Ok(())
+    }
+
+    /// Whether a view's history may be replaced after a write: into the view itself, or elsewhere
+    /// into its base.
+    #[cold]
+    fn check_creation(&self, elsewhere: bool) -> Result<()> {
+        let creation = self.creation();
+        if creation == Creation::Recorded {
+            return Ok(());
+        }
+        let modified = if elsewhere {
+            "its base or another view of its base has been modified inplace"
+        } else {
+            "is being modified inplace"
+        };
+        let found = self.present_fn();
+        let (mode, block) = match creation {
+            Creation::Inference => (" in normal mode", "inference_mode"),
+            Creation::NoGrad => (" with grad mode enabled", "no_grad"),
+            _ if found.is_none() => (" with grad mode enabled", ""),
+            _ => ("", ""),
+        };
+        let made = if creation == Creation::Inference { "inference mode" } else { "no_grad mode" };
+        let head = match found {
+            None => format!("A view was created in {made} and {modified}{mode}."),
+            Some((node, out)) => {
+                let of = if mode.is_empty() {
+                    String::new()
+                } else {
+                    format!(" of a view which was created in {made}")
+                };
+                format!("Output {out} of {} is a view{of} and {modified}{mode}.", node.short_name())
+            }
+        };
+        let why = match creation {
+            Creation::Multi => {
+                "This view is the output of a function that returns multiple views. Such functions \
+                 do not allow the output views to be modified inplace. You should replace the \
+                 inplace operation by an out-of-place one."
+                    .to_owned()
+            }
+            Creation::Custom => {
+                "This view was created inside a custom Function (or because an input was returned \
+                 as-is) and the autograd logic to handle view+inplace would override the custom \
+                 backward associated with the custom Function, leading to incorrect gradients. This \
+                 behavior is forbidden. You can fix this by cloning the output of the custom \
+                 Function."
+                    .to_owned()
+            }
+            _ => format!(
+                "Given that this use case is ambiguous and error-prone, it is forbidden. You can \
+                 clarify your code by moving both the view and the inplace either both inside the \
+                 {block} block (if you don't want the inplace to be tracked) or both outside (if \
+                 you want the inplace to be tracked)."
+            ),
+        };
+        bail!(runtime, "{head} {why}")
+    }
+
+    /// Refuses tensors that cannot be saved for a backward pass.
+    #[inline]
+    pub(crate) fn check_savable(&self) -> Result<()> {
+        ensure!(
+            !self.is_inference(),
+            runtime,
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in \
+             inference mode in computation tracked by autograd. To work around this, you can make a \
+             clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead \
+             of `torch.inference_mode()`."
+        );
         Ok(())
     }
 }

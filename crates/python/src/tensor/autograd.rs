@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::{Out, PyTensor, Wrapped, out};
 use crate::convert;
+use crate::dtype::PyDType;
 use crate::error::Bind;
 
 #[pymethods]
@@ -16,8 +17,20 @@ impl PyTensor {
     }
 
     #[setter]
-    fn set_requires_grad(&self, on: bool) -> Bind<()> {
+    fn set_requires_grad(&self, on: &Bound<'_, PyAny>) -> Bind<()> {
+        let Ok(on) = on.extract::<bool>() else { return Self::delete_requires_grad(self) };
+        if !self.tensor.is_leaf() && on {
+            return Err(PyRuntimeError::new_err(
+                "you can only change requires_grad flags of leaf variables.",
+            )
+            .into());
+        }
         Ok(self.tensor.set_requires_grad(on)?)
+    }
+
+    #[deleter]
+    fn delete_requires_grad(&self) -> Bind<()> {
+        Err(PyRuntimeError::new_err("requires_grad must be a bool").into())
     }
 
     /// Switches the collection of a gradient on or off, in place.
@@ -29,8 +42,54 @@ impl PyTensor {
 
     /// The collected gradient, or None.
     #[getter]
-    fn grad(&self) -> Option<Wrapped> {
+    fn grad(&self, py: Python<'_>) -> Bind<Option<Wrapped>> {
+        let grad = self.tensor.grad();
+        if grad.is_none() && !self.tensor.is_leaf() && !self.tensor.retains_grad() {
+            crate::function::warn(
+                py,
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its \
+                 .grad attribute won't be populated during autograd.backward(). If you indeed want \
+                 the .grad field to be populated for a non-leaf Tensor, use .retain_grad() on the \
+                 non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you \
+                 access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more \
+                 informations.",
+            )?;
+        }
+        Ok(grad.map(Wrapped))
+    }
+
+    /// [`Self::grad`], without the warning for non-leaves.
+    #[getter]
+    fn _grad(&self) -> Option<Wrapped> {
         self.tensor.grad().map(Wrapped)
+    }
+
+    #[deleter]
+    fn delete_grad(&self) -> Bind<()> {
+        Ok(self.tensor.set_grad(None)?)
+    }
+
+    /// The dtype the gradient must have; None for any.
+    #[getter]
+    fn grad_dtype<'py>(&self, py: Python<'py>) -> Bind<Option<Bound<'py, PyDType>>> {
+        Ok(self.tensor.grad_dtype().map(|dtype| crate::dtype::object(py, dtype)).transpose()?)
+    }
+
+    #[setter]
+    fn set_grad_dtype(&self, dtype: Option<&Bound<'_, PyDType>>) -> Bind<()> {
+        Ok(self.tensor.set_grad_dtype(dtype.map(|dtype| dtype.get().0))?)
+    }
+
+    /// Which output of its node the tensor is.
+    #[getter]
+    fn output_nr(&self) -> Bind<u32> {
+        Ok(self.tensor.try_grad_fn()?.map_or(0, |(_, out)| out))
+    }
+
+    /// Tensors have no names.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> Py<PyAny> {
+        py.None()
     }
 
     #[setter]
@@ -104,8 +163,18 @@ impl PyTensor {
     fn set_data(&self, value: &Bound<'_, PyAny>) -> Bind<()> {
         match convert::tensor(value) {
             Some(other) => Ok(self.tensor.set_data(other)?),
-            None => Err(PyTypeError::new_err("Variable data has to be a tensor").into()),
+            None => Err(PyTypeError::new_err(format!(
+                "Variable data has to be a tensor, but got {}",
+                value.get_type().name()?
+            ))
+            .into()),
         }
+    }
+
+    #[deleter]
+    fn delete_data(&self) -> Bind<()> {
+        Err(PyRuntimeError::new_err("Deleting tensor data is not allowed. Delete tensor instead!")
+            .into())
     }
 
     /// Keeps the gradient of a non-leaf in `.grad`.
@@ -121,8 +190,13 @@ impl PyTensor {
 
     /// How often the data was written in place.
     #[getter]
-    fn _version(&self) -> u32 {
-        self.tensor.version()
+    fn _version(&self) -> Bind<u32> {
+        if self.tensor.is_inference() {
+            return Err(
+                PyRuntimeError::new_err("Inference tensors do not track version counter.").into()
+            );
+        }
+        Ok(self.tensor.version())
     }
 
     /// The tensor this one is a view of, or None.
@@ -177,14 +251,21 @@ impl PyTensor {
     /// The node that made the tensor, or None.
     #[getter]
     fn grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
-        match self.tensor.grad_fn() {
+        match self.tensor.try_grad_fn()? {
             None => Ok(None),
             Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
         }
     }
 
-    #[setter]
-    fn set_grad_fn(&self, _value: &Bound<'_, PyAny>) -> Bind<()> {
-        Err(PyRuntimeError::new_err("grad_fn cannot be assigned; use detach()").into())
+    /// [`Self::grad_fn`] under its inner name.
+    #[getter]
+    fn _grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
+        self.grad_fn(py)
+    }
+
+    #[deleter(_grad_fn)]
+    fn delete_grad_fn(&self) -> Bind<()> {
+        Err(PyRuntimeError::new_err("Deletion of _grad_fn not allowed. Detach tensor instead!")
+            .into())
     }
 }

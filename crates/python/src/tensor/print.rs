@@ -16,7 +16,11 @@ pub(crate) fn text(tensor: &Tensor) -> String {
     let plain = tensor.detach();
     let get = |index: &[usize]| plain.get_element(index).unwrap_or(Scalar::Int(0));
     let view = View { dtype: tensor.dtype(), shape: &shape, get: &get };
-    let grad_fn = tensor.grad_fn().map(|(node, _)| node.name().to_owned());
+    let grad_fn = match tensor.try_grad_fn() {
+        Ok(found) => found.map(|(node, _)| node.name().to_owned()),
+        // A view whose base was written in a way that leaves it without history.
+        Err(_) => Some("Invalid".to_owned()),
+    };
     let info = Info {
         default_dtype: default_dtype(),
         requires_grad: tensor.requires_grad(),

@@ -238,6 +238,27 @@ impl PyTensor {
         slf.get().relayout(|this| this.t())?;
         Ok(slf)
     }
+    /// Two dimensions exchanged, in place: another name of `transpose_`.
+    fn swapaxes_(slf: Bound<'_, Self>, axis0: i64, axis1: i64) -> Bind<Bound<'_, Self>> {
+        Self::transpose_(slf, axis0, axis1)
+    }
+    /// Two dimensions exchanged, in place: another name of `transpose_`.
+    fn swapdims_(slf: Bound<'_, Self>, dim0: i64, dim1: i64) -> Bind<Bound<'_, Self>> {
+        Self::transpose_(slf, dim0, dim1)
+    }
+    /// Any sizes and strides over the same buffer, in place.
+    #[pyo3(signature = (size, stride, storage_offset = None))]
+    fn as_strided_(
+        slf: Bound<'_, Self>,
+        size: DimArg,
+        stride: DimArg,
+        storage_offset: Option<isize>,
+    ) -> Bind<Bound<'_, Self>> {
+        let shape = rustgrad_engine::shape::from_sizes(&size.list())?;
+        let strides: Vec<isize> = stride.list().iter().map(|&n| n as isize).collect();
+        slf.get().relayout(|this| this.as_strided(&shape, &strides, storage_offset))?;
+        Ok(slf)
+    }
     /// Two dimensions exchanged, in place.
     fn transpose_(slf: Bound<'_, Self>, dim0: i64, dim1: i64) -> Bind<Bound<'_, Self>> {
         slf.get().relayout(|this| this.transpose(dim0, dim1))?;
