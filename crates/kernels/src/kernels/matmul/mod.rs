@@ -1,7 +1,9 @@
-//! Matrix products: which kernel for which shape, and a split into tiles by size alone.
+//! Matrix products: which kernel for which shape.
 #![allow(unsafe_code)]
 
+mod blocked;
 mod integer;
+mod simd;
 mod small;
 
 pub use integer::{Integer, integer_gemm};
@@ -9,17 +11,37 @@ pub use integer::{Integer, integer_gemm};
 use super::raw::{Dst, Src};
 use super::vexp::Real;
 
-/// A float that matrix products exist for.
-pub trait Float: Real + small::Fused {}
-impl Float for f32 {}
-impl Float for f64 {}
+/// A float that matrix products exist for, with its vectors.
+pub trait Float: Real + small::Fused {
+    /// Without a fused multiply-add.
+    #[doc(hidden)]
+    type Plain: simd::Vector<T = Self>;
+    /// Of 256 bits.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx2: simd::Vector<T = Self>;
+    /// Of 512 bits.
+    #[cfg(target_arch = "x86_64")]
+    #[doc(hidden)]
+    type Avx512: simd::Vector<T = Self>;
+}
+impl Float for f32 {
+    type Plain = simd::Plain<Self, 4>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = simd::x86::Avx2F32;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = simd::x86::Avx512F32;
+}
+impl Float for f64 {
+    type Plain = simd::Plain<Self, 2>;
+    #[cfg(target_arch = "x86_64")]
+    type Avx2 = simd::x86::Avx2F64;
+    #[cfg(target_arch = "x86_64")]
+    type Avx512 = simd::x86::Avx512F64;
+}
 
-/// Multiply-adds below which packing costs more than it saves.
+/// Multiply-adds below which a full tile is mostly waste.
 const SMALL: usize = 8 * 8 * 8;
-/// Rows below which a transposed right operand is not worth packing.
-const THIN: usize = 8;
-/// Rows and columns of the tiles a large product is split into.
-const TILE: usize = 512;
 /// Multiply-adds per task of a batch.
 const BATCH_GRAIN: usize = 1 << 18;
 
@@ -155,30 +177,9 @@ impl<T: Float> Problem<T> {
         } else if m == 1 || n == 1 || k == 1 || m * n * k <= SMALL {
             // SAFETY: the caller's promise is passed on.
             unsafe { small::run(&self, split) };
-        } else if m <= THIN && n >= 64 && self.sc.column == 1 && self.sb.row == 1 {
-            // SAFETY: the caller's promise is passed on.
-            unsafe { self.thin(split) };
         } else {
             // SAFETY: the caller's promise is passed on.
-            unsafe { self.tiled(split) };
-        }
-    }
-
-    /// Few rows times a transposed matrix, by way of a transposed result: the crate would pack all
-    /// of b as its left operand otherwise, at six times the cost.
-    unsafe fn thin(self, split: bool) {
-        let Self { m, n, .. } = self;
-        let mut turned = vec![T::ZERO; m * n];
-        let c = Dst::new(turned.as_mut_ptr());
-        let sc = Strides { row: 1, column: m as isize };
-        // SAFETY: a and b are the caller's, c is as large as it must be.
-        unsafe { Self { c, sc, beta: T::ZERO, ..self }.tiled(split) };
-        for (at, &sum) in turned.iter().enumerate() {
-            let c = self.c.at((at % m) as isize * self.sc.row + (at / m) as isize);
-            // SAFETY: within c; read only if beta says so.
-            unsafe {
-                *c = if self.beta == T::ZERO { sum } else { self.beta * *c + sum };
-            }
+            unsafe { blocked::best(&self, split) };
         }
     }
 
@@ -191,44 +192,6 @@ impl<T: Float> Problem<T> {
                     *c = if self.beta == T::ZERO { T::ZERO } else { self.beta * *c };
                 }
             }
-        }
-    }
-
-    unsafe fn tiled(&self, split: bool) {
-        let (rows, columns) = (self.m.div_ceil(TILE), self.n.div_ceil(TILE));
-        let tile = |task: usize| {
-            let (i, j) = (task / columns * TILE, task % columns * TILE);
-            let (m, n) = (TILE.min(self.m - i), TILE.min(self.n - j));
-            let (i, j) = (i as isize, j as isize);
-            // SAFETY: a tile of the caller's matrices; tiles of c are disjoint.
-            unsafe {
-                gemm::gemm(
-                    m,
-                    n,
-                    self.k,
-                    self.c.at(i * self.sc.row + j * self.sc.column),
-                    self.sc.column,
-                    self.sc.row,
-                    self.beta != T::ZERO,
-                    self.a.at(i * self.sa.row),
-                    self.sa.column,
-                    self.sa.row,
-                    self.b.at(j * self.sb.column),
-                    self.sb.column,
-                    self.sb.row,
-                    self.beta,
-                    self.alpha,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::None,
-                );
-            }
-        };
-        if split {
-            crate::parallel::for_each(rows * columns, tile);
-        } else {
-            (0..rows * columns).for_each(tile);
         }
     }
 }

@@ -27,6 +27,9 @@ fn every_shape_and_layout() {
         (600, 3, 40),
         (5, 100, 70),
         (520, 530, 33),
+        (97, 100, 513),
+        (13, 2100, 40),
+        (6, 600, 600),
     ] {
         let a: Vec<f64> = (0..2 * m * k).map(|i| (i * 7 % 11) as f64 - 5.0).collect();
         let b: Vec<f64> = (0..2 * n * k).map(|i| (i * 5 % 13) as f64 - 6.0).collect();
@@ -113,4 +116,36 @@ fn integers_wrap() {
     // SAFETY: as above.
     unsafe { integer_gemm(2, 2, 2, a.as_ptr(), s, b.as_ptr(), t, c.as_mut_ptr(), s) };
     assert_eq!(c, [200u8 as i8, 102, 6, 7]);
+}
+
+#[test]
+fn the_same_bits_for_any_layout_tile_and_number_of_threads() {
+    let (m, n, k) = (130, 150, 300);
+    let number = |i: usize| ((i * 2654435761) % 1000) as f32 / 999.0 - 0.5;
+    let a: Vec<f32> = (0..m * k).map(number).collect();
+    let b: Vec<f32> = (0..k * n).map(|i| number(i + 7)).collect();
+    let turned = |x: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+        (0..rows * columns).map(|i| x[i % rows * columns + i / rows]).collect()
+    };
+    let (at, bt) = (turned(&a, m, k), turned(&b, k, n));
+    let row = |n: usize| Strides { row: n as isize, column: 1 };
+    let column = |n: usize| Strides { row: 1, column: n as isize };
+    let run = |rows: usize, a: &[f32], sa, b: &[f32], sb| {
+        let mut c = vec![0.0f32; rows * n];
+        // SAFETY: the vectors cover the layouts.
+        unsafe {
+            let (a, b) = (a.as_ptr(), b.as_ptr());
+            gemm(rows, n, k, 1.0, a, sa, b, sb, 0.0, c.as_mut_ptr(), row(n));
+        }
+        c
+    };
+    let before = crate::parallel::threads();
+    let whole = run(m, &a, row(k), &b, row(n));
+    for threads in [1, 3] {
+        crate::parallel::set_threads(threads);
+        assert_eq!(whole, run(m, &at, column(m), &bt, column(k)));
+        // Few rows take the way without packing.
+        assert_eq!(whole[..11 * n], run(11, &a, row(k), &b, row(n)));
+    }
+    crate::parallel::set_threads(before);
 }

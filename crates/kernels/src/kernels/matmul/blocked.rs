@@ -1,0 +1,573 @@
+//! Products of any size and layout in blocks that suit the caches, after Goto and van de Geijn,
+//! "Anatomy of High-Performance Matrix Multiplication" (ACM TOMS 34, 2008).
+//!
+//! Every element is one chain of multiply-adds over a block of [`KC`] terms, block after block: the
+//! bits depend on the sum's length alone, not on tiles, threads, layout or the vector's width.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+
+use super::simd::Vector;
+use super::{Float, Problem, Strides};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::multiversion::Level as Isa;
+use crate::kernels::raw::Dst;
+use crate::kernels::vexp::Real as _;
+
+/// Terms of the sums taken at once: a tile of packed columns stays in L1.
+pub(super) const KC: usize = 256;
+/// Rows packed at once: they stay in L2. A multiple of the rows of every micro-kernel.
+const MC: usize = 96;
+/// Columns packed at once: they stay in L3.
+const NC: usize = 2048;
+/// Columns per task; a multiple of the width of every micro-kernel.
+const COLUMNS: usize = 512;
+/// Multiply-adds below which columns that lie well are read where they are.
+const UNPACKED: usize = 72 * 72 * 72;
+/// Elements behind packed ones that packing may overwrite.
+const SLACK: usize = 16;
+/// Multiply-adds below which no other thread is asked.
+const ALONE: usize = 1 << 20;
+
+thread_local! {
+    /// Memory for packed rows and columns, kept from one product to the next.
+    static KEPT: RefCell<[Vec<u64>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
+/// Memory for packed rows (0) or columns (1): taken out of its place while in use, since a thread
+/// that waits for others may be given another product meanwhile.
+struct Room {
+    words: Vec<u64>,
+    place: usize,
+}
+
+impl Room {
+    fn take<T>(place: usize, n: usize) -> Self {
+        let mut words = KEPT.with(|kept| std::mem::take(&mut kept.borrow_mut()[place]));
+        let needed = (n * size_of::<T>()).div_ceil(8) + 8;
+        if words.len() < needed {
+            words.resize(needed, 0);
+        }
+        Self { words, place }
+    }
+
+    /// The first element, aligned to 64 bytes.
+    fn start<T>(&mut self) -> *mut T {
+        let start = self.words.as_mut_ptr().cast::<u8>();
+        start.wrapping_add(start.align_offset(64)).cast()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let words = std::mem::take(&mut self.words);
+        // At the end of a thread its memory may be gone already.
+        let _ = KEPT.try_with(|kept| {
+            let kept = &mut kept.borrow_mut()[self.place];
+            if kept.len() < words.len() {
+                *kept = words;
+            }
+        });
+    }
+}
+
+/// The problem with rows and columns of the result exchanged.
+fn turned<T: Copy>(p: &Problem<T>) -> Problem<T> {
+    let turn = |s: Strides| Strides { row: s.column, column: s.row };
+    Problem { m: p.n, n: p.m, a: p.b, sa: turn(p.sb), b: p.a, sb: turn(p.sa), sc: turn(p.sc), ..*p }
+}
+
+/// # Safety
+/// See [`super::gemm`]; the processor must have the instruction set of `V`.
+pub(super) unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool, level: &impl Level<V>) {
+    let problem =
+        if problem.sc.column != 1 && problem.sc.row == 1 { turned(problem) } else { *problem };
+    let Problem { m, n, k, .. } = problem;
+    let fits = m <= 2 * V::ROWS || m * n * k <= UNPACKED;
+    let split = split && m * n * k > ALONE;
+    if fits && problem.sb.column == 1 && problem.sc.column == 1 && !split {
+        // SAFETY: passed on.
+        unsafe { level.direct(&problem) };
+        return;
+    }
+    for j in (0..n).step_by(NC) {
+        let columns = NC.min(n - j);
+        let panels = columns.div_ceil(2 * V::WIDTH);
+        for l in (0..k).step_by(KC) {
+            let terms = KC.min(k - l);
+            let mut room = Room::take::<V::T>(1, panels * 2 * V::WIDTH * terms + SLACK);
+            let packed = Dst::new(room.start::<V::T>());
+            let block = &Block { problem: &problem, l, terms, j, columns, packed };
+            let share = COLUMNS / (2 * V::WIDTH);
+            for_each(split, panels.div_ceil(share), |i| {
+                // SAFETY: panels are disjoint parts of the room.
+                unsafe { level.pack(block, i * share, panels.min((i + 1) * share)) };
+            });
+            let wide = columns.div_ceil(COLUMNS);
+            for_each(split, m.div_ceil(MC) * wide, |task| {
+                let (i, at) = (task / wide * MC, task % wide * COLUMNS);
+                let (rows, width) = (MC.min(m - i), COLUMNS.min(columns - at));
+                // SAFETY: tasks write disjoint tiles of c.
+                unsafe { level.multiply(block, i, rows, at, width) };
+            });
+        }
+    }
+}
+
+fn for_each(split: bool, tasks: usize, f: impl Fn(usize) + Sync) {
+    if split {
+        crate::parallel::for_each(tasks, f);
+    } else {
+        (0..tasks).for_each(f);
+    }
+}
+
+/// One block of columns over one block of terms.
+pub(super) struct Block<'a, T> {
+    problem: &'a Problem<T>,
+    l: usize,
+    terms: usize,
+    j: usize,
+    columns: usize,
+    packed: Dst<T>,
+}
+
+/// The parts of a product as functions compiled for one instruction set: tasks call them from
+/// closures, which do not inherit it.
+pub(super) trait Level<V: Vector>: Sync {
+    /// # Safety
+    /// See [`direct`].
+    unsafe fn direct(&self, p: &Problem<V::T>);
+    /// # Safety
+    /// See [`pack_columns`].
+    unsafe fn pack(&self, block: &Block<'_, V::T>, from: usize, to: usize);
+    /// # Safety
+    /// See [`multiply`].
+    unsafe fn multiply(&self, block: &Block<'_, V::T>, i: usize, rows: usize, at: usize, n: usize);
+}
+
+/// Packs panels `from..to` of a block of columns, the last one filled up with zeros.
+///
+/// # Safety
+/// The processor must have the instruction set; the panels are the caller's.
+#[inline(always)]
+pub(super) unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
+    let p = block.problem;
+    let width = 2 * V::WIDTH;
+    for panel in from..to {
+        let at = panel * width;
+        let n = width.min(block.columns - at);
+        let source = p.b.at(block.l as isize * p.sb.row + (block.j + at) as isize * p.sb.column);
+        let target = block.packed.at((at * block.terms) as isize);
+        // SAFETY: `n` columns and `terms` rows of b; the panel holds `width * terms` elements.
+        unsafe {
+            if n < width {
+                for l in 0..block.terms {
+                    let row = source.wrapping_offset(l as isize * p.sb.row);
+                    for j in 0..width {
+                        let value = if j < n {
+                            *row.wrapping_offset(j as isize * p.sb.column)
+                        } else {
+                            V::T::ZERO
+                        };
+                        *target.add(l * width + j) = value;
+                    }
+                }
+            } else if p.sb.column == 1 {
+                for l in 0..block.terms {
+                    let row = source.wrapping_offset(l as isize * p.sb.row);
+                    let to = target.add(l * width);
+                    V::load(row).store(to);
+                    V::load(row.add(V::WIDTH)).store(to.add(V::WIDTH));
+                }
+            } else {
+                transpose::<V::Pack>(source, p.sb.column, p.sb.row, target, width, block.terms);
+            }
+        }
+    }
+}
+
+/// `target[l * width + j] = source[j * column + l * row]`; behind the target a vector of room is
+/// written to.
+#[inline(always)]
+unsafe fn transpose<V: Vector>(
+    source: *const V::T,
+    column: isize,
+    row: isize,
+    target: *mut V::T,
+    width: usize,
+    terms: usize,
+) {
+    const PARTS: usize = 4;
+    let step = V::WIDTH;
+    let parts = width.div_ceil(step);
+    let mut done = 0;
+    if row == 1 && step > 1 && parts <= PARTS {
+        while done + step <= terms {
+            // SAFETY: `step` terms of each of `width` columns are readable. What is written beyond
+            // the last part is the start of the next term, which is written after.
+            unsafe {
+                let mut turned = [[V::splat(V::T::ZERO); 8]; PARTS];
+                for (part, turned) in turned.iter_mut().enumerate().take(parts) {
+                    for (j, lane) in turned.iter_mut().enumerate().take(step) {
+                        let j = (part * step + j).min(width - 1) as isize;
+                        *lane = V::load(source.wrapping_offset(j * column + done as isize));
+                    }
+                    V::turn(turned);
+                }
+                for t in 0..step {
+                    let to = target.add((done + t) * width);
+                    for (part, turned) in turned.iter().enumerate().take(parts) {
+                        turned[t].store(to.add(part * step));
+                    }
+                }
+            }
+            done += step;
+        }
+    }
+    for l in done..terms {
+        for j in 0..width {
+            // SAFETY: within the source and the target.
+            unsafe {
+                *target.add(l * width + j) =
+                    *source.wrapping_offset(j as isize * column + l as isize * row);
+            }
+        }
+    }
+}
+
+/// Packs rows in groups as the micro-kernels take them: a group of `g` rows has the `g` elements of
+/// one term side by side.
+#[inline(always)]
+unsafe fn pack_rows<V: Vector>(
+    source: *const V::T,
+    s: Strides,
+    rows: usize,
+    terms: usize,
+    target: *mut V::T,
+) {
+    let mut i = 0;
+    while i < rows {
+        let group = group::<V>(rows - i);
+        let (source, target) =
+            (source.wrapping_offset(i as isize * s.row), target.wrapping_add(i * terms));
+        // SAFETY: `group` rows of `terms` elements each; the target holds them all.
+        unsafe {
+            if s.row == 1 && group == V::ROWS {
+                for l in 0..terms {
+                    let from = source.wrapping_offset(l as isize * s.column);
+                    for r in 0..V::ROWS {
+                        *target.add(l * V::ROWS + r) = *from.add(r);
+                    }
+                }
+            } else if s.row == 1 {
+                for l in 0..terms {
+                    let from = source.wrapping_offset(l as isize * s.column);
+                    for r in 0..group {
+                        *target.add(l * group + r) = *from.add(r);
+                    }
+                }
+            } else {
+                transpose::<V::Pack>(source, s.row, s.column, target, group, terms);
+            }
+        }
+        i += group;
+    }
+}
+
+/// Rows of the next tile when `left` are to be done.
+#[inline(always)]
+fn group<V: Vector>(left: usize) -> usize {
+    if left >= V::ROWS {
+        V::ROWS
+    } else if left >= 8 && V::ROWS > 8 {
+        8
+    } else if left >= 6 && V::ROWS > 6 {
+        6
+    } else if left >= 4 {
+        4
+    } else {
+        left.min(2)
+    }
+}
+
+/// Where the micro-kernel finds rows of a, columns of b, and its tile of c.
+struct Tile<T> {
+    a: *const T,
+    /// From one row of a to the next, and from one term to the next.
+    a_step: Strides,
+    b: *const T,
+    /// From one term of b to the next.
+    b_step: isize,
+    terms: usize,
+    c: *mut T,
+    /// From one row of c to the next, and from one column to the next.
+    c_step: Strides,
+    /// What the sum is multiplied by.
+    alpha: T,
+    /// What c is multiplied by first; it is not read for zero.
+    beta: T,
+}
+
+/// `ROWS` rows by `V::WIDTH * VECTORS` columns of c; of these only `columns` are written.
+#[inline(always)]
+unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
+    tile: &Tile<V::T>,
+    columns: usize,
+) {
+    // SAFETY: the caller vouches for rows, columns and the instruction set.
+    unsafe {
+        let mut sums = [[V::splat(V::T::ZERO); VECTORS]; ROWS];
+        let (mut a, mut b) = (tile.a, tile.b);
+        for r in 0..ROWS {
+            V::prefetch(tile.c.wrapping_offset(r as isize * tile.c_step.row));
+        }
+        macro_rules! term {
+            () => {
+                let mut columns = [V::splat(V::T::ZERO); VECTORS];
+                for (v, column) in columns.iter_mut().enumerate() {
+                    *column = V::load(b.add(v * V::WIDTH));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = V::splat(*a.wrapping_offset(r as isize * tile.a_step.row));
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = x.fused(column, *sum);
+                    }
+                }
+                a = a.wrapping_offset(tile.a_step.column);
+                b = b.wrapping_offset(tile.b_step);
+            };
+        }
+        for _ in 0..tile.terms / 4 {
+            term!();
+            term!();
+            term!();
+            term!();
+        }
+        for _ in 0..tile.terms % 4 {
+            term!();
+        }
+        let alpha = V::splat(tile.alpha);
+        if columns == V::WIDTH * VECTORS && tile.c_step.column == 1 {
+            let beta = V::splat(tile.beta);
+            for (r, sums) in sums.iter().enumerate() {
+                let row = tile.c.wrapping_offset(r as isize * tile.c_step.row);
+                for (v, &sum) in sums.iter().enumerate() {
+                    let c = row.add(v * V::WIDTH);
+                    let sum = sum.times(alpha);
+                    if tile.beta == V::T::ZERO {
+                        sum.store(c);
+                    } else {
+                        beta.fused(V::load(c), sum).store(c);
+                    }
+                }
+            }
+            return;
+        }
+        // A tile that is cut off or strided goes by way of an array.
+        let mut rows = [[V::T::ZERO; 32]; ROWS];
+        for (row, sums) in rows.iter_mut().zip(&sums) {
+            for (v, &sum) in sums.iter().enumerate() {
+                sum.times(alpha).store(row.as_mut_ptr().add(v * V::WIDTH));
+            }
+        }
+        for (r, row) in rows.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate().take(columns) {
+                let at = r as isize * tile.c_step.row + j as isize * tile.c_step.column;
+                let c = tile.c.wrapping_offset(at);
+                *c = if tile.beta == V::T::ZERO { sum } else { V::combine(tile.beta, *c, sum) };
+            }
+        }
+    }
+}
+
+/// [`micro`] for a number of rows known only now.
+#[inline(always)]
+unsafe fn micro_rows<V: Vector>(tile: &Tile<V::T>, rows: usize, columns: usize) {
+    macro_rules! rows {
+        ($($n:literal)*) => {
+            match rows {
+                $($n if columns > V::WIDTH => micro::<V, $n, 2>(tile, columns),
+                  $n => micro::<V, $n, 1>(tile, columns),)*
+                _ => {}
+            }
+        };
+    }
+    // SAFETY: passed on.
+    unsafe { if V::ROWS > 6 { rows!(12 8 6 4 2 1) } else { rows!(6 4 2 1) } }
+}
+
+/// Rows `i..i + rows` by columns `at..at + n` of a block, with the columns packed.
+///
+/// # Safety
+/// The processor must have the instruction set; the tile of c is the caller's.
+#[inline(always)]
+pub(super) unsafe fn multiply<V: Vector>(
+    block: &Block<'_, V::T>,
+    i: usize,
+    rows: usize,
+    at: usize,
+    n: usize,
+) {
+    let p = block.problem;
+    let (terms, width) = (block.terms, 2 * V::WIDTH);
+    let source = p.a.at(i as isize * p.sa.row + block.l as isize * p.sa.column);
+    let mut room = Room::take::<V::T>(0, rows * terms + SLACK);
+    let packed = room.start::<V::T>();
+    // SAFETY: the rows are within a, the room holds them.
+    unsafe { pack_rows::<V>(source, p.sa, rows, terms, packed) };
+    let beta = if block.l == 0 { p.beta } else { V::T::ONE };
+    let mut j = 0;
+    while j < n {
+        let columns = width.min(n - j);
+        let b = block.packed.at(((at + j) * terms) as isize);
+        let mut r = 0;
+        while r < rows {
+            let group = group::<V>(rows - r);
+            let row = (i + r) as isize * p.sc.row;
+            let tile = Tile {
+                a: packed.wrapping_add(r * terms),
+                a_step: Strides { row: 1, column: group as isize },
+                b,
+                b_step: width as isize,
+                terms,
+                c: p.c.at(row + (block.j + at + j) as isize * p.sc.column),
+                c_step: p.sc,
+                alpha: p.alpha,
+                beta,
+            };
+            // SAFETY: the tile is within c, rows and columns are packed.
+            unsafe { micro_rows::<V>(&tile, group, columns) };
+            r += group;
+        }
+        j += columns;
+    }
+}
+
+/// A product without packing but of the last columns, which a vector would read beyond; the columns
+/// of b and c are contiguous.
+///
+/// # Safety
+/// See [`super::gemm`]; the processor must have the instruction set.
+#[inline(always)]
+pub(super) unsafe fn direct<V: Vector>(p: &Problem<V::T>) {
+    let mut l = 0;
+    while l < p.k {
+        let terms = KC.min(p.k - l);
+        let mut j = 0;
+        while j < p.n {
+            let columns = (2 * V::WIDTH).min(p.n - j);
+            let mut b = p.b.at(l as isize * p.sb.row + j as isize);
+            let mut b_step = p.sb.row;
+            let mut room = None;
+            if columns % V::WIDTH != 0 {
+                let wide = columns.next_multiple_of(V::WIDTH);
+                let room = room.insert(Room::take::<V::T>(1, wide * terms));
+                let packed = room.start::<V::T>();
+                for t in 0..terms {
+                    let row = b.wrapping_offset(t as isize * p.sb.row);
+                    for c in 0..wide {
+                        // SAFETY: within b and the room.
+                        unsafe {
+                            *packed.add(t * wide + c) =
+                                if c < columns { *row.add(c) } else { V::T::ZERO };
+                        }
+                    }
+                }
+                (b, b_step) = (packed, wide as isize);
+            }
+            let mut i = 0;
+            while i < p.m {
+                let group = group::<V>(p.m - i);
+                let tile = Tile {
+                    a: p.a.at(i as isize * p.sa.row + l as isize * p.sa.column),
+                    a_step: p.sa,
+                    b,
+                    b_step,
+                    terms,
+                    c: p.c.at(i as isize * p.sc.row + j as isize),
+                    c_step: p.sc,
+                    alpha: p.alpha,
+                    beta: if l == 0 { p.beta } else { V::T::ONE },
+                };
+                // SAFETY: the tile is within c; b has `columns` columns here, filled up to vectors.
+                unsafe { micro_rows::<V>(&tile, group, columns) };
+                i += group;
+            }
+            j += columns;
+        }
+        l += terms;
+    }
+}
+
+macro_rules! level {
+    ($name:ident $(, $feature:literal)?) => {
+        /// The parts of a product, compiled for one instruction set.
+        pub(super) struct $name;
+        impl<V: Vector> Level<V> for $name {
+            unsafe fn direct(&self, p: &Problem<V::T>) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn compiled<V: Vector>(p: &Problem<V::T>) {
+                    // SAFETY: passed on.
+                    unsafe { direct::<V>(p) }
+                }
+                // SAFETY: passed on.
+                unsafe { compiled::<V>(p) }
+            }
+            unsafe fn pack(&self, block: &Block<'_, V::T>, from: usize, to: usize) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn compiled<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
+                    // SAFETY: passed on.
+                    unsafe { pack_columns::<V>(block, from, to) }
+                }
+                // SAFETY: passed on.
+                unsafe { compiled::<V>(block, from, to) }
+            }
+            unsafe fn multiply(
+                &self,
+                block: &Block<'_, V::T>,
+                i: usize,
+                rows: usize,
+                at: usize,
+                n: usize,
+            ) {
+                $(#[target_feature(enable = $feature)])?
+                unsafe fn compiled<V: Vector>(
+                    block: &Block<'_, V::T>,
+                    i: usize,
+                    rows: usize,
+                    at: usize,
+                    n: usize,
+                ) {
+                    // SAFETY: passed on.
+                    unsafe { multiply::<V>(block, i, rows, at, n) }
+                }
+                // SAFETY: passed on.
+                unsafe { compiled::<V>(block, i, rows, at, n) }
+            }
+        }
+    };
+}
+
+level!(Baseline);
+#[cfg(target_arch = "x86_64")]
+level!(Avx2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+level!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+
+/// Runs the problem at the level in use.
+///
+/// # Safety
+/// See [`super::gemm`].
+pub(super) unsafe fn best<T: Float>(p: &Problem<T>, split: bool) {
+    #[cfg(target_arch = "x86_64")]
+    match crate::kernels::multiversion::level() {
+        // SAFETY: the level was found on this machine; the rest is the caller's promise.
+        Isa::Avx512 => return unsafe { run::<T::Avx512>(p, split, &Avx512) },
+        // SAFETY: as above.
+        Isa::Avx2 => return unsafe { run::<T::Avx2>(p, split, &Avx2) },
+        Isa::Baseline => {}
+    }
+    // SAFETY: passed on.
+    unsafe { run::<T::Plain>(p, split, &Baseline) }
+}

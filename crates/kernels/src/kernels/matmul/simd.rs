@@ -1,0 +1,259 @@
+//! Vectors for the micro-kernel of matrix products, one type per instruction set and element.
+#![allow(unsafe_code)]
+
+use super::Float;
+
+/// A vector of elements. The functions are compiled for the instruction set only inside a function
+/// that enables it.
+pub trait Vector: Copy {
+    /// The element.
+    type T: Float;
+    /// The vector used for packing, of at most eight elements.
+    type Pack: Vector<T = Self::T>;
+    /// Elements per vector.
+    const WIDTH: usize;
+    /// Rows of a full tile of the micro-kernel, two vectors wide: as many as the registers hold.
+    const ROWS: usize;
+    /// # Safety
+    /// The processor must have the instruction set; `from` must have `WIDTH` readable elements.
+    unsafe fn load(from: *const Self::T) -> Self;
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn splat(value: Self::T) -> Self;
+    /// `self * a + b`, rounded once where the set has the instruction.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn fused(self, a: Self, b: Self) -> Self;
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn times(self, a: Self) -> Self;
+    /// # Safety
+    /// The processor must have the instruction set; `to` must have `WIDTH` writable elements.
+    unsafe fn store(self, to: *mut Self::T);
+    /// Transposes the square in the first `WIDTH` vectors.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn turn(square: &mut [Self; 8]);
+    /// Asks for the line at an address, which need not be valid.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn prefetch(at: *const Self::T);
+    /// `beta * c + sum` of one element, with the rounding of [`Self::fused`].
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn combine(beta: Self::T, c: Self::T, sum: Self::T) -> Self::T;
+}
+
+/// Four or two elements without a fused multiply-add, left to the compiler.
+#[derive(Clone, Copy)]
+pub struct Plain<T, const N: usize>([T; N]);
+
+macro_rules! plain {
+    ($t:ty, $n:literal) => {
+        impl Vector for Plain<$t, $n> {
+            type T = $t;
+            type Pack = Self;
+            const WIDTH: usize = $n;
+            const ROWS: usize = 4;
+            #[inline(always)]
+            unsafe fn load(from: *const $t) -> Self {
+                // SAFETY: the elements are readable; arrays have the alignment of their elements.
+                Self(unsafe { from.cast::<[$t; $n]>().read() })
+            }
+            #[inline(always)]
+            unsafe fn splat(value: $t) -> Self {
+                Self([value; $n])
+            }
+            #[inline(always)]
+            unsafe fn fused(self, a: Self, b: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] * a.0[i] + b.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn times(self, a: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] * a.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $t) {
+                // SAFETY: the elements are writable.
+                unsafe { to.cast::<[$t; $n]>().write(self.0) };
+            }
+            #[inline(always)]
+            unsafe fn turn(square: &mut [Self; 8]) {
+                let from = *square;
+                for (i, row) in square.iter_mut().enumerate().take($n) {
+                    *row = Self(std::array::from_fn(|j| from[j].0[i]));
+                }
+            }
+            #[inline(always)]
+            unsafe fn prefetch(_: *const $t) {}
+            #[inline(always)]
+            unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {
+                beta * c + sum
+            }
+        }
+    };
+}
+plain!(f32, 4);
+plain!(f64, 2);
+
+#[cfg(target_arch = "x86_64")]
+pub mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+
+    macro_rules! vector {
+        ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
+         $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident) => {
+            #[derive(Clone, Copy)]
+            pub struct $name($raw);
+            impl Vector for $name {
+                type T = $t;
+                type Pack = $pack;
+                const WIDTH: usize = $n;
+                const ROWS: usize = $rows;
+                #[inline(always)]
+                unsafe fn load(from: *const $t) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $load(from) })
+                }
+                #[inline(always)]
+                unsafe fn splat(value: $t) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $splat(value) })
+                }
+                #[inline(always)]
+                unsafe fn fused(self, a: Self, b: Self) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $fused(self.0, a.0, b.0) })
+                }
+                #[inline(always)]
+                unsafe fn times(self, a: Self) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $times(self.0, a.0) })
+                }
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $t) {
+                    // SAFETY: passed on.
+                    unsafe { $store(to, self.0) };
+                }
+                #[inline(always)]
+                unsafe fn turn(square: &mut [Self; 8]) {
+                    // SAFETY: passed on.
+                    unsafe { $turn(square) };
+                }
+                #[inline(always)]
+                unsafe fn prefetch(at: *const $t) {
+                    // SAFETY: a hint, harmless for any address.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+                }
+                #[inline(always)]
+                unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {
+                    beta.mul_add(c, sum)
+                }
+            }
+        };
+    }
+    /// The transposition of eight by eight.
+    #[inline(always)]
+    unsafe fn turn8(v: &mut [Avx2F32; 8]) {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let mut pairs = [_mm256_setzero_ps(); 8];
+            for i in 0..4 {
+                pairs[2 * i] = _mm256_unpacklo_ps(v[2 * i].0, v[2 * i + 1].0);
+                pairs[2 * i + 1] = _mm256_unpackhi_ps(v[2 * i].0, v[2 * i + 1].0);
+            }
+            let mut fours = [_mm256_setzero_ps(); 8];
+            for i in 0..2 {
+                let at = 4 * i;
+                fours[at] = _mm256_shuffle_ps::<0x44>(pairs[at], pairs[at + 2]);
+                fours[at + 1] = _mm256_shuffle_ps::<0xee>(pairs[at], pairs[at + 2]);
+                fours[at + 2] = _mm256_shuffle_ps::<0x44>(pairs[at + 1], pairs[at + 3]);
+                fours[at + 3] = _mm256_shuffle_ps::<0xee>(pairs[at + 1], pairs[at + 3]);
+            }
+            for i in 0..4 {
+                v[i].0 = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+                v[i + 4].0 = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+            }
+        }
+    }
+
+    /// The transposition of four by four.
+    #[inline(always)]
+    unsafe fn turn4(v: &mut [Avx2F64; 8]) {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let (a, b) = (_mm256_unpacklo_pd(v[0].0, v[1].0), _mm256_unpackhi_pd(v[0].0, v[1].0));
+            let (c, d) = (_mm256_unpacklo_pd(v[2].0, v[3].0), _mm256_unpackhi_pd(v[2].0, v[3].0));
+            v[0].0 = _mm256_permute2f128_pd::<0x20>(a, c);
+            v[1].0 = _mm256_permute2f128_pd::<0x20>(b, d);
+            v[2].0 = _mm256_permute2f128_pd::<0x31>(a, c);
+            v[3].0 = _mm256_permute2f128_pd::<0x31>(b, d);
+        }
+    }
+
+    /// Vectors of 512 bits are packed by those of 256.
+    unsafe fn never<T>(_: &mut [T; 8]) {}
+
+    vector!(
+        Avx2F32,
+        Avx2F32,
+        f32,
+        __m256,
+        8,
+        6,
+        turn8,
+        _mm256_loadu_ps,
+        _mm256_set1_ps,
+        _mm256_fmadd_ps,
+        _mm256_mul_ps,
+        _mm256_storeu_ps
+    );
+    vector!(
+        Avx2F64,
+        Avx2F64,
+        f64,
+        __m256d,
+        4,
+        6,
+        turn4,
+        _mm256_loadu_pd,
+        _mm256_set1_pd,
+        _mm256_fmadd_pd,
+        _mm256_mul_pd,
+        _mm256_storeu_pd
+    );
+    vector!(
+        Avx512F32,
+        Avx2F32,
+        f32,
+        __m512,
+        16,
+        12,
+        never,
+        _mm512_loadu_ps,
+        _mm512_set1_ps,
+        _mm512_fmadd_ps,
+        _mm512_mul_ps,
+        _mm512_storeu_ps
+    );
+    vector!(
+        Avx512F64,
+        Avx2F64,
+        f64,
+        __m512d,
+        8,
+        12,
+        never,
+        _mm512_loadu_pd,
+        _mm512_set1_pd,
+        _mm512_fmadd_pd,
+        _mm512_mul_pd,
+        _mm512_storeu_pd
+    );
+}
