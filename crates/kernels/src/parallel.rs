@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -167,39 +167,80 @@ pub fn in_pool() -> bool {
 /// Runs `f(0), ..., f(tasks - 1)`, on the pool when there is more than one task.
 ///
 /// The caller decides the number of tasks from the size of the problem, never from the number of
-/// threads. The calling thread works too. May be used inside itself and inside [`install`]; a
-/// thread that waits may meanwhile run other work of the pool, so hold no lock across the call.
+/// threads. The calling thread works too, and waits only for tasks that others have begun: never
+/// for a thread of the pool to be free, and without doing other work meanwhile. So it may be used
+/// inside itself, inside [`install`], and while locks are held that no task takes.
 pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync) {
     let helpers = threads().min(tasks).saturating_sub(1);
-    if helpers == 0 {
-        return (0..tasks).for_each(f);
-    }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= tasks {
-                break;
-            }
-            f(i);
-        }
+    let guard = if helpers == 0 { None } else { acquire() };
+    let Some(guard) = guard else { return (0..tasks).for_each(f) };
+    let f: &(dyn Fn(usize) + Sync) = &f;
+    // SAFETY: only the lifetime is changed. Job::work calls f for tasks it claims alone, and this
+    // function returns (or unwinds) only when all claimed tasks are done and none is left.
+    let f = unsafe {
+        std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(f)
     };
-    let work = &work;
-    if in_pool() {
-        rayon::in_place_scope(|s| spread(s, helpers, work));
-    } else if let Some(guard) = acquire() {
-        guard.pool().in_place_scope(|s| spread(s, helpers, work));
-    } else {
-        work();
+    let job = Arc::new(Job {
+        f,
+        tasks,
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        panic: Mutex::new(None),
+        caller: std::thread::current(),
+    });
+    for _ in 0..helpers {
+        let job = job.clone();
+        guard.pool().spawn(move || job.work());
+    }
+    job.work();
+    job.wait();
+    let panic = job.panic.lock().take();
+    if let Some(panic) = panic {
+        std::panic::resume_unwind(panic);
     }
 }
 
-/// Runs `work` here and on `helpers` threads of the pool.
-fn spread<'s>(scope: &rayon::Scope<'s>, helpers: usize, work: &'s (impl Fn() + Sync)) {
-    for _ in 0..helpers {
-        scope.spawn(move |_| work());
+/// The tasks of one [`for_each`].
+struct Job {
+    f: &'static (dyn Fn(usize) + Sync),
+    tasks: usize,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+    caller: std::thread::Thread,
+}
+
+impl Job {
+    /// Does tasks until none is left.
+    fn work(&self) {
+        loop {
+            let i = self.next.fetch_add(1, Ordering::Relaxed);
+            if i >= self.tasks {
+                break;
+            }
+            // A panic must not leave a borrow behind: the caller goes on with it when all is done.
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.f)(i)));
+            if let Err(panic) = result {
+                *self.panic.lock() = Some(panic);
+            }
+            if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.tasks {
+                self.caller.unpark();
+            }
+        }
     }
-    work();
+
+    /// Waits for the tasks that others do.
+    fn wait(&self) {
+        let mut spins = 0u32;
+        while self.done.load(Ordering::Acquire) < self.tasks {
+            spins += 1;
+            if spins < 2000 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::park();
+            }
+        }
+    }
 }
 
 /// Runs `f` on a thread of the pool (where [`for_each`], [`join`] and [`scope`] then stay), or in

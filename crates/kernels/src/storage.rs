@@ -6,12 +6,13 @@
 //! a buffer that was just made and not yet shared needs no lock.
 #![allow(unsafe_code)]
 
+pub mod deferred;
 mod pool;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use parking_lot::lock_api::RawRwLock as _;
 use smallvec::SmallVec;
@@ -30,6 +31,11 @@ type Exclusive = <Lock as parking_lot::lock_api::RawRwLock>::ExclusiveGuard;
 /// Bytes kept inside the header instead of a buffer of their own: a 0-d tensor is one allocation.
 const INLINE: usize = 16;
 
+/// In `Core::readers`: the memory is in the hands of others, who may write it unseen.
+const LENT: u32 = 1;
+/// In `Core::readers`: one core that waits to read this one.
+const READER: u32 = 2;
+
 enum Buf {
     Inline,
     Pool {
@@ -45,7 +51,8 @@ enum Buf {
 
 /// dtype, layout and buffer of a tensor; everything but its autograd state.
 pub struct Core {
-    ptr: *mut u8,
+    /// The first element; null for a root whose elements were put off.
+    ptr: AtomicPtr<u8>,
     shape: Dims,
     strides: Strides,
     numel: usize,
@@ -58,6 +65,10 @@ pub struct Core {
     writer: AtomicU32,
     /// A version counter of its own, for `.data`, which torch does not count as a write.
     own_version: Option<Arc<AtomicU32>>,
+    /// How many cores wait to read this root (in units of `READER`), and `LENT`.
+    readers: AtomicU32,
+    /// The work that will make the elements, if it was put off.
+    deferred: AtomicPtr<deferred::Deferred>,
     buf: Buf,
     inline: UnsafeCell<[u64; INLINE / 8]>,
 }
@@ -73,11 +84,7 @@ impl Core {
     pub fn alloc(dtype: DType, shape: &[usize]) -> Result<Arc<Self>> {
         let numel = if shape.is_empty() { 1 } else { crate::shape::numel(shape)? };
         let bytes = numel.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize / 2);
-        let Some(bytes) = bytes else {
-            return Err(Error::memory(format!(
-                "a tensor of shape {shape:?} and dtype {dtype} is larger than the address space"
-            )));
-        };
+        let Some(bytes) = bytes else { return Err(too_large(dtype, shape)) };
         let (ptr, buf) = if bytes <= INLINE {
             (std::ptr::null_mut(), Buf::Inline)
         } else {
@@ -85,6 +92,36 @@ impl Core {
         };
         let strides = if shape.is_empty() { Strides::new() } else { contiguous_strides(shape) };
         Ok(Self::make(ptr, dtype, Dims::from_slice(shape), strides, numel, buf))
+    }
+
+    /// A root whose buffer [`Self::provide`] is to give it: for elements that are put off. The memory
+    /// was there a moment ago, so that running short of it is told now.
+    fn promise(dtype: DType, shape: &[usize], numel: usize) -> Result<Arc<Self>> {
+        let bytes = numel.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize / 2);
+        let Some(bytes) = bytes else { return Err(too_large(dtype, shape)) };
+        pool::free(pool::allocate(bytes)?, bytes);
+        let null = std::ptr::null_mut();
+        let strides = contiguous_strides(shape);
+        let buf = Buf::Pool { bytes };
+        Ok(Self::make(null, dtype, Dims::from_slice(shape), strides, numel, buf))
+    }
+
+    /// Gives the core the buffer it was promised. The caller holds its lock.
+    ///
+    /// # Panics
+    /// If the memory, which was there when the core was made, is gone: the program has no way on.
+    pub(crate) fn provide(&self) {
+        if let (Buf::Pool { bytes }, true) = (&self.buf, self.ptr.load(Ordering::Acquire).is_null())
+        {
+            let made = pool::allocate(*bytes).or_else(|_| {
+                pool::release_cached();
+                pool::allocate(*bytes)
+            });
+            match made {
+                Ok(made) => self.ptr.store(made, Ordering::Release),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// A new root, its fields written straight into their place: the value is too large to be moved
@@ -103,7 +140,7 @@ impl Core {
             let core = place.as_mut_ptr();
             // SAFETY: every field is written once, at its place in the fresh allocation.
             unsafe {
-                (&raw mut (*core).ptr).write(ptr);
+                (&raw mut (*core).ptr).write(AtomicPtr::new(ptr));
                 (&raw mut (*core).shape).write(shape);
                 (&raw mut (*core).strides).write(strides);
                 (&raw mut (*core).numel).write(numel);
@@ -114,6 +151,8 @@ impl Core {
                 (&raw mut (*core).version).write(AtomicU32::new(0));
                 (&raw mut (*core).writer).write(AtomicU32::new(0));
                 (&raw mut (*core).own_version).write(None);
+                (&raw mut (*core).readers).write(AtomicU32::new(0));
+                (&raw mut (*core).deferred).write(AtomicPtr::new(std::ptr::null_mut()));
                 (&raw mut (*core).buf).write(buf);
                 (&raw mut (*core).inline).write(UnsafeCell::new([0; INLINE / 8]));
             }
@@ -136,7 +175,7 @@ impl Core {
         writable: bool,
     ) -> Arc<Self> {
         Arc::new(Self {
-            ptr,
+            ptr: AtomicPtr::new(ptr),
             shape: Dims::from_slice(shape),
             strides: Strides::from_slice(strides),
             numel: shape.iter().product(),
@@ -147,6 +186,8 @@ impl Core {
             version: AtomicU32::new(0),
             writer: AtomicU32::new(0),
             own_version: None,
+            readers: AtomicU32::new(0),
+            deferred: AtomicPtr::new(std::ptr::null_mut()),
             buf: Buf::Foreign(owner, writable),
             inline: UnsafeCell::new([0; INLINE / 8]),
         })
@@ -174,6 +215,7 @@ impl Core {
         fresh_version: bool,
     ) -> Result<Arc<Self>> {
         let root = self.root();
+        root.settle();
         let numel: usize = shape.iter().product();
         if numel > 0 {
             let (mut lo, mut hi) = (offset, offset);
@@ -204,7 +246,7 @@ impl Core {
         // Wrapping: an empty view may point anywhere, it is never read.
         let ptr = root.data().wrapping_offset(offset * dtype.size() as isize);
         Ok(Arc::new(Self {
-            ptr,
+            ptr: AtomicPtr::new(ptr),
             shape: Dims::from_slice(shape),
             strides: Strides::from_slice(strides),
             numel,
@@ -215,6 +257,8 @@ impl Core {
             version: AtomicU32::new(0),
             writer: AtomicU32::new(0),
             own_version,
+            readers: AtomicU32::new(0),
+            deferred: AtomicPtr::new(std::ptr::null_mut()),
             buf: Buf::View(match &self.buf {
                 Buf::View(root) => root.clone(),
                 _ => self.clone(),
@@ -226,6 +270,7 @@ impl Core {
     /// The same fresh, unshared buffer with another dense layout.
     pub fn into_layout(self: Arc<Self>, shape: &[usize], strides: &[isize]) -> Result<Arc<Self>> {
         let mut this = self;
+        this.settle();
         match Arc::get_mut(&mut this) {
             Some(core) => {
                 core.contiguous = is_contiguous(shape, strides);
@@ -275,11 +320,16 @@ impl Core {
     /// The address of the first element. Reading or writing through it needs an [`Access`].
     #[inline]
     pub fn data(&self) -> *mut u8 {
-        if matches!(self.buf, Buf::Inline) { self.inline.get().cast() } else { self.ptr }
+        if matches!(self.buf, Buf::Inline) {
+            self.inline.get().cast()
+        } else {
+            self.ptr.load(Ordering::Acquire)
+        }
     }
 
     /// The address of the first element, for lending the memory to others.
     pub fn address(&self) -> usize {
+        self.lend();
         self.data() as usize
     }
 
@@ -393,10 +443,21 @@ impl Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
+        self.drop_deferred();
         if let Buf::Pool { bytes } = self.buf {
-            pool::free(self.ptr, bytes);
+            let ptr = *self.ptr.get_mut();
+            if !ptr.is_null() {
+                pool::free(ptr, bytes);
+            }
         }
     }
+}
+
+#[cold]
+fn too_large(dtype: DType, shape: &[usize]) -> Error {
+    Error::memory(format!(
+        "a tensor of shape {shape:?} and dtype {dtype} is larger than the address space"
+    ))
 }
 
 /// Copies `data` into a fresh row-major core.
@@ -433,6 +494,7 @@ impl<'a> Access<'a> {
     #[inline]
     pub fn read(core: &'a Core) -> Self {
         let root = core.root();
+        root.settle();
         let mut held = SmallVec::new();
         held.push((root, Held::Shared(root.lock.lock_shared())));
         Self { held }
@@ -441,8 +503,15 @@ impl<'a> Access<'a> {
     /// Read access to `reads` and write access to `write`.
     #[inline]
     pub fn new(reads: &[&'a Core], write: Option<&'a Core>) -> Self {
+        settle_all(reads, write);
+        Self::locked(reads, write.as_slice())
+    }
+
+    /// [`Self::new`] to cores as they are, whether their elements are made or not.
+    #[inline]
+    pub(crate) fn locked(reads: &[&'a Core], writes: &[&'a Core]) -> Self {
         let mut roots: SmallVec<[(&'a Core, bool); 4]> = SmallVec::new();
-        if let Some(core) = write {
+        for core in writes {
             roots.push((core.root(), true));
         }
         for core in reads {
@@ -470,6 +539,7 @@ impl<'a> Access<'a> {
 
     /// Write access to `write` and read access to `reads`, unless somebody holds a lock.
     pub fn try_new(reads: &[&'a Core], write: &'a Core) -> Option<Self> {
+        settle_all(reads, Some(write));
         let root = write.root();
         let mut this = Self { held: SmallVec::new() };
         this.held.push((root, Held::Exclusive(root.lock.try_lock_exclusive()?)));
@@ -480,6 +550,19 @@ impl<'a> Access<'a> {
             }
         }
         Some(this)
+    }
+}
+
+/// Makes what is to be read or written, and what is to read that.
+#[inline]
+fn settle_all(reads: &[&Core], write: Option<&Core>) {
+    for core in reads {
+        core.root().settle();
+    }
+    if let Some(core) = write {
+        let root = core.root();
+        root.settle();
+        root.settle_readers();
     }
 }
 
@@ -510,6 +593,8 @@ impl<'a> ReadTwo<'a> {
     #[inline]
     pub fn new(a: &'a Core, b: &'a Core) -> Self {
         let (a, b) = (a.root(), b.root());
+        a.settle();
+        b.settle();
         let (x, y) = (std::ptr::from_ref(a) as usize, std::ptr::from_ref(b) as usize);
         if x == y {
             return Self { first: (a, Some(a.lock.lock_shared())), second: None };

@@ -49,11 +49,10 @@ pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
     *place = Some(match place.take() {
         None => grad,
         Some(sum) => {
-            if !super::is_grad_enabled() && sum.owns_buffer_alone() && sum.add_into(&grad)? {
-                sum
-            } else {
-                sum.add(&grad)?
-            }
+            // What was put off is added in the pass that makes it.
+            let later = sum.core().is_waiting() || grad.core().is_waiting();
+            let in_place = !later && !super::is_grad_enabled() && sum.owns_buffer_alone();
+            if in_place && sum.add_into(&grad)? { sum } else { sum.add(&grad)? }
         }
     });
     Ok(())
@@ -119,6 +118,8 @@ fn store(leaf: &Tensor, grad: Tensor, taken: bool) -> Result<()> {
     } else {
         grad.copy_like(leaf)?
     };
+    // The pass ends with what it made, not with promises that keep its saved tensors.
+    fresh.core().settle();
     loop {
         let Some((old, back)) = leaf.offer_grad(fresh) else { return Ok(()) };
         fresh = back;

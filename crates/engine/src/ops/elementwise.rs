@@ -13,7 +13,8 @@ use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
-use crate::launch::blocks::{cast, dense_pair, map, map_dense};
+use crate::launch::blocks::{cast, dense_pair, map};
+use crate::launch::program::{map_dense_later, map_later};
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
 use crate::tensor::{Tensor, default_dtype};
@@ -83,7 +84,7 @@ impl Tensor {
             return Err(not_implemented(kind.name(), dtype));
         };
         let to = if kind.int_rule() == IntRule::Test { DType::Bool } else { dtype };
-        let output = Self::from_core(map(block, &p, to, core.shape(), &[&core])?);
+        let output = Self::from_core(map_later(block, &p, to, core.shape(), &[&core])?);
         if to != DType::Bool && recording1(self) {
             let op = Op::Unary(kind, p);
             match kind.saves() {
@@ -112,7 +113,7 @@ impl Tensor {
                     return Err(not_implemented(kind.name(), dtype));
                 };
                 let to = if rule == IntRule::Test { DType::Bool } else { dtype };
-                Ok(Self::from_core(map(block, &p, to, core.shape(), &[&core])?))
+                Ok(Self::from_core(map_later(block, &p, to, core.shape(), &[&core])?))
             }
         }
     }
@@ -144,11 +145,11 @@ pub(super) fn unary_vjp(
         bail!(runtime, "the derivative of {} is not implemented", kind.name());
     };
     let out = match &cores[..] {
-        [saved] if dense_pair(&g, saved) => map_dense(block, p, g.dtype(), &g, saved)?,
+        [saved] if dense_pair(&g, saved) => map_dense_later(block, p, g.dtype(), &g, saved)?,
         _ => {
-            let mut ins: SmallVec<[&Core; 3]> = smallvec![&**g];
-            ins.extend(cores.iter().map(|core| &**core));
-            map(block, p, g.dtype(), g.shape(), &ins)?
+            let mut ins: SmallVec<[&Arc<Core>; 3]> = smallvec![&*g];
+            ins.extend(&cores);
+            map_later(block, p, g.dtype(), g.shape(), &ins)?
         }
     };
     Ok(smallvec![Some(Tensor::from_core(out))])
@@ -216,7 +217,7 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
             if let (Some(block), false) =
                 (facts.forward[usize::from(dtype == DType::F64)], facts.test)
             {
-                let output = Tensor::from_core(map_dense(block, &[p, 0.0], dtype, &a, &b)?);
+                let output = Tensor::from_core(map_dense_later(block, &[p, 0.0], dtype, &a, &b)?);
                 if is_grad_enabled() {
                     let wanted = [x.requires_grad(), y.requires_grad()];
                     if wanted[0] || wanted[1] {
@@ -334,7 +335,8 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
         shape = &wide;
     }
     check_divisor(kind, ins[1])?;
-    let core = map(block, &[parameter(dtype, p), 0.0], to, shape, &ins)?;
+    let ins: SmallVec<[&Arc<Core>; 3]> = cores.iter().collect();
+    let core = map_later(block, &[parameter(dtype, p), 0.0], to, shape, &ins)?;
     let output = Tensor::from_core(core);
     if to.is_float() && recording(inputs) {
         record(kind, inputs, p, &output)?;
@@ -477,7 +479,7 @@ impl Tensor {
         let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
         let number =
             if dtype.is_float() { other.to_f64() } else { f64::from_bits(other.to_i64() as u64) };
-        let output = Self::from_core(map(block, &[number, 1.0], to, core.shape(), &[&core])?);
+        let output = Self::from_core(map_later(block, &[number, 1.0], to, core.shape(), &[&core])?);
         if to.is_float() && recording1(self) {
             let op = Op::Scalar(kind, reversed, other.to_f64());
             let me = usize::from(reversed);
@@ -599,13 +601,13 @@ fn backward_core(
     let Some(block) = block else {
         bail!(runtime, "{} is not differentiable with respect to input {i}", kind.name());
     };
-    let mut ins: SmallVec<[&Core; 4]> = smallvec![&**grad];
+    let mut ins: SmallVec<[&Arc<Core>; 4]> = smallvec![grad];
     for (value, _) in values.iter().zip(facts.reads[i]).filter(|(_, read)| *read) {
-        ins.extend(value.as_deref());
+        ins.extend(value);
     }
     match ins[..] {
-        [g, value] if dense_pair(g, value) => map_dense(block, &[p, 0.0], dtype, g, value),
-        _ => map(block, &[p, 0.0], dtype, ins[0].shape(), &ins),
+        [g, value] if dense_pair(g, value) => map_dense_later(block, &[p, 0.0], dtype, g, value),
+        _ => map_later(block, &[p, 0.0], dtype, grad.shape(), &ins),
     }
 }
 
@@ -702,7 +704,7 @@ impl Tensor {
         let condition = self.core();
         let wide = broadcast(&broadcast(condition.shape(), x.shape())?, y.shape())?;
         let block = super::binary::where_block(dtype.size());
-        let core = map(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
+        let core = map_later(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
         let output = Self::from_core(core);
         if dtype.is_float() && recording(&[a, b]) {
             attach(Op::rule(Where(name)), &[a, b], &[Save::Private(&condition)], &[&output])?;

@@ -288,7 +288,7 @@ impl Tensor {
     /// The address of the first element, as a number.
     pub fn data_address(&self) -> usize {
         let core = self.core();
-        if core.numel() == 0 { 0 } else { core.data() as usize }
+        if core.numel() == 0 { 0 } else { core.address() }
     }
 }
 

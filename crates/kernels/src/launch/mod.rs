@@ -7,6 +7,7 @@ pub mod blocks;
 mod fused;
 pub mod index;
 mod matmul;
+pub mod program;
 mod reduce;
 
 pub use along::{

@@ -85,7 +85,7 @@ impl PyTensor {
         // which is freed when the view is released.
         unsafe {
             let view = &mut *view;
-            view.buf = core.data().cast::<c_void>();
+            view.buf = core.address() as *mut c_void;
             view.len = core.numel() as isize * size;
             view.itemsize = size;
             view.readonly = c_int::from(!writable);

@@ -101,7 +101,7 @@ plain!(f32, 4);
 plain!(f64, 2);
 
 #[cfg(target_arch = "x86_64")]
-pub mod x86 {
+pub(super) mod x86 {
     use std::arch::x86_64::*;
 
     use super::Vector;

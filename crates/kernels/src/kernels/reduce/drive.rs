@@ -95,6 +95,29 @@ impl<T: Real> Source<T> for Product<T> {
     }
 }
 
+/// Makes elements when they are asked for: so many, from a position on, to a place.
+pub type Maker<'a, T> = &'a (dyn Fn(usize, usize, *mut T) + Sync);
+
+struct Made<'a, T>(Maker<'a, T>);
+// By hand: derives would ask for `T: Copy`.
+impl<T> Clone for Made<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Made<'_, T> {}
+
+impl<T: Element> Source<T> for Made<'_, T> {
+    #[inline(always)]
+    fn direct(self, _: [isize; 2]) -> Option<Src<T>> {
+        None
+    }
+    #[inline(always)]
+    unsafe fn pack(self, offset: [isize; 2], _: [isize; 2], n: usize, to: *mut T) {
+        (self.0)(offset[0] as usize, n, to);
+    }
+}
+
 /// A sum of sums: every level takes [`FAN`] values before it goes to the next.
 struct Cascade<A> {
     levels: [A; 4],
@@ -150,6 +173,29 @@ pub unsafe fn reduce<T: Element, K: Kind<T>>(
     let dims = normalise(shape, |i| [strides[i], 0], mask);
     // SAFETY: the caller's promise is passed on.
     unsafe { drive(kind, One(Src::new(input)), dims, Dst::new(output)) };
+}
+
+/// [`reduce`] of dense elements that are made on the way, each of them once; `false`, with nothing done,
+/// where they would be asked for in another order.
+///
+/// # Safety
+/// `output` must be writable for the product of the kept sizes, and `make` must write the elements it
+/// is asked for, which lie within the shape.
+pub unsafe fn reduce_made<T: Element, K: Kind<T>>(
+    kind: K,
+    make: Maker<'_, T>,
+    shape: &[usize],
+    mask: u64,
+    output: *mut K::Out,
+) -> bool {
+    let strides = crate::shape::contiguous_strides(shape);
+    let dims = normalise(shape, |i| [strides[i], 0], mask);
+    if dims.last().is_none_or(|inner| inner.input[0] != 1) {
+        return false;
+    }
+    // SAFETY: the caller's promise is passed on.
+    unsafe { drive(kind, Made(make), dims, Dst::new(output)) };
+    true
 }
 
 /// Sums the products of two inputs over the dimensions set in `mask`: what a broadcast factor

@@ -10,7 +10,7 @@ mod kind;
 mod statistic;
 
 pub use arg::{Extreme, argreduce};
-pub use drive::{reduce, sum_of_product};
+pub use drive::{Maker, reduce, reduce_made, sum_of_product};
 pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
     Sum,

@@ -1,0 +1,320 @@
+//! Work put off: a core whose elements are made when first needed, so that a run of elementwise
+//! operations becomes one pass over memory.
+//!
+//! Nothing a user can see changes. Memory that would run short does so at the line that asks for it;
+//! whoever touches elements takes an [`Access`](super::Access), which has them
+//! made first; a write in place first has everything made that reads what is overwritten; memory
+//! lent to others is never read later. At most [`MOST`] cores wait at a time.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::{Buf, Core, LENT, READER};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::kernels::block::Block;
+use crate::kernels::elementwise::MAX_INPUTS;
+
+/// Cores that wait at a time; the oldest is made when there is one more.
+const MOST: usize = 64;
+/// Operations in one program; what reads more has its inputs made.
+pub const LONGEST: usize = 32;
+/// Bytes of a result below which putting it off costs more than it saves.
+const LEAST: usize = 128 * 1024;
+
+/// How elements of an input go with those of the output, both counted in row-major order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// One for one.
+    Each,
+    /// The same one for all.
+    One,
+    /// Each for a run of so many.
+    Run(usize),
+    /// So many, again and again.
+    Cycle(usize),
+}
+
+/// One operation that was put off.
+pub struct Step {
+    /// What is done to each run of elements.
+    pub block: Block,
+    /// The parameters of the block.
+    pub p: [f64; 2],
+    /// What is read, and how.
+    pub ins: SmallVec<[(Arc<Core>, Reach); 3]>,
+}
+
+/// What a core waits for.
+pub struct Deferred {
+    /// What carries it out.
+    run: fn(&Core),
+    step: Mutex<Option<Arc<Step>>>,
+    made: AtomicBool,
+    /// Whether the elements were made once and not kept.
+    passed: AtomicBool,
+    /// Operations in the program of this core, counted with repetitions.
+    length: usize,
+}
+
+/// The cores that wait, oldest first.
+static WAITING: Mutex<VecDeque<Weak<Core>>> = Mutex::new(VecDeque::new());
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many fused passes were run so far.
+pub fn passes() -> usize {
+    RUNS.load(Ordering::Relaxed)
+}
+
+pub(crate) fn count_pass() {
+    RUNS.fetch_add(1, Ordering::Relaxed);
+}
+
+fn least() -> usize {
+    static BYTES: OnceLock<usize> = OnceLock::new();
+    *BYTES.get_or_init(|| {
+        // The pass of the tests that sends all work through the parallel code also fuses it all.
+        let bytes = LEAST.min(crate::parallel::threshold());
+        match std::env::var("RUSTGRAD_FUSION").as_deref() {
+            Ok("0") => usize::MAX,
+            _ => bytes.max(2),
+        }
+    })
+}
+
+/// How an input goes with an output of this shape, if simply.
+fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
+    if core.is_contiguous() && core.numel() == numel {
+        return Some(Reach::Each);
+    }
+    if core.numel() == 1 {
+        return Some(Reach::One);
+    }
+    if core.shape().len() > shape.len() {
+        return None;
+    }
+    // Strides over the output's shape; dimensions of one element say nothing.
+    let missing = shape.len() - core.shape().len();
+    let stride = |dim: usize| {
+        if dim < missing || core.shape()[dim - missing] == 1 {
+            0
+        } else {
+            core.strides()[dim - missing]
+        }
+    };
+    let dims: SmallVec<[(usize, isize); 6]> = (0..shape.len())
+        .filter(|&dim| shape[dim] != 1)
+        .map(|dim| (shape[dim], stride(dim)))
+        .collect();
+    let dense = |dims: &[(usize, isize)]| {
+        let mut expected = 1;
+        for &(n, s) in dims.iter().rev() {
+            if s != expected {
+                return None;
+            }
+            expected *= n as isize;
+        }
+        Some(expected as usize)
+    };
+    let zeros = |dims: &[(usize, isize)]| dims.iter().all(|&(_, s)| s == 0);
+    if zeros(&dims) {
+        return Some(Reach::One);
+    }
+    for cut in 1..dims.len() {
+        let (head, tail) = dims.split_at(cut);
+        if zeros(head) {
+            if let Some(n) = dense(tail) {
+                return Some(Reach::Cycle(n));
+            }
+        }
+        if zeros(tail) && dense(head).is_some() {
+            return Some(Reach::Run(tail.iter().map(|&(n, _)| n).product()));
+        }
+    }
+    None
+}
+
+/// Puts off `block(ins)`, to be carried out by `run`, or gives `None` where that would not pay or not
+/// be safe.
+pub fn defer(
+    run: fn(&Core),
+    block: Block,
+    p: &[f64; 2],
+    dtype: DType,
+    shape: &[usize],
+    ins: &[&Arc<Core>],
+) -> Option<Result<Arc<Core>>> {
+    let numel: usize = shape.iter().product();
+    if numel < 2 || numel * dtype.size() < least() || ins.len() > MAX_INPUTS {
+        return None;
+    }
+    let mut step = Step { block, p: *p, ins: SmallVec::new() };
+    let mut each = false;
+    for core in ins {
+        let reach = reach(core, shape, numel)?;
+        each |= reach == Reach::Each;
+        let root = core.root();
+        if matches!(root.buf, Buf::Foreign(..)) || root.readers.load(Ordering::Acquire) & LENT != 0
+        {
+            return None;
+        }
+        step.ins.push(((*core).clone(), reach));
+    }
+    if !each {
+        return None;
+    }
+    let mut length = 1;
+    for (core, reach) in &step.ins {
+        if core.is_waiting() && *reach != Reach::Each {
+            core.settle();
+        } else if let Some(deferred) = core.deferred() {
+            length += deferred.length;
+        }
+    }
+    if length > LONGEST {
+        for (core, _) in &step.ins {
+            core.settle();
+        }
+        length = 1;
+    }
+    let mut core = match Core::promise(dtype, shape, numel) {
+        Ok(core) => core,
+        Err(error) => return Some(Err(error)),
+    };
+    for (input, _) in &step.ins {
+        input.root().readers.fetch_add(READER, Ordering::AcqRel);
+    }
+    let step = Mutex::new(Some(Arc::new(step)));
+    let deferred = Box::new(Deferred {
+        run,
+        step,
+        made: AtomicBool::new(false),
+        passed: AtomicBool::new(false),
+        length,
+    });
+    match Arc::get_mut(&mut core) {
+        Some(fresh) => *fresh.deferred.get_mut() = Box::into_raw(deferred),
+        None => return None,
+    }
+    let oldest = {
+        let mut waiting = WAITING.lock();
+        waiting.push_back(Arc::downgrade(&core));
+        if waiting.len() > MOST { waiting.pop_front() } else { None }
+    };
+    if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()) {
+        oldest.settle();
+    }
+    Some(Ok(core))
+}
+
+impl Deferred {
+    /// The operation, unless it was carried out.
+    pub(crate) fn step(&self) -> Option<Arc<Step>> {
+        self.step.lock().clone()
+    }
+
+    /// Notes that the elements are made without being kept; gives whether that is not the first time.
+    pub(crate) fn pass(&self) -> bool {
+        self.passed.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Core {
+    #[inline]
+    pub(crate) fn deferred(&self) -> Option<&Deferred> {
+        let deferred = self.deferred.load(Ordering::Acquire);
+        // SAFETY: set before the core was shared and freed when it is dropped.
+        unsafe { deferred.as_ref() }
+    }
+
+    /// Whether the elements are yet to be made.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.deferred().is_some_and(|deferred| !deferred.made.load(Ordering::Acquire))
+    }
+
+    /// Makes the elements, if they were put off.
+    #[inline]
+    pub fn settle(&self) {
+        if let Some(deferred) = self.deferred() {
+            if !deferred.made.load(Ordering::Acquire) {
+                (deferred.run)(self);
+            }
+        }
+    }
+
+    /// Makes everything that is to read this root, which is about to be written.
+    #[inline]
+    pub(super) fn settle_readers(&self) {
+        if self.readers.load(Ordering::Acquire) >= READER {
+            self.settle_readers_now();
+        }
+    }
+
+    #[cold]
+    fn settle_readers_now(&self) {
+        let reads = |core: &Arc<Core>| {
+            let step = core.deferred().and_then(Deferred::step);
+            step.is_some_and(|step| {
+                step.ins.iter().any(|(input, _)| std::ptr::eq(input.root(), self))
+            })
+        };
+        let waiting: SmallVec<[Arc<Core>; 8]> =
+            WAITING.lock().iter().filter_map(Weak::upgrade).collect();
+        for core in waiting.iter().filter(|core| reads(core)) {
+            core.settle();
+        }
+    }
+
+    /// Notes that the memory is in the hands of others, who may write it unseen.
+    pub(super) fn lend(&self) {
+        let root = self.root();
+        root.settle();
+        root.readers.fetch_or(LENT, Ordering::AcqRel);
+        root.settle_readers();
+    }
+
+    /// Marks the elements as made: called once, by who made them, with the core locked.
+    pub(crate) fn set_made(&self) -> Option<Arc<Step>> {
+        let deferred = self.deferred()?;
+        let step = deferred.step.lock().take();
+        deferred.made.store(true, Ordering::Release);
+        if let Some(step) = &step {
+            self.leave(step);
+        }
+        step
+    }
+
+    /// Takes the core off the list of those that wait.
+    fn leave(&self, step: &Step) {
+        for (input, _) in &step.ins {
+            input.root().readers.fetch_sub(READER, Ordering::AcqRel);
+        }
+        let mut gone: SmallVec<[Weak<Core>; 2]> = SmallVec::new();
+        WAITING.lock().retain_mut(|weak| {
+            let keep = !std::ptr::eq(weak.as_ptr(), self);
+            if !keep {
+                gone.push(std::mem::take(weak));
+            }
+            keep
+        });
+    }
+
+    /// Forgets what was put off and never asked for.
+    pub(super) fn drop_deferred(&mut self) {
+        let deferred = std::mem::replace(self.deferred.get_mut(), std::ptr::null_mut());
+        if deferred.is_null() {
+            return;
+        }
+        // SAFETY: made by `Box::into_raw` in `defer`, and freed here only.
+        let deferred = unsafe { Box::from_raw(deferred) };
+        let step = deferred.step.lock().take();
+        if let Some(step) = step {
+            self.leave(&step);
+        }
+    }
+}
