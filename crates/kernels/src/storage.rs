@@ -114,7 +114,7 @@ impl Core {
         if let (Buf::Pool { bytes }, true) = (&self.buf, self.ptr.load(Ordering::Acquire).is_null())
         {
             let made = pool::allocate(*bytes).or_else(|_| {
-                pool::release_cached();
+                release_cached();
                 pool::allocate(*bytes)
             });
             match made {

@@ -220,7 +220,8 @@ fn compile(plan: &Plan<'_>) -> Program {
     let mut code: Vec<Instruction> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
     let last_use = |core: &Core| {
-        let reads = |step: &Step| step.ins.iter().any(|(input, _)| std::ptr::eq(&**input, core));
+        let reads =
+            |step: &Step| step.ins.iter().any(|(input, _)| std::ptr::eq(Arc::as_ptr(input), core));
         plan.steps.iter().rposition(|(_, step)| reads(step)).unwrap_or(0)
     };
     for (at, (core, step)) in plan.steps.iter().enumerate() {
@@ -228,7 +229,8 @@ fn compile(plan: &Plan<'_>) -> Program {
         let mut done_with: SmallVec<[usize; 3]> = SmallVec::new();
         for (input, reach) in &step.ins {
             let size = input.dtype().size();
-            let made_by = plan.steps.iter().position(|(maker, _)| std::ptr::eq(*maker, &**input));
+            let made_by =
+                plan.steps.iter().position(|(maker, _)| std::ptr::eq(*maker, Arc::as_ptr(input)));
             let place = match (made_by, reach) {
                 (Some(maker), _) => {
                     if let Place::Buffer(buffer) = places[maker] {
