@@ -19,6 +19,7 @@
 pub mod display;
 pub mod graph;
 pub mod ops;
+pub mod optim;
 pub mod tensor;
 
 pub(crate) use rustgrad_kernels::launch;

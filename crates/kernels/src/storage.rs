@@ -537,6 +537,29 @@ impl<'a> Access<'a> {
         Self { held }
     }
 
+    /// Access to any number of cores, each with whether it is to be written.
+    pub fn many(cores: impl IntoIterator<Item = (&'a Core, bool)>) -> Self {
+        let mut roots: SmallVec<[(&'a Core, bool); 8]> =
+            cores.into_iter().map(|(core, write)| (core.root(), write)).collect();
+        // Writers first among equals, so that one that is also read is locked for writing.
+        roots.sort_unstable_by_key(|&(core, write)| {
+            (std::ptr::from_ref::<Core>(core) as usize, !write)
+        });
+        roots.dedup_by(|later, kept| std::ptr::eq(later.0, kept.0));
+        let held = roots
+            .into_iter()
+            .map(|(core, exclusive)| {
+                let held = if exclusive {
+                    Held::Exclusive(core.lock.lock_exclusive())
+                } else {
+                    Held::Shared(core.lock.lock_shared())
+                };
+                (core, held)
+            })
+            .collect();
+        Self { held }
+    }
+
     /// Write access to `write` and read access to `reads`, unless somebody holds a lock.
     pub fn try_new(reads: &[&'a Core], write: &'a Core) -> Option<Self> {
         settle_all(reads, Some(write));

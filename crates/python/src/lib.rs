@@ -16,7 +16,9 @@ mod gil;
 mod hooks;
 mod interop;
 mod joins;
+mod nn;
 mod node;
+mod optim;
 mod random;
 mod saved;
 mod settings;
@@ -56,6 +58,8 @@ mod _core {
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
         crate::joins::export(module)?;
+        crate::nn::export(module)?;
+        crate::optim::export(module)?;
         crate::functions::export(module)?;
         crate::node::export(module)?;
         crate::saved::export(module)?;

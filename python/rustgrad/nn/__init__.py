@@ -1,12 +1,10 @@
-"""Functions for neural networks."""
+"""Modules, parameters and functions for neural networks."""
 
-from __future__ import annotations
-
-
-def __getattr__(name: str) -> object:
-    if name == "functional":
-        from importlib import import_module
-
-        return import_module("rustgrad.nn.functional")
-    message = f"module 'rustgrad.nn' has no attribute {name!r}"
-    raise AttributeError(message)
+from rustgrad.nn import functional as functional
+from rustgrad.nn import init as init
+from rustgrad.nn import modules as modules
+from rustgrad.nn import utils as utils
+from rustgrad.nn.modules import *
+from rustgrad.nn.modules.module import Module as Module
+from rustgrad.nn.parameter import Buffer as Buffer
+from rustgrad.nn.parameter import Parameter as Parameter

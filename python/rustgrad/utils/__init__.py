@@ -1,3 +1,4 @@
-"""Helpers around training: :mod:`rustgrad.utils.checkpoint`."""
+"""Helpers around training: checkpoints, and handles of hooks."""
 
 from rustgrad.utils import checkpoint as checkpoint
+from rustgrad.utils import hooks as hooks

@@ -29,6 +29,7 @@ mod fused;
 mod in_place;
 pub mod index;
 pub mod join;
+mod linear;
 pub mod matmul;
 mod names;
 pub mod product;

@@ -261,20 +261,6 @@ impl Tensor {
         own.add(&product)
     }
 
-    /// `self @ weight.T + bias`.
-    ///
-    /// # Errors
-    /// If the shapes do not fit.
-    #[track_caller]
-    pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Result<Self> {
-        let product =
-            if weight.ndim() == 1 { self.matmul(weight)? } else { self.matmul(&weight.t()?)? };
-        match bias {
-            Some(bias) => product.add(bias),
-            None => Ok(product),
-        }
-    }
-
     /// The sum of products over pairs of dimensions.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod index;
 pub mod isa;
 pub mod math;
 pub mod matmul;
+pub mod optim;
 pub mod reduce;
 pub mod rows;
 pub mod scan;

@@ -48,6 +48,59 @@ pub fn gemm(a: &Core, b: &Core) -> Result<Arc<Core>> {
     Ok(out)
 }
 
+/// `bias + a @ b` for float matrices of one dtype, a row of the bias to each row of the product; the
+/// result takes `shape`, whose rows the matrix `a` has flattened.
+pub fn addmm(bias: &Core, a: &Core, b: &Core, shape: &[usize]) -> Result<Arc<Core>> {
+    let (m, k, n) = (a.shape()[0], a.shape()[1], b.shape()[1]);
+    ensure!(
+        b.shape()[0] == k && a.dtype() == b.dtype() && a.dtype() == bias.dtype(),
+        runtime,
+        "addmm of unlike matrices"
+    );
+    ensure!(
+        bias.numel() == n && bias.shape().len() == 1 && shape.iter().product::<usize>() == m * n,
+        runtime,
+        "addmm of a bias of shape {:?} and a product of {m} x {n}",
+        bias.shape()
+    );
+    let out = Core::alloc(a.dtype(), shape)?;
+    let access = Access::new(&[a, b, bias], None);
+    let (sa, sb) = (strides(a, 0), strides(b, 0));
+    let sc = Strides { row: n as isize, column: 1 };
+    let step = bias.strides()[0];
+    macro_rules! float {
+        ($T:ty) => {
+            // SAFETY: shapes were checked, inputs are locked, the output is fresh and dense; every
+            // row of it is written before the product is added.
+            unsafe {
+                let (from, to) = (ptr::<$T>(bias), ptr_mut::<$T>(&out));
+                for row in 0..m {
+                    let to = to.add(row * n);
+                    if step == 1 {
+                        std::ptr::copy_nonoverlapping(from, to, n);
+                    } else {
+                        for i in 0..n {
+                            *to.add(i) = *from.offset(i as isize * step);
+                        }
+                    }
+                }
+                kernel::gemm::<$T>(m, n, k, 1.0, ptr::<$T>(a), sa, ptr::<$T>(b), sb, 1.0, to, sc);
+            }
+        };
+    }
+    match a.dtype() {
+        DType::F32 => float!(f32),
+        DType::F64 => float!(f64),
+        dtype => bail!(
+            not_implemented,
+            "\"addmm_impl_cpu_\" not implemented for '{}'",
+            dtype.scalar_name()
+        ),
+    }
+    drop(access);
+    Ok(out)
+}
+
 fn integer(
     dtype: DType,
     (m, n, k): (usize, usize, usize),

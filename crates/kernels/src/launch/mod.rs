@@ -8,6 +8,7 @@ mod fused;
 pub mod index;
 mod matmul;
 pub mod program;
+mod optim;
 mod reduce;
 
 pub use along::{
@@ -15,7 +16,8 @@ pub use along::{
     take, topk,
 };
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
-pub use matmul::{bmm, gemm};
+pub use matmul::{addmm, bmm, gemm};
+pub use optim::{Item as OptimiserItem, optimiser_step};
 pub use reduce::{Reduction, reduce};
 
 use crate::dtype::Element;

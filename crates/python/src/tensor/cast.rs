@@ -335,7 +335,21 @@ impl PyTensor {
     #[new]
     #[pyo3(signature = (*args))]
     fn new(args: &Bound<'_, PyTuple>) -> Bind<Self> {
+        if let Some(tensor) = super::PENDING.take() {
+            return Ok(Self { tensor });
+        }
         Ok(Self { tensor: legacy(args, rustgrad_engine::default_dtype())? })
+    }
+
+    /// The data of a tensor as an object of a subclass.
+    #[staticmethod]
+    #[pyo3(signature = (cls, data, require_grad = false))]
+    fn _make_subclass<'py>(
+        cls: &Bound<'py, pyo3::types::PyType>,
+        data: &Bound<'py, Self>,
+        require_grad: bool,
+    ) -> Bind<Bound<'py, PyAny>> {
+        super::make_subclass(cls, data.get().tensor.detach(), require_grad)
     }
 
     #[pyo3(signature = (*args, **kwargs))]

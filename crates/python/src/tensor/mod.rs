@@ -96,6 +96,34 @@ pub(crate) fn adopt(bound: &Bound<'_, PyTensor>) {
     bound.get().tensor.foreign().store(bound.as_ptr().cast(), Ordering::Relaxed);
 }
 
+thread_local! {
+    /// The tensor that an object of a subclass is being made for.
+    static PENDING: std::cell::Cell<Option<Tensor>> = const { std::cell::Cell::new(None) };
+}
+
+/// A new object of a subclass for a fresh tensor.
+pub(crate) fn make_subclass<'py>(
+    cls: &Bound<'py, pyo3::types::PyType>,
+    tensor: Tensor,
+    requires_grad: bool,
+) -> Bind<Bound<'py, PyAny>> {
+    let py = cls.py();
+    let base = py.get_type::<PyTensor>();
+    if !cls.is_subclass(&base)? {
+        return Err(pyo3::exceptions::PyTypeError::new_err(
+            "cls must be a type that derives from Tensor",
+        )
+        .into());
+    }
+    tensor.set_requires_grad(requires_grad)?;
+    PENDING.set(Some(tensor));
+    let made = base.getattr(pyo3::intern!(py, "__new__"))?.call1((cls,));
+    PENDING.set(None);
+    let made = made?;
+    adopt(made.cast::<PyTensor>().map_err(PyErr::from)?);
+    Ok(made)
+}
+
 /// A result of the engine on its way to Python.
 pub(crate) struct Wrapped(pub(crate) Tensor);
 

@@ -147,17 +147,6 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.tensordot(b, &own, &others))
     }
 
-    fn _linear(
-        &self,
-        py: Python<'_>,
-        weight: &Bound<'_, Self>,
-        bias: Option<&Bound<'_, Self>>,
-    ) -> Out {
-        let bytes = self.tensor.byte_hint() * 16;
-        let (weight, bias) = (&weight.get().tensor, bias.map(|bias| &bias.get().tensor));
-        Ok(Wrapped(crate::gil::detached(py, bytes, || self.tensor.linear(weight, bias))?))
-    }
-
     fn _layer_norm(
         &self,
         py: Python<'_>,

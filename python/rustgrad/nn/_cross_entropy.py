@@ -1,0 +1,125 @@
+"""Cross entropy of classes, for ``rustgrad.nn.functional``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rustgrad as _rg
+from rustgrad.nn._reduction import check, legacy
+from rustgrad.nn._reduction import reduce as _reduce
+
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor
+
+
+def _rows(input: Tensor) -> Tensor:
+    """Move the classes (dimension 1, or 0 of a vector) last and flatten the rest."""
+    if input.dim() == 1:
+        return input.unsqueeze(0)
+    moved = input if input.dim() == 2 else input.transpose(1, -1)
+    return moved.reshape(-1, input.shape[1])
+
+
+def _targets(target: Tensor, dims: int) -> Tensor:
+    moved = target if dims <= 3 else target.transpose(1, -1)
+    return moved.reshape(-1)
+
+
+def _unrows(loss: Tensor, target: Tensor, dims: int) -> Tensor:
+    if dims <= 3:
+        return loss.reshape(target.shape)
+    return loss.reshape(target.transpose(1, -1).shape).transpose(1, -1)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return the cross entropy of logits with class indices or class probabilities."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy(size_average, reduce, reduction)
+    if (
+        label_smoothing == 0.0
+        and input.dim() == 2
+        and target.dim() == 1
+        and target.dtype is _rg.int64
+        and len(target) == len(input)
+    ):
+        # What most programs do, in one call.
+        check(reduction)
+        return input._cross_entropy(target, weight, ignore_index, reduction != "none", reduction == "mean")
+    check(reduction)
+    classes_at = 0 if input.dim() == 1 else 1
+    if target.dtype.is_floating_point:
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, classes_at)
+    expected = (*input.shape[:classes_at], *input.shape[classes_at + 1 :])
+    if tuple(target.shape) != expected:
+        if input.dim() >= 2 and target.dim() and target.shape[0] != input.shape[0]:
+            message = f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
+            raise ValueError(message)
+        message = f"Expected target size {list(expected)}, got {list(target.shape)}"
+        raise RuntimeError(message)
+    rows, list_ = _rows(input), _targets(target, input.dim())
+    if label_smoothing == 0.0:
+        loss = rows._cross_entropy(list_, weight, ignore_index, reduction != "none", reduction == "mean")
+        return loss if reduction != "none" else _unrows(loss, target, input.dim())
+    loss = rows._cross_entropy(list_, weight, ignore_index, False, False)
+    log = rows.log_softmax(1)
+    smooth = -(log.sum(1) if weight is None else (log * weight).sum(1))
+    counts = list_ != ignore_index
+    smooth = _rg.where(counts, smooth, _rg.zeros_like(smooth))
+    share = label_smoothing / rows.shape[1]
+    loss = (1 - label_smoothing) * loss + share * smooth
+    if reduction == "none":
+        return _unrows(loss, target, input.dim())
+    total: Tensor = loss.sum()
+    if reduction == "sum":
+        return total
+    if weight is None:
+        return total / counts.sum()
+    safe = _rg.where(counts, list_, _rg.zeros_like(list_))
+    factors = weight.index_select(0, safe)
+    return total.div(_rg.where(counts, factors, _rg.zeros_like(factors)).sum())
+
+
+def _soft_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float, at: int
+) -> Tensor:
+    if smoothing:
+        target = target * (1 - smoothing) + smoothing / input.shape[at]
+    log = input.log_softmax(at)
+    if weight is not None:
+        log = log * weight.reshape([-1] + [1] * (input.dim() - at - 1))
+    loss = -(log * target).sum(at)
+    if reduction == "mean":
+        return loss.sum() / (loss.numel() or 1)
+    return _reduce(loss, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return the negated log-probabilities of the classes."""
+    reduction = legacy(size_average, reduce, reduction)
+    check(reduction)
+    rows, list_ = _rows(input), _targets(target, input.dim())
+    counts = list_ != ignore_index
+    safe = _rg.where(counts, list_, _rg.zeros_like(list_))
+    factors = rows.detach().new_ones(rows.shape[0]) if weight is None else weight.index_select(0, safe)
+    factors = _rg.where(counts, factors, _rg.zeros_like(factors))
+    loss = -rows.gather(1, safe.unsqueeze(1)).squeeze(1) * factors
+    if reduction == "none":
+        return _unrows(loss, target, input.dim())
+    return loss.sum() / factors.sum() if reduction == "mean" else _reduce(loss, reduction)

@@ -1,0 +1,231 @@
+"""Normalisations and dropout, for ``rustgrad.nn.functional``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import rustgrad as _rg
+
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Return the input normalised over its last dimensions, scaled and shifted."""
+    return input._layer_norm(normalized_shape, weight, bias, eps)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Return the input divided by its root mean square over the last dimensions."""
+    sizes = tuple(normalized_shape)
+    if tuple(input.shape[input.dim() - len(sizes) :]) != sizes or not sizes:
+        message = (
+            f"Given normalized_shape={list(sizes)}, expected input with shape "
+            f"[*, {', '.join(map(str, sizes))}], but got input of size{list(input.shape)}"
+        )
+        raise RuntimeError(message)
+    if eps is None:
+        eps = 1.1920928955078125e-07 if input.dtype is _rg.float32 else 2.220446049250313e-16
+    dims = tuple(range(-len(sizes), 0))
+    normal = input * ((input * input).mean(dims, True) + eps).rsqrt()
+    return normal if weight is None else normal * weight
+
+
+def _check_batch(input: Tensor) -> None:
+    sizes = input.shape
+    count = sizes[0] * math.prod(sizes[2:])
+    if count == 1:
+        message = f"Expected more than 1 value per channel when training, got input size {sizes}"
+        raise ValueError(message)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Return each channel normalised, by the statistics of the batch or by running ones.
+
+    While training the running statistics move towards those of the batch by ``momentum``.
+    """
+    if training:
+        _check_batch(input)
+    channels = input.shape[1] if input.dim() > 1 else 1
+    for name, part in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        if part is not None and part.numel() != channels:
+            message = f"{name} should contain {channels} elements not {part.numel()}"
+            raise RuntimeError(message)
+    shape = (1, channels) + (1,) * (input.dim() - 2)
+    if training:
+        dims = (0, *range(2, input.dim()))
+        mean = input.mean(dims, True)
+        centred = input - mean
+        variance = (centred * centred).mean(dims, True)
+        with _rg.no_grad():
+            count = input.numel() // max(channels, 1)
+            if running_mean is not None:
+                running_mean.lerp_(mean.detach().reshape(channels).to(running_mean.dtype), momentum)
+            if running_var is not None:
+                unbiased = variance.detach().reshape(channels) * (count / (count - 1))
+                running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+    else:
+        if running_mean is None or running_var is None:
+            message = "Expected running_mean and running_var to be defined when training=False"
+            raise RuntimeError(message)
+        centred = input - running_mean.reshape(shape)
+        variance = running_var.reshape(shape)
+    scale = (variance + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight.reshape(shape)
+    result = centred * scale
+    return result if bias is None else result + bias.reshape(shape)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Return each channel of each member of a batch normalised by itself."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    n, channels = input.shape[:2]
+    if math.prod(input.shape[2:]) == 1:
+        message = f"Expected more than 1 spatial element when training, got input size {input.shape}"
+        raise ValueError(message)
+    means = None if running_mean is None else running_mean.repeat(n)
+    variances = None if running_var is None else running_var.repeat(n)
+    flat = input.reshape(1, n * channels, *input.shape[2:])
+    scale = None if weight is None else weight.repeat(n)
+    shift = None if bias is None else bias.repeat(n)
+    result = batch_norm(flat, means, variances, scale, shift, True, momentum, eps).reshape(input.shape)
+    with _rg.no_grad():
+        for running, new in ((running_mean, means), (running_var, variances)):
+            if running is not None and new is not None:
+                running.copy_(new.reshape(n, channels).mean(0))
+    return result
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Return groups of channels normalised, each with all its places."""
+    if input.dim() < 2:
+        message = f"Expected at least 2 dimensions for input tensor but received {input.dim()}"
+        raise RuntimeError(message)
+    n, channels = input.shape[:2]
+    if channels % num_groups:
+        message = (
+            "Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(input.shape)} and num_groups={num_groups}"
+        )
+        raise RuntimeError(message)
+    rows = input.reshape(n * num_groups, -1)
+    result = rows._layer_norm([rows.shape[1]], None, None, eps).reshape(input.shape)
+    shape = (1, channels) + (1,) * (input.dim() - 2)
+    if weight is not None:
+        result = result * weight.reshape(shape)
+    return result if bias is None else result + bias.reshape(shape)
+
+
+def normalize(
+    input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12, out: Tensor | None = None
+) -> Tensor:
+    """Return the input divided by its p-norm along a dimension."""
+    result = input / input.norm(p, dim, True).clamp(min=eps)
+    return result if out is None else out.copy_(result)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosine of the angle between vectors along a dimension."""
+    left, right = x1.norm(2, dim, True).clamp(min=eps), x2.norm(2, dim, True).clamp(min=eps)
+    return ((x1 / left) * (x2 / right)).sum(dim)
+
+
+def _drop(input: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
+    """Scale by zeros and ``1 / (1 - p)``, drawn for the elements of ``shape`` and broadcast."""
+    noise = input.new_zeros(shape) if p == 1.0 else input.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    return input.mul_(noise) if inplace else input * noise
+
+
+def _check_probability(p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        message = f"dropout probability has to be between 0 and 1, but got {p}"
+        raise ValueError(message)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return the input with a fraction ``p`` of its elements set to zero, the others scaled up."""
+    _check_probability(p)
+    if not training or p == 0.0 or input.numel() == 0:
+        return input
+    return _drop(input, input.shape, p, inplace)
+
+
+def _drop_channels(input: Tensor, p: float, training: bool, inplace: bool, batched: int) -> Tensor:
+    """Drop whole channels; ``batched`` is the number of dimensions that an input with a batch has."""
+    _check_probability(p)
+    if input.dim() not in (batched - 1, batched):
+        message = (
+            f"dropout{batched - 2}d: Expected {batched - 1}D or {batched}D input, but received a {input.dim()}D input."
+        )
+        raise RuntimeError(message)
+    if not training or p == 0.0 or input.numel() == 0:
+        return input
+    kept = 1 if input.dim() == batched - 1 else 2
+    return _drop(input, (*input.shape[:kept], *(1 for _ in input.shape[kept:])), p, inplace)
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return the input with a fraction ``p`` of its channels set to zero."""
+    return _drop_channels(input, p, training, inplace, 3)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return the input with a fraction ``p`` of its channels set to zero."""
+    return _drop_channels(input, p, training, inplace, 4)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Return the input with a fraction ``p`` of its channels set to zero."""
+    return _drop_channels(input, p, training, inplace, 5)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Return the input with elements set to SELU's lower limit, mean and variance kept."""
+    _check_probability(p)
+    if not training or p == 0.0 or input.numel() == 0:
+        return input
+    if p == 1.0:
+        return _drop(input, input.shape, p, inplace)
+    limit = 1.7580993408473766
+    scale = 1 / math.sqrt((limit * limit * p + 1) * (1 - p))
+    kept = input.new_empty(input.shape).bernoulli_(1 - p)
+    shift = (kept - 1) * (limit * scale) + limit * scale * p
+    result = input * (kept * scale) + shift
+    return input.copy_(result) if inplace else result
