@@ -4,10 +4,17 @@
     reason = "PyO3's expansion, which macro spans make look like ours"
 )]
 
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
+use rustgrad_engine::ops::conv::Steps;
+use rustgrad_engine::ops::pool::{Divisor, Windows};
+use rustgrad_engine::{Scalar, Tensor};
 
+use crate::convert;
+use crate::error::Bind;
 use crate::gil::detached;
-use crate::tensor::{Out, PyTensor, Wrapped};
+use crate::tensor::{Out, PyTensor, Wrapped, wrap};
 
 /// `input @ weight.T + bias` over the last dimension.
 #[pyfunction]
@@ -25,7 +32,269 @@ fn linear(
     Ok(Wrapped(detached(py, bytes, || input.linear(weight, bias))?))
 }
 
+/// A number for every dimension, or a list of one per dimension (of one, for all).
+fn spread(value: &Bound<'_, PyAny>, name: &str, dims: usize) -> PyResult<Vec<usize>> {
+    let list = match value.extract::<i64>() {
+        Ok(one) => vec![one; dims],
+        Err(_) => value.extract::<Vec<i64>>().map_err(|_| {
+            PyTypeError::new_err(format!("{name} must be an int or a tuple of {dims} ints"))
+        })?,
+    };
+    let list = if list.len() == 1 { vec![list[0]; dims] } else { list };
+    if list.len() != dims {
+        return Err(PyRuntimeError::new_err(format!(
+            "expected {name} to be a single integer value or a list of {dims} values, but got {list:?}"
+        )));
+    }
+    list.into_iter()
+        .map(|n| {
+            usize::try_from(n)
+                .map_err(|_| PyRuntimeError::new_err(format!("negative {name} is not supported")))
+        })
+        .collect()
+}
+
+fn pair(value: &Bound<'_, PyAny>, name: &str) -> PyResult<[usize; 2]> {
+    let list = spread(value, name, 2)?;
+    Ok([list[0], list[1]])
+}
+
+/// `padding="same"` or `"valid"`: zeros on both sides, and how many more at the end.
+fn named_padding(
+    name: &str,
+    kernel: &[usize],
+    stride: &[usize],
+    dilation: &[usize],
+) -> PyResult<(Vec<usize>, Vec<i64>)> {
+    match name {
+        "valid" => Ok((vec![0; kernel.len()], Vec::new())),
+        "same" => {
+            if stride.iter().any(|&step| step != 1) {
+                return Err(PyRuntimeError::new_err(
+                    "padding='same' is not supported for strided convolutions",
+                ));
+            }
+            let total: Vec<usize> =
+                kernel.iter().zip(dilation).map(|(k, d)| d * k.saturating_sub(1)).collect();
+            let before = total.iter().map(|n| n / 2).collect();
+            let more: Vec<i64> = total.iter().rev().flat_map(|n| [0, (n % 2) as i64]).collect();
+            Ok((before, if more.iter().any(|&n| n > 0) { more } else { Vec::new() }))
+        }
+        _ => Err(PyRuntimeError::new_err(format!(
+            "Invalid padding string: '{name}'; it must be 'valid' or 'same'"
+        ))),
+    }
+}
+
+/// The arguments of a convolution over `dims` dimensions.
+struct Convolution<'a, 'py> {
+    input: &'a Bound<'py, PyTensor>,
+    weight: &'a Bound<'py, PyTensor>,
+    bias: Option<&'a Bound<'py, PyTensor>>,
+    stride: Option<Bound<'py, PyAny>>,
+    padding: Option<Bound<'py, PyAny>>,
+    dilation: Option<Bound<'py, PyAny>>,
+    groups: usize,
+}
+
+impl Convolution<'_, '_> {
+    fn steps(&self, dims: usize) -> PyResult<(Steps, Vec<i64>)> {
+        let numbers = |value: &Option<Bound<'_, PyAny>>, name: &str, default: usize| match value {
+            Some(value) => spread(value, name, dims),
+            None => Ok(vec![default; dims]),
+        };
+        let stride = numbers(&self.stride, "stride", 1)?;
+        let dilation = numbers(&self.dilation, "dilation", 1)?;
+        let named = self.padding.as_ref().and_then(|value| value.cast::<PyString>().ok());
+        let (padding, more) = match named {
+            Some(name) => {
+                let shape = self.weight.get().tensor.shape();
+                let kernel = &shape[shape.len().saturating_sub(dims)..];
+                named_padding(name.to_str()?, kernel, &stride, &dilation)?
+            }
+            None => (numbers(&self.padding, "padding", 0)?, Vec::new()),
+        };
+        Ok((Steps { stride, padding, dilation, groups: self.groups }, more))
+    }
+
+    fn run(&self, py: Python<'_>, dims: usize) -> Out {
+        let (mut steps, mut more) = self.steps(dims)?;
+        let (input, weight) = (&self.input.get().tensor, &self.weight.get().tensor);
+        let bias = self.bias.map(|bias| &bias.get().tensor);
+        if !more.is_empty() {
+            // One more zero at the end than at the beginning: all of them are written out.
+            for (place, pair) in more.chunks_exact_mut(2).enumerate() {
+                let before = steps.padding[dims - 1 - place] as i64;
+                pair[0] += before;
+                pair[1] += before;
+            }
+            steps.padding = vec![0; dims];
+        }
+        Ok(Wrapped(detached(py, input.byte_hint() * 16, || {
+            if more.is_empty() {
+                return input.convolution(weight, bias, dims, &steps);
+            }
+            input.constant_pad(&more, Scalar::Int(0))?.convolution(weight, bias, dims, &steps)
+        })?))
+    }
+
+    fn run_transposed(
+        &self,
+        py: Python<'_>,
+        dims: usize,
+        output_padding: Option<&Bound<'_, PyAny>>,
+    ) -> Out {
+        let (steps, _) = self.steps(dims)?;
+        let more = match output_padding {
+            Some(value) => spread(value, "output_padding", dims)?,
+            None => vec![0; dims],
+        };
+        let (input, weight) = (&self.input.get().tensor, &self.weight.get().tensor);
+        let bias = self.bias.map(|bias| &bias.get().tensor);
+        Ok(Wrapped(detached(py, input.byte_hint() * 16, || {
+            input.transposed_convolution(weight, bias, dims, &steps, &more)
+        })?))
+    }
+}
+
+macro_rules! convolutions {
+    ($($name:ident $transposed:ident $dims:literal;)*) => {
+        $(
+            #[doc = concat!("A convolution over ", stringify!($dims), " dimensions.")]
+            #[pyfunction]
+            #[pyo3(signature = (input, weight, bias = None, stride = None, padding = None, dilation = None, groups = 1))]
+            fn $name<'py>(
+                py: Python<'py>,
+                input: &Bound<'py, PyTensor>,
+                weight: &Bound<'py, PyTensor>,
+                bias: Option<&Bound<'py, PyTensor>>,
+                stride: Option<Bound<'py, PyAny>>,
+                padding: Option<Bound<'py, PyAny>>,
+                dilation: Option<Bound<'py, PyAny>>,
+                groups: usize,
+            ) -> Out {
+                Convolution { input, weight, bias, stride, padding, dilation, groups }.run(py, $dims)
+            }
+
+            #[doc = concat!("A transposed convolution over ", stringify!($dims), " dimensions.")]
+            #[pyfunction]
+            #[pyo3(signature = (input, weight, bias = None, stride = None, padding = None, output_padding = None, groups = 1, dilation = None))]
+            fn $transposed<'py>(
+                py: Python<'py>,
+                input: &Bound<'py, PyTensor>,
+                weight: &Bound<'py, PyTensor>,
+                bias: Option<&Bound<'py, PyTensor>>,
+                stride: Option<Bound<'py, PyAny>>,
+                padding: Option<Bound<'py, PyAny>>,
+                output_padding: Option<&Bound<'py, PyAny>>,
+                groups: usize,
+                dilation: Option<Bound<'py, PyAny>>,
+            ) -> Out {
+                Convolution { input, weight, bias, stride, padding, dilation, groups }
+                    .run_transposed(py, $dims, output_padding)
+            }
+        )*
+    };
+}
+
+convolutions! {
+    conv1d conv_transpose1d 1;
+    conv2d conv_transpose2d 2;
+}
+
+fn windows(
+    kernel: &Bound<'_, PyAny>,
+    stride: Option<&Bound<'_, PyAny>>,
+    padding: &Bound<'_, PyAny>,
+    dilation: Option<&Bound<'_, PyAny>>,
+    ceil: bool,
+) -> PyResult<Windows> {
+    let kernel = pair(kernel, "kernel_size")?;
+    // An empty list stands for the kernel too.
+    let given = stride.filter(|value| !value.is_none() && !value.len().is_ok_and(|n| n == 0));
+    Ok(Windows {
+        kernel,
+        stride: given.map_or(Ok(kernel), |value| pair(value, "stride"))?,
+        padding: pair(padding, "padding")?,
+        dilation: dilation.map_or(Ok([1, 1]), |value| pair(value, "dilation"))?,
+        ceil,
+    })
+}
+
+/// The averages of windows.
+#[pyfunction]
+fn avg_pool2d(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    kernel_size: &Bound<'_, PyAny>,
+    stride: Option<&Bound<'_, PyAny>>,
+    padding: &Bound<'_, PyAny>,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: Option<i64>,
+) -> Out {
+    let windows = windows(kernel_size, stride, padding, None, ceil_mode)?;
+    let divisor = match divisor_override {
+        Some(divisor) => Divisor::Given(divisor as f64),
+        None if count_include_pad => Divisor::Padded,
+        None => Divisor::Inside,
+    };
+    let input = &input.get().tensor;
+    Ok(Wrapped(detached(py, input.byte_hint(), || input.avg_pool2d(&windows, divisor))?))
+}
+
+/// The greatest elements of windows, and their places.
+#[pyfunction]
+fn max_pool2d<'py>(
+    py: Python<'py>,
+    input: &Bound<'py, PyTensor>,
+    kernel_size: &Bound<'py, PyAny>,
+    stride: Option<&Bound<'py, PyAny>>,
+    padding: &Bound<'py, PyAny>,
+    dilation: &Bound<'py, PyAny>,
+    ceil_mode: bool,
+) -> Bind<(Bound<'py, PyTensor>, Bound<'py, PyTensor>)> {
+    let windows = windows(kernel_size, stride, padding, Some(dilation), ceil_mode)?;
+    let input = &input.get().tensor;
+    let (values, places) = detached(py, input.byte_hint(), || input.max_pool2d(&windows))?;
+    Ok((wrap(py, values)?, wrap(py, places)?))
+}
+
+/// The rows of a table that an index names.
+#[pyfunction]
+fn embedding(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    weight: &Bound<'_, PyTensor>,
+    padding_idx: Option<i64>,
+) -> Out {
+    let (index, weight): (&Tensor, &Tensor) = (&input.get().tensor, &weight.get().tensor);
+    Ok(Wrapped(detached(py, index.byte_hint() * 16, || weight.embedding(index, padding_idx))?))
+}
+
+/// The input with a value added around it.
+#[pyfunction]
+fn constant_pad(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    pad: Vec<i64>,
+    value: &Bound<'_, PyAny>,
+) -> Out {
+    let value = convert::scalar(value)?
+        .ok_or_else(|| PyTypeError::new_err("the value of padding must be a number"))?;
+    let input = &input.get().tensor;
+    Ok(Wrapped(detached(py, input.byte_hint(), || input.constant_pad(&pad, value))?))
+}
+
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("_nn_linear", wrap_pyfunction!(linear, module)?)
+    module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
+    module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
+    module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;
+    module.add("_nn_conv_transpose1d", wrap_pyfunction!(conv_transpose1d, module)?)?;
+    module.add("_nn_conv_transpose2d", wrap_pyfunction!(conv_transpose2d, module)?)?;
+    module.add("_nn_avg_pool2d", wrap_pyfunction!(avg_pool2d, module)?)?;
+    module.add("_nn_max_pool2d", wrap_pyfunction!(max_pool2d, module)?)?;
+    module.add("_nn_embedding", wrap_pyfunction!(embedding, module)?)?;
+    module.add("_nn_constant_pad", wrap_pyfunction!(constant_pad, module)?)
 }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import rustgrad
-from rustgrad import Tensor
+from rustgrad import _core
+from rustgrad._core import Tensor
+
+_look_up = _core._nn_embedding
 
 
 def embedding(
@@ -15,15 +18,13 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Return the rows of ``weight`` that ``input`` names; those at ``padding_idx`` get no gradient."""
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        message = "embedding: max_norm, scale_grad_by_freq and sparse are not supported"
+    """Return the rows of ``weight`` that ``input`` names; those at ``padding_idx`` get no gradient.
+
+    With ``max_norm``, rows of a larger ``norm_type`` norm are scaled down in place before.
+    """
+    if scale_grad_by_freq or sparse:
+        message = "embedding: scale_grad_by_freq and sparse are not supported"
         raise NotImplementedError(message)
-    del norm_type
-    if weight.dim() != 2:
-        message = "'weight' must be 2-D"
-        raise RuntimeError(message)
-    rows = weight.index_select(0, input.reshape(-1))
     if padding_idx is not None:
         count = weight.size(0)
         if not -count <= padding_idx < count:
@@ -31,9 +32,15 @@ def embedding(
             raise AssertionError(message)
         if padding_idx < 0:
             padding_idx += count
-        padded = (input == padding_idx).reshape(-1, 1)
-        rows = rustgrad.where(padded, rows.detach(), rows)
-    return rows.reshape(*input.shape, weight.size(1))
+    if max_norm is not None:
+        with rustgrad.no_grad():
+            used = input.reshape(-1).unique()
+            rows = weight.index_select(0, used)
+            norms = rows.norm(norm_type, 1, True)
+            scaled = rustgrad.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
+            weight.index_copy_(0, used, scaled)
+    result: Tensor = _look_up(input, weight, padding_idx)
+    return result
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -9,6 +9,16 @@ from typing import Any
 import rustgrad as _rg
 from rustgrad import _core
 from rustgrad._core import Tensor, dtype
+from rustgrad.nn._convolve import adaptive_avg_pool1d as adaptive_avg_pool1d
+from rustgrad.nn._convolve import adaptive_avg_pool2d as adaptive_avg_pool2d
+from rustgrad.nn._convolve import adaptive_max_pool2d as adaptive_max_pool2d
+from rustgrad.nn._convolve import avg_pool1d as avg_pool1d
+from rustgrad.nn._convolve import avg_pool2d as avg_pool2d
+from rustgrad.nn._convolve import max_pool1d as max_pool1d
+from rustgrad.nn._convolve import max_pool2d as max_pool2d
+from rustgrad.nn._convolve import max_pool2d_with_indices as max_pool2d_with_indices
+from rustgrad.nn._convolve import pad as pad
+from rustgrad.nn._convolve import unfold as unfold
 from rustgrad.nn._embedding import embedding as embedding
 from rustgrad.nn._embedding import one_hot as one_hot
 from rustgrad.nn._losses import binary_cross_entropy as binary_cross_entropy
@@ -43,6 +53,10 @@ from rustgrad.nn._normalise import rms_norm as rms_norm
 
 _nn: Any = _core
 linear = _core._nn_linear
+conv1d = _nn._nn_conv1d
+conv2d = _nn._nn_conv2d
+conv_transpose1d = _nn._nn_conv_transpose1d
+conv_transpose2d = _nn._nn_conv_transpose2d
 relu = _nn._nn_relu
 relu6 = _nn._nn_relu6
 gelu = _nn._nn_gelu

@@ -5,6 +5,7 @@ mod raw;
 mod vexp;
 
 pub mod block;
+pub mod conv;
 pub mod copy;
 pub mod elementwise;
 pub mod index;
@@ -12,6 +13,7 @@ pub mod isa;
 pub mod math;
 pub mod matmul;
 pub mod optim;
+pub mod pool;
 pub mod reduce;
 pub mod rows;
 pub mod scan;

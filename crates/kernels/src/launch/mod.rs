@@ -5,6 +5,7 @@
 mod along;
 pub mod blocks;
 mod fused;
+mod image;
 pub mod index;
 mod matmul;
 pub mod program;
@@ -16,6 +17,7 @@ pub use along::{
     take, topk,
 };
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
+pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
 pub use reduce::{Reduction, reduce};

@@ -6,10 +6,12 @@ from rustgrad.nn.modules.container import ModuleList as ModuleList
 from rustgrad.nn.modules.container import ParameterDict as ParameterDict
 from rustgrad.nn.modules.container import ParameterList as ParameterList
 from rustgrad.nn.modules.container import Sequential as Sequential
+from rustgrad.nn.modules.conv import *
 from rustgrad.nn.modules.dropout import *
 from rustgrad.nn.modules.linear import *
 from rustgrad.nn.modules.loss import *
 from rustgrad.nn.modules.module import Module as Module
 from rustgrad.nn.modules.normalization import *
+from rustgrad.nn.modules.pooling import *
 from rustgrad.nn.modules.shape import *
 from rustgrad.nn.modules.sparse import *

@@ -109,21 +109,24 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
             message = f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
             raise ValueError(message)
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name in ("weight", "bias"):
-            part = Parameter(rustgrad.empty(num_channels, device=device, dtype=dtype)) if affine else None
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            part = Parameter(rustgrad.empty(num_channels, device=device, dtype=dtype)) if wanted else None
             self.register_parameter(name, part)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Set the weight to ones, the bias to zeros."""
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -132,7 +135,8 @@ class GroupNorm(Module):
 
     def extra_repr(self) -> str:
         """Return sizes and options."""
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        biased = self._parameters["bias"] is not None
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={biased}"
 
 
 class _RunningNorm(Module):
@@ -192,7 +196,7 @@ class _RunningNorm(Module):
         """Return sizes and options."""
         shown = (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self._parameters['bias'] is not None}, track_running_stats={self.track_running_stats}"
         )
         return shown
 
@@ -250,8 +254,10 @@ class _InstanceNorm(_RunningNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise."""

@@ -1,0 +1,238 @@
+"""Convolutions, pooling, padding and look-ups, for ``rustgrad.nn.functional``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import rustgrad as _rg
+from rustgrad import _core
+from rustgrad._core import Tensor
+
+Size = int | Sequence[int]
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Return the averages of windows of ``(N, C, H, W)`` or ``(C, H, W)``."""
+    result: Tensor = _core._nn_avg_pool2d(
+        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+    return result
+
+
+def _one(value: Any, name: str) -> int:
+    """Return a size given as a number or as a list of one."""
+    if isinstance(value, int):
+        return value
+    if len(value) != 1:
+        message = f"{name} should contain one int, got {value}"
+        raise RuntimeError(message)
+    return int(value[0])
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Return the averages of windows of ``(N, C, L)`` or ``(C, L)``."""
+    if input.dim() not in (2, 3):
+        message = f"avg_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    size = _one(kernel_size, "kernel_size")
+    step = size if stride is None or stride == () else _one(stride, "stride")
+    wide = avg_pool2d(
+        input.unsqueeze(-2), (1, size), (1, step), (0, _one(padding, "padding")), ceil_mode, count_include_pad
+    )
+    return wide.squeeze(-2)
+
+
+def max_pool2d_with_indices(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return the greatest elements of windows, and where they are in their planes."""
+    pair: tuple[Tensor, Tensor] = _core._nn_max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    return pair
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Return the greatest elements of windows of ``(N, C, H, W)`` or ``(C, H, W)``."""
+    pair = max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)
+    return pair if return_indices else pair[0]
+
+
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Return the greatest elements of windows of ``(N, C, L)`` or ``(C, L)``."""
+    if input.dim() not in (2, 3):
+        message = f"max_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    size = _one(kernel_size, "kernel_size")
+    step = size if stride is None or stride == () else _one(stride, "stride")
+    values, places = max_pool2d_with_indices(
+        input.unsqueeze(-2),
+        (1, size),
+        (1, step),
+        (0, _one(padding, "padding")),
+        (1, _one(dilation, "dilation")),
+        ceil_mode,
+    )
+    if return_indices:
+        return values.squeeze(-2), places.squeeze(-2)
+    return values.squeeze(-2)
+
+
+def _weights(size: int, count: int, like: Tensor) -> Tensor:
+    """Return the matrix that averages ``size`` elements to ``count``, by torch's windows."""
+    rows = []
+    for place in range(count):
+        first, last = place * size // count, -(-(place + 1) * size // count)
+        rows.append([1.0 / (last - first) if first <= i < last else 0.0 for i in range(size)])
+    return _rg.tensor(rows, dtype=like.dtype).reshape(count, size)
+
+
+def _adaptive_sizes(output_size: Any, sizes: Sequence[int]) -> list[int]:
+    wanted = [output_size] * len(sizes) if output_size is None or isinstance(output_size, int) else list(output_size)
+    if len(wanted) != len(sizes):
+        message = "Input dimension should be at least 3" if len(wanted) < len(sizes) else "output_size is too long"
+        raise ValueError(message)
+    return [size if want is None else want for want, size in zip(wanted, sizes, strict=True)]
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Return averages of windows whose sizes follow from that of the output; ``None`` keeps a size."""
+    if input.dim() not in (3, 4):
+        message = f"adaptive_avg_pool2d(): Expected 3D or 4D tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    height, width = input.shape[-2:]
+    rows, columns = _adaptive_sizes(output_size, (height, width))
+    if (rows, columns) == (1, 1):
+        return input.mean((-2, -1), True)
+    if rows and columns and height % rows == 0 and width % columns == 0:
+        return avg_pool2d(input, (height // rows, width // columns))
+    return _weights(height, rows, input) @ input @ _weights(width, columns, input).t()
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """Return averages of windows whose sizes follow from that of the output."""
+    (count,) = _adaptive_sizes(output_size, input.shape[-1:])
+    return adaptive_avg_pool2d(input.unsqueeze(-2), (1, count)).squeeze(-2)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Return maxima of windows whose sizes follow from that of the output, which must divide the input."""
+    height, width = input.shape[-2:]
+    rows, columns = _adaptive_sizes(output_size, (height, width))
+    if not (rows and columns) or height % rows or width % columns:
+        message = f"adaptive_max_pool2d: an output of {rows} x {columns} must divide the input of {height} x {width}"
+        raise NotImplementedError(message)
+    return max_pool2d(input, (height // rows, width // columns), return_indices=return_indices)
+
+
+def _index_of(mode: str, size: int, before: int, after: int) -> list[int]:
+    """Return which element stands at each place of a padded dimension."""
+    places = range(-before, size + after)
+    if mode == "replicate":
+        return [min(max(place, 0), size - 1) for place in places]
+    if mode == "circular":
+        return [place % size for place in places]
+    return [size - 1 - abs(size - 1 - abs(place)) for place in places]
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Return the input with elements added around it, or with some taken away where a number is negative.
+
+    Parameters
+    ----------
+    input
+        Any shape; other modes than ``"constant"`` pad at most the dimensions behind the channels.
+    pad
+        How much before and after, from the last dimension on.
+    mode
+        ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
+    value
+        What is added in mode ``"constant"``, zero by default.
+    """
+    numbers = list(pad)
+    if mode == "constant":
+        result: Tensor = _core._nn_constant_pad(input, numbers, 0 if value is None else value)
+        return result
+    if mode not in ("reflect", "replicate", "circular"):
+        message = f"Unrecognised padding mode {mode}"
+        raise NotImplementedError(message)
+    if value not in (None, 0):
+        message = f'Padding mode "{mode}" doesn\'t take in value argument'
+        raise ValueError(message)
+    pairs = [(numbers[i], numbers[i + 1]) for i in range(0, len(numbers) - 1, 2)]
+    if len(numbers) % 2 or input.dim() not in (len(pairs) + 1, len(pairs) + 2):
+        message = "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
+        raise NotImplementedError(message)
+    for place, (before, after) in enumerate(pairs):
+        dim = input.dim() - 1 - place
+        size = input.shape[dim]
+        most = size - 1 if mode == "reflect" else size
+        if mode != "replicate" and max(before, after) > most:
+            if mode == "reflect":
+                message = (
+                    "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
+                    f"padding ({before}, {after}) at dimension {dim} of input {list(input.shape)}"
+                )
+            else:
+                message = "Padding value causes wrapping around more than once."
+            raise RuntimeError(message)
+        if (before, after) != (0, 0):
+            input = input.index_select(dim, _rg.tensor(_index_of(mode, size, before, after), dtype=_rg.int64))
+    return input
+
+
+def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
+    """Return the patches of images as columns: ``(N, C, H, W)`` to ``(N, C * kernel, places)``."""
+
+    def two(value: Size) -> tuple[int, int]:
+        return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+    (kh, kw), (dh, dw), (ph, pw), (sh, sw) = two(kernel_size), two(dilation), two(padding), two(stride)
+    batched = input if input.dim() == 4 else input.unsqueeze(0)
+    padded = pad(batched, (pw, pw, ph, ph))
+    n, channels, height, width = padded.shape
+    rows = _rg.arange(0, height - dh * (kh - 1), sh)
+    columns = _rg.arange(0, width - dw * (kw - 1), sw)
+    y = rows.reshape(1, -1) + dh * _rg.arange(kh).reshape(-1, 1)
+    x = columns.reshape(1, -1) + dw * _rg.arange(kw).reshape(-1, 1)
+    # Places (kh, kw, rows, columns) in a flattened image.
+    places = y.reshape(kh, 1, -1, 1) * width + x.reshape(1, kw, 1, -1)
+    flat = padded.reshape(n, channels, height * width).index_select(2, places.reshape(-1))
+    patches = flat.reshape(n, channels * kh * kw, len(rows) * len(columns))
+    return patches if input.dim() == 4 else patches.squeeze(0)
