@@ -170,11 +170,12 @@ def row(text: str, *more: dict[str, Any], **options: Any) -> None:
     """Add a row. Inputs are keyword arguments of one letter; each dict of ``more`` is a further case."""
     inputs = {name: options.pop(name) for name in list(options) if len(name) == 1}
     order = options.get("order", 2)
+    kinds = options.pop("dtypes", DTYPES)
 
     def case(given: dict[str, Any], *, base: bool) -> Case:
         given = dict(given)
         own = min(given.pop("order", order), order)
-        dtypes = given.pop("dtypes", DTYPES if base else ("float64",))
+        dtypes = given.pop("dtypes", kinds if base else ("float64",))
         specs = {name: at(*spec) if isinstance(spec, tuple) else spec for name, spec in given.items()}
         return Case(specs, own, dtypes)
 
@@ -828,47 +829,206 @@ def fill_index() -> None:
 
 
 def fill_loss() -> None:
-    """Add losses and layers of ``nn.functional`` (all of a later stage)."""
+    """Add losses and layers of ``nn.functional``."""
     family("loss")
     for name in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"):
         for reduction in ("mean", "sum", "none"):
-            row(f'T.nn.functional.{name}(x, y, reduction="{reduction}")', x=(3, 4), y=(3, 4), stage=4)
+            row(f'T.nn.functional.{name}(x, y, reduction="{reduction}")', x=(3, 4), y=(3, 4))
     row(
         "T.nn.functional.cross_entropy(x, i)",
         {"x": (2, 5, 3), "i": Index((2, 3), 5)},
         x=(4, 5),
         i=Index((4,), 5),
-        stage=4,
     )
-    row('T.nn.functional.cross_entropy(x, i, reduction="sum")', x=(4, 5), i=Index((4,), 5), stage=4)
-    row("T.nn.functional.cross_entropy(x, i, label_smoothing=0.1)", x=(4, 5), i=Index((4,), 5), stage=4)
-    row("T.nn.functional.cross_entropy(x, i, ignore_index=2)", x=(4, 5), i=Index((4,), 5), stage=4)
-    row("T.nn.functional.nll_loss(x, i)", x=(4, 5), i=Index((4,), 5), stage=4)
-    row("T.nn.functional.binary_cross_entropy_with_logits(x, y)", x=(3, 4), y=at(3, 4, low=0.1, high=0.9), stage=4)
+    row('T.nn.functional.cross_entropy(x, i, reduction="sum")', x=(4, 5), i=Index((4,), 5))
+    row("T.nn.functional.cross_entropy(x, i, label_smoothing=0.1)", x=(4, 5), i=Index((4,), 5))
+    row("T.nn.functional.cross_entropy(x, i, ignore_index=2)", x=(4, 5), i=Index((4,), 5))
+    row("T.nn.functional.nll_loss(x, i)", x=(4, 5), i=Index((4,), 5))
+    row("T.nn.functional.binary_cross_entropy_with_logits(x, y)", x=(3, 4), y=at(3, 4, low=0.1, high=0.9))
     row(
         "T.nn.functional.binary_cross_entropy(x, y)",
         x=at(3, 4, low=0.1, high=0.9),
         y=at(3, 4, low=0.1, high=0.9),
-        stage=4,
     )
-    row("T.nn.functional.kl_div(x, y)", x=(3, 4), y=at(3, 4, low=0.1, high=0.9), stage=4)
-    row("T.nn.functional.layer_norm(x, (4,), y, z)", x=(3, 4), y=(4,), z=(4,), stage=4)
-    row("T.nn.functional.cosine_similarity(x, y)", x=(3, 4), y=(3, 4), stage=4)
-    row("T.nn.functional.normalize(x)", x=(3, 4), stage=4)
+    row('T.nn.functional.kl_div(x, y, reduction="sum")', x=(3, 4), y=at(3, 4, low=0.1, high=0.9), dtypes=FLOATS)
+    row("T.nn.functional.layer_norm(x, (4,), y, z)", x=(3, 4), y=(4,), z=(4,))
+    row("T.nn.functional.cosine_similarity(x, y)", x=(3, 4), y=(3, 4))
+    row("T.nn.functional.normalize(x)", x=(3, 4))
     row(
         "T.nn.functional.conv2d(x, y, z)",
         {"x": (1, 2, 3, 3), "y": (2, 2, 1, 1), "z": (2,)},
         x=(2, 2, 5, 5),
         y=(3, 2, 3, 3),
         z=(3,),
-        stage=4,
+        dtypes=FLOATS,
     )
-    row("T.nn.functional.conv2d(x, y, stride=2, padding=1)", x=(2, 2, 5, 5), y=(3, 2, 3, 3), stage=4)
-    row("T.nn.functional.avg_pool2d(x, 2)", x=(2, 2, 4, 4), stage=4)
-    row("T.nn.functional.max_pool2d(x, 2)", x=(2, 2, 4, 4), stage=4)
+    row("T.nn.functional.conv2d(x, y, stride=2, padding=1)", x=(2, 2, 5, 5), y=(3, 2, 3, 3), dtypes=FLOATS)
+    row("T.nn.functional.avg_pool2d(x, 2)", x=(2, 2, 4, 4), dtypes=FLOATS)
+    row("T.nn.functional.max_pool2d(x, 2)", x=(2, 2, 4, 4), dtypes=FLOATS)
 
 
-for fill in (fill_arithmetic, fill_unary, fill_reduce, fill_matmul, fill_shape, fill_index, fill_loss):
+def fill_layers() -> None:
+    """Add convolutions, pooling, normalisations, attention and padding of ``nn.functional``."""
+    family("layers")
+    F = "T.nn.functional."
+
+    def layer(text: str, *more: dict[str, Any], **options: Any) -> None:
+        row(text, *more, dtypes=FLOATS, **options)
+
+    image, weight = (2, 4, 5, 6), (6, 4, 3, 2)
+    for text in (
+        "x, y",
+        "x, y, z",
+        "x, y, z, 2, 1",
+        "x, y, padding=(1, 0), dilation=(1, 2)",
+        "x, y, padding='same'",
+        "x, y, None, (2, 1), 'valid'",
+    ):
+        layer(
+            f"{F}conv2d({text.replace(chr(39), chr(34))})",
+            {"x": (4, 5, 6), "y": weight, "z": (6,)},
+            x=image,
+            y=weight,
+            z=(6,),
+            rtol=1e-4,
+        )
+    layer(f"{F}conv2d(x, y, z, groups=2)", x=image, y=(6, 2, 3, 2), z=(6,), rtol=1e-4)
+    layer(f"{F}conv2d(x, y, groups=4)", x=image, y=(4, 1, 3, 3), rtol=1e-4)
+    layer(f"{F}conv2d(x, y, z, 1)", x=(0, 2, 3, 3), y=(3, 2, 1, 1), z=(3,))
+    layer(
+        f"{F}conv1d(x, y, z, stride=2, padding=1)",
+        {"x": (3, 7), "y": (4, 3, 2), "z": (4,)},
+        x=(2, 3, 7),
+        y=(4, 3, 2),
+        z=(4,),
+        rtol=1e-4,
+    )
+    layer(
+        f"{F}conv_transpose2d(x, y, z, stride=2, padding=1, output_padding=1)",
+        x=(2, 3, 3, 4),
+        y=(3, 2, 3, 3),
+        z=(2,),
+        rtol=1e-4,
+    )
+    layer(f"{F}conv_transpose1d(x, y, dilation=2)", x=(2, 3, 4), y=(3, 2, 3), rtol=1e-4)
+    for text in (
+        "2",
+        "(2, 3), stride=1",
+        "3, 2, padding=1",
+        "3, 2, 1, count_include_pad=False",
+        "2, ceil_mode=True",
+        "2, divisor_override=3",
+        "3, 2, 1, True, False",
+    ):
+        layer(f"{F}avg_pool2d(x, {text})", {"x": (3, 5, 5)}, x=(2, 2, 5, 7))
+    for text in (
+        "2",
+        "(2, 3), stride=1",
+        "3, 2, padding=1",
+        "2, ceil_mode=True",
+        "2, 1, 0, 2",
+        "2, return_indices=True",
+    ):
+        layer(f"{F}max_pool2d(x, {text})", {"x": (3, 5, 5)}, x=(2, 2, 5, 7))
+    layer(f"{F}avg_pool1d(x, 2, 1, 1)", {"x": (2, 5)}, x=(2, 3, 6))
+    layer(f"{F}max_pool1d(x, 3, 2)", {"x": (2, 5)}, x=(2, 3, 6))
+    for text in ("1", "(2, 3)", "(3, None)", "4"):
+        layer(f"{F}adaptive_avg_pool2d(x, {text})", {"x": (2, 6, 6)}, x=(2, 2, 6, 7))
+    layer(f"{F}adaptive_avg_pool1d(x, 3)", x=(2, 2, 7))
+    for text in (
+        "(1, 2), 'reflect'",
+        "(1, 2, 2, 1), 'replicate'",
+        "(0, 1, 2, 0), 'circular'",
+        "(-1, 1)",
+        "(1, -2, 0, 1, 1, 1), value=2",
+    ):
+        layer(
+            f"{F}pad(x, {text.replace(chr(39), chr(34))})",
+            x=(2, 3, 4) if text.count(",") == 2 and "'" in text else (2, 3, 4, 5),
+        )
+    layer(
+        f"{F}batch_norm(x, None, None, y, z, True)",
+        {"x": (4, 3), "y": (3,), "z": (3,)},
+        x=(2, 3, 4),
+        y=(3,),
+        z=(3,),
+        rtol=1e-3,
+    )
+    layer(
+        f"{F}batch_norm(x, T.linspace(0, 1, 3, dtype=x.dtype), T.linspace(0.5, 1.5, 3, dtype=x.dtype), eps=0.1)",
+        x=(2, 3, 4),
+        rtol=1e-4,
+    )
+    layer(f"{F}layer_norm(x, (3, 4))", x=(2, 3, 4), rtol=1e-3)
+    layer(f"{F}layer_norm(x, (4,), y, None, 0.1)", x=(2, 3, 4), y=(4,), rtol=1e-4)
+    layer(f"{F}rms_norm(x, (4,), y)", x=(2, 3, 4), y=(4,), rtol=1e-4)
+    layer(f"{F}group_norm(x, 2, y, z)", x=(2, 4, 3), y=(4,), z=(4,), rtol=1e-3)
+    layer(f"{F}instance_norm(x)", x=(2, 3, 4), rtol=1e-3)
+    attention = {"x": (2, 3, 4), "y": (2, 5, 4), "z": (2, 5, 3)}
+    layer(f"{F}scaled_dot_product_attention(x, y, z)", **attention, rtol=1e-4)
+    layer(f"{F}scaled_dot_product_attention(x, y, z, is_causal=True)", **attention, rtol=1e-4)
+    layer(
+        f"{F}scaled_dot_product_attention(x, y, z, m, scale=0.5)",
+        **attention,
+        m=Given([[True, False, True, True, False]] * 3),
+        rtol=1e-4,
+    )
+    layer(f"{F}embedding(i, x, padding_idx=1)", x=(5, 3), i=Index((2, 4), 5), order=0)
+    layer(f"{F}glu(x, 1)", x=(2, 4, 3))
+    layer(f"{F}prelu(x, y)", x=(2, 3, 4), y=(3,))
+    layer(f"{F}unfold(x, 2, padding=1, stride=2)", x=(2, 2, 4, 5))
+    layer(
+        f"{F}linear(x, y, z)",
+        {"x": (0, 4), "y": (5, 4), "z": (5,)},
+        {"x": (4,), "y": (5, 4), "z": (5,)},
+        x=(2, 3, 4),
+        y=(5, 4),
+        z=(5,),
+    )
+    layer(
+        f"{F}cross_entropy(x, i, T.linspace(0.5, 1.5, 5, dtype=x.dtype))",
+        {"x": (2, 5, 3), "i": Index((2, 3), 5)},
+        {"x": (5,), "i": Given(2)},
+        x=(4, 5),
+        i=Index((4,), 5),
+        rtol=1e-4,
+    )
+    layer(
+        f"{F}cross_entropy(x, y)",
+        {"x": (5,), "y": (5,)},
+        {"x": (2, 5, 3), "y": (2, 5, 3)},
+        x=(4, 5),
+        y=(4, 5),
+        rtol=1e-4,
+    )
+    layer(
+        f"{F}cross_entropy(x, i, label_smoothing=0.2, ignore_index=1, reduction='none')".replace("'", '"'),
+        {"x": (2, 5, 3), "i": Index((2, 3), 5)},
+        x=(4, 5),
+        i=Index((4,), 5),
+        rtol=1e-4,
+    )
+    layer(
+        f"{F}nll_loss(x, i, T.linspace(0.5, 1.5, 5, dtype=x.dtype), ignore_index=0)",
+        {"x": (2, 5, 3), "i": Index((2, 3), 5)},
+        x=(4, 5),
+        i=Index((4,), 5),
+    )
+    layer(f"{F}smooth_l1_loss(x, y, beta=0.5)", x=(3, 4), y=(3, 4))
+    layer(f"{F}huber_loss(x, y, delta=0.5)", x=(3, 4), y=(3, 4))
+    layer(f"{F}kl_div(x, y, reduction='batchmean', log_target=True)".replace("'", '"'), x=(3, 4), y=(3, 4), rtol=1e-4)
+    layer(
+        f"{F}binary_cross_entropy_with_logits(x, y, pos_weight=T.linspace(0.5, 1.5, 4, dtype=x.dtype))",
+        x=(3, 4),
+        y=at(3, 4, low=0.1, high=0.9),
+        rtol=1e-4,
+    )
+    layer(f"{F}poisson_nll_loss(x, y)", x=(3, 4), y=(3, 4))
+    layer(f"{F}soft_margin_loss(x, T.ones_like(x))", x=(3, 4), rtol=1e-4)
+    layer(f"{F}triplet_margin_loss(x, y, z)", x=(3, 4), y=(3, 4), z=(3, 4), rtol=1e-4)
+
+
+for fill in (fill_arithmetic, fill_unary, fill_reduce, fill_matmul, fill_shape, fill_index, fill_loss, fill_layers):
     fill()
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rustgrad._core import Tensor, chain_matmul, dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def vector_norm(

@@ -541,6 +541,12 @@ impl<'a> Access<'a> {
     pub fn many(cores: impl IntoIterator<Item = (&'a Core, bool)>) -> Self {
         let mut roots: SmallVec<[(&'a Core, bool); 8]> =
             cores.into_iter().map(|(core, write)| (core.root(), write)).collect();
+        for (root, write) in &roots {
+            root.settle();
+            if *write {
+                root.settle_readers();
+            }
+        }
         // Writers first among equals, so that one that is also read is locked for writing.
         roots.sort_unstable_by_key(|&(core, write)| {
             (std::ptr::from_ref::<Core>(core) as usize, !write)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
 from rustgrad import _core
-from rustgrad._core import Tensor
+
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor
 
 Size = int | Sequence[int]
 
@@ -68,7 +70,8 @@ def max_pool2d_with_indices(
     return_indices: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return the greatest elements of windows, and where they are in their planes."""
-    pair: tuple[Tensor, Tensor] = _core._nn_max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    made: Any = _core._nn_max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode)
+    pair: tuple[Tensor, Tensor] = made
     return pair
 
 

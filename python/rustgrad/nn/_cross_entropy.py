@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import rustgrad as _rg
-from rustgrad.nn._reduction import check, legacy
+from rustgrad.nn._reduction import check, constant, legacy
 from rustgrad.nn._reduction import reduce as _reduce
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def cross_entropy(
     """Return the cross entropy of logits with class indices or class probabilities."""
     if size_average is not None or reduce is not None:
         reduction = legacy(size_average, reduce, reduction)
+    if weight is not None and not target.dtype.is_floating_point:
+        constant("nll_loss_forward", weight=weight)
     if (
         label_smoothing == 0.0
         and input.dim() == 2
@@ -114,6 +116,10 @@ def nll_loss(
     """Return the negated log-probabilities of the classes."""
     reduction = legacy(size_average, reduce, reduction)
     check(reduction)
+    constant("nll_loss_forward", weight=weight)
+    if not input.dtype.is_floating_point:
+        message = f'"nll_loss_out_frame" not implemented for {input.dtype}'
+        raise NotImplementedError(message)
     rows, list_ = _rows(input), _targets(target, input.dim())
     counts = list_ != ignore_index
     safe = _rg.where(counts, list_, _rg.zeros_like(list_))

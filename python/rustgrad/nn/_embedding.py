@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import rustgrad
 from rustgrad import _core
-from rustgrad._core import Tensor
+
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor
 
 _look_up = _core._nn_embedding
 

@@ -10,7 +10,7 @@ import rustgrad as _rg
 from rustgrad._core import Tensor
 from rustgrad.nn._cross_entropy import cross_entropy as cross_entropy
 from rustgrad.nn._cross_entropy import nll_loss as nll_loss
-from rustgrad.nn._reduction import legacy, reduce
+from rustgrad.nn._reduction import constant, legacy, reduce
 
 Flag = bool | None
 
@@ -22,6 +22,13 @@ def _check_sizes(input: Tensor, target: Tensor) -> None:
             "likely lead to incorrect results due to broadcasting. Please ensure they have the same size."
         )
         warnings.warn(text, stacklevel=3)
+
+
+def _check_floats(name: str, *tensors: Tensor) -> None:
+    kind = next((tensor.dtype for tensor in tensors if not tensor.dtype.is_floating_point), None)
+    if kind is not None:
+        message = f'"{name}" not implemented for {kind}'
+        raise NotImplementedError(message)
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -79,6 +86,7 @@ def smooth_l1_loss(
     if beta < 0:
         message = "smooth_l1_loss does not support negative values for beta."
         raise RuntimeError(message)
+    _check_floats("smooth_l1_cpu", input)
     size = abs(input - target)
     if beta == 0.0:
         return _weighted(size, None, reduction)
@@ -93,6 +101,7 @@ def huber_loss(
         message = "huber_loss does not support non-positive values for delta."
         raise RuntimeError(message)
     _check_sizes(input, target)
+    _check_floats("huber_cpu", input)
     size = abs(input - target)
     loss = _rg.where(size <= delta, size * size * 0.5, delta * (size - 0.5 * delta))
     return _weighted(loss, weight, reduction)
@@ -160,6 +169,8 @@ def binary_cross_entropy_with_logits(
     if target.shape != input.shape:
         message = f"Target size ({target.shape}) must be the same as input size ({input.shape})"
         raise ValueError(message)
+    _check_floats("log_sigmoid_cpu", input)
+    constant("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
     log_sigmoid = input.minimum(_rg.zeros_like(input)) - (-abs(input)).exp().log1p()
     if pos_weight is None:
         loss = (1 - target) * input - log_sigmoid

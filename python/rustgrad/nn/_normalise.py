@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import rustgrad as _rg
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rustgrad._core import Tensor
 
 

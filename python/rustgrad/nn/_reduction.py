@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import rustgrad
+
 if TYPE_CHECKING:
     from rustgrad._core import Tensor
 
@@ -16,6 +18,17 @@ def check(reduction: str) -> None:
     if reduction not in REDUCTIONS:
         message = f"{reduction} is not a valid value for reduction"
         raise ValueError(message)
+
+
+def constant(function: str, **parts: Tensor | None) -> None:
+    """Refuse arguments that require a gradient which the function does not have."""
+    for name, part in parts.items():
+        if part is not None and part.requires_grad and rustgrad.is_grad_enabled():
+            message = (
+                f"The function '{function}' is not differentiable with respect to argument '{name}'. "
+                "This input cannot have requires_grad True."
+            )
+            raise RuntimeError(message)
 
 
 def reduce(loss: Tensor, reduction: str) -> Tensor:

@@ -425,6 +425,8 @@ class SequentialLR(LRScheduler):
         for scheduler in schedulers:
             scheduler.last_epoch -= 1
         self._last_lr = self._rates()
+        # The first schedule starts anew; no step of the optimiser has been left out.
+        schedulers[0]._step_count = 0
         schedulers[0]._initial_step()
         self._last_lr = schedulers[0].get_last_lr()
 
@@ -602,9 +604,7 @@ class OneCycleLR(LRScheduler):
         ends = [up - 1, float(2 * pct_start * self.total_steps) - 2, last] if three_phase else [up - 1, last]
         names = ["initial_lr", "max_lr", "initial_lr", "min_lr"] if three_phase else ["initial_lr", "max_lr", "min_lr"]
         moments = ["max_momentum", "base_momentum", "max_momentum", "max_momentum"][: len(names)]
-        self._phases = [
-            (end, names[i], names[i + 1], moments[i], moments[i + 1]) for i, end in enumerate(ends)
-        ]
+        self._phases = [(end, names[i], names[i + 1], moments[i], moments[i + 1]) for i, end in enumerate(ends)]
         self._anneal_func_type = anneal_strategy
         groups = optimizer.param_groups
         rates = max_lr if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)

@@ -8,8 +8,8 @@ mod fused;
 mod image;
 pub mod index;
 mod matmul;
-pub mod program;
 mod optim;
+pub mod program;
 mod reduce;
 
 pub use along::{

@@ -14,7 +14,7 @@ pub trait Real: Element + Add<Output = Self> + Div<Output = Self> {
     const MAX: f64;
     /// A number in `[0, 1)` that uses the full precision of the type.
     fn unit(generator: &mut Generator) -> Self;
-    /// `unit * (to - from) + from` in the arithmetic of the type, or `from` if that rounds to `to`.
+    /// `unit * (to - from) + from`, rounded once, or `from` if that rounds to `to`.
     fn between(unit: Self, from: f64, to: f64) -> Self;
     /// Fills 16 slots that hold uniform numbers with normal ones.
     fn normal16(block: &mut [Self], mean: f64, std: f64);
@@ -25,7 +25,8 @@ macro_rules! between {
         #[inline]
         fn between(unit: Self, from: f64, to: f64) -> Self {
             let (from, to) = (from as $t, to as $t);
-            let value = unit * (to - from) + from;
+            // Rounded once, as torch's vector code does.
+            let value = unit.mul_add(to - from, from);
             if value == to { from } else { value }
         }
     };

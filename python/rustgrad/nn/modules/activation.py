@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import rustgrad
@@ -12,6 +11,8 @@ from rustgrad.nn.modules.module import Module
 from rustgrad.nn.parameter import Parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rustgrad._core import Tensor
 
 __all__ = [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rustgrad
 from rustgrad import _core
-from rustgrad._core import Tensor
 from rustgrad.nn import functional as F
 from rustgrad.nn import init
 from rustgrad.nn.modules.module import Module
 from rustgrad.nn.parameter import Parameter
+
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
 
@@ -67,7 +69,9 @@ class _Conv(Module):
                 raise ValueError(message)
         modes = ("zeros", "reflect", "replicate", "circular")
         if padding_mode not in modes:
-            message = f"padding_mode must be one of {{{', '.join(map(repr, modes))}}}, but got padding_mode={padding_mode!r}"
+            message = (
+                f"padding_mode must be one of {{{', '.join(map(repr, modes))}}}, but got padding_mode={padding_mode!r}"
+            )
             raise ValueError(message)
         channels = (out_channels, in_channels // groups)
         if self._transposed:
@@ -181,7 +185,9 @@ class _ConvTranspose(_Conv):
                 )
             )
             if any(not 0 <= extra < step for extra, step in zip(more, self.stride, strict=True)):
-                message = f"requested an output size of {wanted}, which is not possible for an input size of {list(sizes)}"
+                message = (
+                    f"requested an output size of {wanted}, which is not possible for an input size of {list(sizes)}"
+                )
                 raise ValueError(message)
         function = _core._nn_conv_transpose1d if self._dims == 1 else _core._nn_conv_transpose2d
         result: Tensor = function(
