@@ -13,7 +13,7 @@ from oracle import T
 nn: Any = T.nn
 
 
-class Model(T.nn.Module):  # type: ignore[misc]
+class Model(T.nn.Module):
     """A model with parts of every kind."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ def test_attributes_are_registered_replaced_and_deleted() -> None:
 
 
 def test_assignment_before_init_is_refused() -> None:
-    class Early(T.nn.Module):  # type: ignore[misc]
+    class Early(T.nn.Module):
         def __init__(self) -> None:
             self.part = nn.Linear(1, 1)
 
@@ -223,7 +223,7 @@ def test_state_can_be_assigned() -> None:
 
 
 def test_extra_state() -> None:
-    class Extra(T.nn.Module):  # type: ignore[misc]
+    class Extra(T.nn.Module):
         value = 1
 
         def get_extra_state(self) -> Any:
