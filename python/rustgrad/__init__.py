@@ -21,7 +21,7 @@ from rustgrad.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 __version__ = "0.1.0"
 
 # Modules that most programs do not need are imported when they are first named.
-_LAZY = ("linalg", "nn", "optim", "random", "return_types", "utils")
+_LAZY = ("linalg", "nn", "optim", "random", "return_types", "testing", "utils")
 
 
 def __getattr__(name: str) -> object:

@@ -358,6 +358,12 @@ fn finish<'py>(
     let dirty = marked(context, "dirty_tensors", "mark_dirty")?;
     let constant = addresses(&marked(context, "non_differentiable", "mark_non_differentiable")?);
     let dirty = addresses(&dirty);
+    // They have served; kept, they would hold the outputs as long as the node.
+    for (name, given) in [("dirty_tensors", &dirty), ("non_differentiable", &constant)] {
+        if !given.is_empty() {
+            context.setattr(name, py.None())?;
+        }
+    }
     let input_set: HashSet<usize> = inputs.iter().map(Tensor::address).collect();
     let outputs: Vec<Option<Tensor>> =
         results.iter().map(|item| convert::tensor(item).cloned()).collect();
