@@ -24,7 +24,11 @@ struct Reader {
 
 /// A tensor of what Python data holds.
 pub(crate) fn read(data: &Bound<'_, PyAny>, want: Option<DType>) -> Bind<Tensor> {
-    if let Some(tensor) = interop::read_array(data)? {
+    // What cannot be an array is not asked for an array's attributes: each no costs an exception.
+    let plain = data.is_exact_instance_of::<PyList>()
+        || data.is_exact_instance_of::<PyFloat>()
+        || data.is_exact_instance_of::<PyInt>();
+    if !plain && let Some(tensor) = interop::read_array(data)? {
         return Ok(match want {
             Some(dtype) => tensor.to_dtype(dtype)?,
             None => tensor,

@@ -9,6 +9,7 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording, recording1};
+use crate::launch::blocks::run_into;
 use crate::launch::index::{self as launch, Indices};
 use crate::shape::{Dims, broadcast, norm_dim, shape_text};
 use crate::storage::Core;
@@ -58,9 +59,42 @@ impl Rule for Index {
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
-        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
-        Ok(smallvec![Some(zeros.index_put(&restore(cx, &self.given)?, grad, true)?)])
+        let indices = restore(cx, &self.given)?;
+        if recording1(grad) {
+            let zeros = Tensor::zeros(&self.input, grad.dtype())?;
+            return Ok(smallvec![Some(zeros.index_put(&indices, grad, true)?)]);
+        }
+        let indices = prepare(&self.input, &indices)?;
+        let sum = launch::index_sum(&self.input, &indices, &grad.core())?;
+        Ok(smallvec![Some(Tensor::from_core(sum))])
     }
+}
+
+/// Of a mask that has the shape of what it selects from.
+struct Masked;
+
+impl Rule for Masked {
+    fn name(&self) -> &'static str {
+        "IndexBackward0"
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        let mask = cx.saved(0)?;
+        if recording1(grad) {
+            let zeros = Tensor::zeros(&mask.shape(), grad.dtype())?;
+            return Ok(smallvec![Some(zeros.index_put(&[Some(mask)], grad, true)?)]);
+        }
+        let spread = launch::masked_spread(&grad.core(), &mask.core())?;
+        Ok(smallvec![Some(Tensor::from_core(spread))])
+    }
+}
+
+/// The mask, if it is the only index and has the shape (of at least one dimension) of the tensor.
+fn whole_mask<'a>(shape: &[usize], indices: &'a [Option<Tensor>]) -> Option<&'a Tensor> {
+    let [Some(mask)] = indices else { return None };
+    let core = mask.core();
+    let whole = core.dtype() == DType::Bool && !shape.is_empty() && core.shape() == shape;
+    whole.then_some(mask)
 }
 
 impl Rule for Put {
@@ -164,6 +198,14 @@ impl Tensor {
     /// If indices do not fit, do not broadcast, or are out of range.
     #[track_caller]
     pub fn index(&self, indices: &[Option<Self>]) -> Result<Self> {
+        if let Some(mask) = whole_mask(self.core().shape(), indices) {
+            let mask = mask.shared_core();
+            let output = Self::from_core(launch::masked_select(&self.shared_core(), &mask)?);
+            if recording1(self) {
+                attach(Op::rule(Masked), &[self], &[Save::Private(&mask)], &[&output])?;
+            }
+            return Ok(output);
+        }
         let indices = prepare(self.core().shape(), indices)?;
         let output = Self::from_core(launch::index(&self.core(), &indices)?);
         if recording1(self) {
@@ -202,6 +244,33 @@ impl Tensor {
             attach(Op::rule(rule), &[self, values], &saves, &[&output])?;
         }
         Ok(output)
+    }
+
+    /// Writes `values` (broadcast) at the indices of this tensor.
+    ///
+    /// # Errors
+    /// As [`Self::index_put`], or if torch refuses the write.
+    #[track_caller]
+    pub(crate) fn index_put_(&self, indices: &[Option<Self>], values: &Self) -> Result<()> {
+        if recording(&[self, values]) || self.dtype() != values.dtype() {
+            return self.inplace("index_put_", |this| this.index_put(indices, values, false));
+        }
+        self.write_through("index_put_", |core| {
+            if let Some(mask) = whole_mask(core.shape(), indices) {
+                let (mask, value) = (mask.core(), values.core());
+                // One number where the mask holds, unless they lie in the tensor themselves.
+                if value.numel() == 1
+                    && value.shape().is_empty()
+                    && !mask.same_storage(core)
+                    && !value.same_storage(core)
+                {
+                    let block = super::binary::where_block(core.dtype().size());
+                    return run_into(block, &[0.0; 2], core, &[&mask, &value, core]);
+                }
+            }
+            let indices = prepare(core.shape(), indices)?;
+            launch::index_put_into(core, &indices, &values.core(), false)
+        })
     }
 
     /// The elements where a mask holds, as a vector.

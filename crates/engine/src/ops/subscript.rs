@@ -1,8 +1,8 @@
 //! `x[...]`, read and written, by Python's and torch's rules.
 
-use crate::dtype::DType;
+use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
-use crate::shape::{Dims, shape_text};
+use crate::shape::{Dims, Strides, shape_text};
 use crate::tensor::Tensor;
 
 /// One entry of an index.
@@ -153,6 +153,51 @@ impl Tensor {
         if view.is(self) { self.alias() } else { Ok(view) }
     }
 
+    /// `self[entries] = number`, for writes that are not recorded at integers and slices; `false`,
+    /// with nothing done, for others and for those that will be refused.
+    ///
+    /// # Errors
+    /// If torch refuses writes to this tensor.
+    #[track_caller]
+    pub fn subscript_fill(&self, entries: &[Entry], number: Scalar) -> Result<bool> {
+        if crate::graph::recording1(self) {
+            return Ok(false);
+        }
+        let core = self.core();
+        let (shape, strides) = (core.shape(), core.strides());
+        if entries.len() > shape.len() {
+            return Ok(false);
+        }
+        let mut offset = core.offset();
+        let (mut sizes, mut steps) = (Dims::new(), Strides::new());
+        for (entry, (&n, &stride)) in entries.iter().zip(shape.iter().zip(strides)) {
+            let n = n as i64;
+            match *entry {
+                Entry::Int(index) if (-n..n).contains(&index) => {
+                    offset += (if index < 0 { index + n } else { index }) as isize * stride;
+                }
+                Entry::Slice(start, stop, step) if step > 0 => {
+                    let clamp =
+                        |at: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(0, n);
+                    let (start, stop) = (clamp(start), clamp(stop));
+                    let count = if stop > start { (stop - start - 1) / step + 1 } else { 0 };
+                    offset += start as isize * stride;
+                    sizes.push(count as usize);
+                    steps.push(step as isize * stride);
+                }
+                _ => return Ok(false),
+            }
+        }
+        sizes.extend_from_slice(&shape[entries.len()..]);
+        steps.extend_from_slice(&strides[entries.len()..]);
+        self.write_through("copy_", |core| {
+            let place = self.shared_core().view(&sizes, &steps, offset)?;
+            debug_assert!(place.same_storage(core));
+            crate::launch::blocks::fill(&place, number)
+        })?;
+        Ok(true)
+    }
+
     /// `self[entries] = value`.
     ///
     /// # Errors
@@ -180,7 +225,7 @@ impl Tensor {
             return view.copy_(&value);
         }
         let value = strip(value, usize::MAX)?;
-        view.inplace("index_put_", |this| this.index_put(&advanced, &value, false))
+        view.index_put_(&advanced, &value)
     }
 }
 

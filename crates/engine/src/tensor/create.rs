@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::Tensor;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Result, ensure};
+use crate::launch::create::from_fn;
 use crate::storage::{Core, from_slice};
 
 static DEFAULT: AtomicU8 = AtomicU8::new(DType::F32 as u8);
@@ -117,14 +118,15 @@ impl Tensor {
     /// If memory is short.
     pub fn arange(start: Scalar, step: Scalar, count: usize, dtype: DType) -> Result<Self> {
         crate::dtype::dispatch!(dtype, T => {
-            let values: Vec<T> = if dtype.is_float() {
+            Ok(Self::from_core(if dtype.is_float() {
                 let (start, step) = (start.to_f64(), step.to_f64());
-                (0..count).map(|i| T::from_f64(start + i as f64 * step)).collect()
+                from_fn(&[count], |i| T::from_f64(start + i as f64 * step))?
             } else {
                 let (start, step) = (start.to_i64(), step.to_i64());
-                (0..count).map(|i| T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64)))).collect()
-            };
-            Self::from_slice(&values, &[count])
+                from_fn(&[count], |i| {
+                    T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64)))
+                })?
+            }))
         })
     }
 
@@ -134,25 +136,29 @@ impl Tensor {
     /// # Errors
     /// If memory is short.
     pub fn linspace(start: f64, end: f64, count: usize, dtype: DType) -> Result<Self> {
+        let last = count.max(2) - 1;
+        // What is counted from, and how many steps.
+        let place = move |i: usize| {
+            let early = i < count / 2 || count == 1;
+            (early, i as f64 - if early { 0.0 } else { (count - 1) as f64 })
+        };
         crate::dtype::dispatch!(dtype, T => {
-            let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
-            let single = dtype == DType::F32;
-            let values: Vec<T> = (0..count)
-                .map(|i| {
-                    let (from, n) = if i < count / 2 || count == 1 {
-                        (start, i as f64)
-                    } else {
-                        (end, i as f64 - (count - 1) as f64)
-                    };
-                    if single {
-                        let step = ((end as f32) - (start as f32)) / (count.max(2) - 1) as f32;
-                        T::from_f64(f64::from(step.mul_add(n as f32, from as f32)))
-                    } else {
-                        T::from_f64(step.mul_add(n, from))
-                    }
-                })
-                .collect();
-            Self::from_slice(&values, &[count])
+            let core = if dtype == DType::F32 {
+                let (start, end) = (start as f32, end as f32);
+                let step = (end - start) / last as f32;
+                from_fn(&[count], move |i| {
+                    let (early, n) = place(i);
+                    let from = if early { start } else { end };
+                    T::from_f64(f64::from(step.mul_add(n as f32, from)))
+                })?
+            } else {
+                let step = if count > 1 { (end - start) / last as f64 } else { 0.0 };
+                from_fn(&[count], move |i| {
+                    let (early, n) = place(i);
+                    T::from_f64(step.mul_add(n, if early { start } else { end }))
+                })?
+            };
+            Ok(Self::from_core(core))
         })
     }
 
@@ -161,13 +167,10 @@ impl Tensor {
     /// # Errors
     /// If memory is short.
     pub fn eye(n: usize, m: usize, dtype: DType) -> Result<Self> {
-        crate::dtype::dispatch!(dtype, T => {
-            let mut values = vec![T::default(); n * m];
-            for i in 0..n.min(m) {
-                values[i * m + i] = T::from_i64(1);
-            }
-            Self::from_slice(&values, &[n, m])
-        })
+        let matrix = Self::zeros(&[n, m], dtype)?;
+        let diagonal = matrix.core().view(&[n.min(m)], &[m as isize + 1], 0)?;
+        crate::launch::blocks::fill(&diagonal, Scalar::Int(1))?;
+        Ok(matrix)
     }
 }
 

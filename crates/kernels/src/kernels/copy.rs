@@ -151,6 +151,10 @@ pub fn element_bits<T: Element>(value: T) -> u64 {
 pub unsafe fn fill_bits(out: *mut u8, n: usize, size: usize, bits: u64) {
     // SAFETY: by the contract.
     unsafe {
+        if bits == 0 {
+            std::ptr::write_bytes(out, 0, n * size);
+            return;
+        }
         match size {
             1 => std::ptr::write_bytes(out, bits as u8, n),
             2 => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u16>>(), n)
@@ -206,8 +210,15 @@ pub(super) unsafe fn gather_tile<T: Copy>(
         } else if c.unsigned_abs() <= r.unsigned_abs() || rows == 1 || r == 0 {
             for i in 0..rows {
                 let row = src.offset(r * i as isize);
-                if c == size_of::<T>() as isize {
-                    std::ptr::copy_nonoverlapping(row.cast::<T>(), buffer.add(i * cols), cols);
+                let to = buffer.add(i * cols);
+                let size = size_of::<T>() as isize;
+                // Steps known to the compiler become shuffles of whole vectors.
+                if c == size {
+                    std::ptr::copy_nonoverlapping(row.cast::<T>(), to, cols);
+                } else if c == 2 * size {
+                    spread(row.cast::<T>(), 2, to, cols);
+                } else if c == -size {
+                    spread(row.cast::<T>(), -1, to, cols);
                 } else {
                     for j in 0..cols {
                         let value = row.offset(c * j as isize).cast::<T>().read();
@@ -228,6 +239,15 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                 PhantomData::<T>,
             );
         }
+    }
+}
+
+/// Copies every `step`-th element.
+#[inline(always)]
+unsafe fn spread<T: Copy>(from: *const T, step: isize, to: *mut T, n: usize) {
+    for j in 0..n {
+        // SAFETY: by the contract of the caller.
+        unsafe { to.add(j).write(from.offset(step * j as isize).read()) };
     }
 }
 
@@ -270,7 +290,7 @@ pub(super) unsafe fn scatter_tile<T: Copy>(
 }
 
 /// Moves a tile column by column, so that each cache line of the side whose rows are close together
-/// is touched once; squares of four-byte elements go through registers.
+/// is touched once; squares of elements of four or eight bytes go through registers.
 unsafe fn transpose<T: Copy>(
     src: *const u8,
     sr: isize,
@@ -291,19 +311,21 @@ unsafe fn transpose<T: Copy>(
         };
         let (mut done_rows, mut done_cols) = (0, 0);
         #[cfg(target_arch = "x86_64")]
-        if size_of::<T>() == 4 && sr == 4 && oc == 4 {
-            (done_rows, done_cols) = (rows & !3, cols & !3);
-            for j in (0..done_cols as isize).step_by(4) {
-                for i in (0..done_rows as isize).step_by(4) {
-                    square4(src.offset(sr * i + sc * j), sc, out.offset(or * i + oc * j), or);
-                }
-            }
-        } else if size_of::<T>() == 4 && sc == 4 && or == 4 {
-            (done_rows, done_cols) = (rows & !3, cols & !3);
-            for j in (0..done_cols as isize).step_by(4) {
-                for i in (0..done_rows as isize).step_by(4) {
-                    square4(src.offset(sr * i + sc * j), sr, out.offset(or * i + oc * j), oc);
-                }
+        {
+            let size = size_of::<T>() as isize;
+            // Along `i` the source is contiguous, along `j` the output; or the other way round.
+            let turned = if sr == size && oc == size {
+                Some((sc, or, rows, cols))
+            } else if sc == size && or == size {
+                Some((sr, oc, cols, rows))
+            } else {
+                None
+            };
+            if let Some((from, to, n, m)) = turned
+                && let Some((unit, squares)) = squares(size_of::<T>())
+            {
+                squares(src, from, out, to, n & !(unit - 1), m & !(unit - 1));
+                (done_rows, done_cols) = (rows & !(unit - 1), cols & !(unit - 1));
             }
         }
         for j in 0..done_cols {
@@ -319,24 +341,138 @@ unsafe fn transpose<T: Copy>(
     }
 }
 
-/// Transposes four by four elements of four bytes between rows `from` and `to` bytes apart.
+/// Transposes `m` rows `from` bytes apart, of `n` elements, into `n` rows `to` bytes apart; both
+/// multiples of the side of the squares that go through registers.
+#[cfg(target_arch = "x86_64")]
+type Squares = unsafe fn(*const u8, isize, *mut u8, isize, usize, usize);
+
+/// The side of the squares and the function, for elements of a size.
+#[cfg(target_arch = "x86_64")]
+fn squares(size: usize) -> Option<(usize, Squares)> {
+    match (size, super::isa::level() >= super::isa::Level::Avx2) {
+        (4, true) => Some((8, squares8_avx2)),
+        (4, false) => Some((4, squares4)),
+        (8, true) => Some((4, squares4_wide_avx2)),
+        _ => None,
+    }
+}
+
+/// Rows of squares that memory is asked for in advance.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 4;
+
+/// Calls `square(i, j)` over all squares of a side, row after row of squares; those of later rows
+/// are asked for meanwhile, lying too far apart for the processor to guess.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn square4(src: *const u8, from: isize, out: *mut u8, to: isize) {
-    use std::arch::x86_64::{
-        _mm_loadu_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_storeu_ps, _mm_unpackhi_ps, _mm_unpacklo_ps,
-    };
+unsafe fn each_square(
+    src: *const u8,
+    from: isize,
+    n: usize,
+    m: usize,
+    side: usize,
+    size: usize,
+    square: impl Fn(isize, isize),
+) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    for j in (0..m).step_by(side) {
+        for i in (0..n).step_by(side) {
+            if (i * size).is_multiple_of(64) {
+                for k in 0..side {
+                    let next = src.wrapping_offset(from * (j + AHEAD * side + k) as isize);
+                    // SAFETY: SSE is part of x86-64; a prefetch touches nothing.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(i * size).cast()) };
+                }
+            }
+            square(i as isize, j as isize);
+        }
+    }
+}
+
+/// Four by four elements of four bytes, with SSE2.
+#[cfg(target_arch = "x86_64")]
+unsafe fn squares4(src: *const u8, from: isize, out: *mut u8, to: isize, n: usize, m: usize) {
+    use std::arch::x86_64::*;
     // SAFETY: SSE2 is part of x86-64, the pointers are valid by the contract of `transpose`; moves
     // and shuffles keep any bit pattern.
     unsafe {
-        let load = |i: isize| _mm_loadu_ps(src.offset(from * i).cast::<f32>());
-        let (a, b, c, d) = (load(0), load(1), load(2), load(3));
-        let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
-        let (ef, gh) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
-        _mm_storeu_ps(out.cast(), _mm_movelh_ps(ab, cd));
-        _mm_storeu_ps(out.offset(to).cast(), _mm_movehl_ps(cd, ab));
-        _mm_storeu_ps(out.offset(2 * to).cast(), _mm_movelh_ps(ef, gh));
-        _mm_storeu_ps(out.offset(3 * to).cast(), _mm_movehl_ps(gh, ef));
+        each_square(src, from, n, m, 4, 4, |i, j| {
+            let src = src.offset(4 * i + from * j);
+            let out = out.offset(to * i + 4 * j);
+            let load = |k: isize| _mm_loadu_ps(src.offset(from * k).cast::<f32>());
+            let (a, b, c, d) = (load(0), load(1), load(2), load(3));
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (ef, gh) = (_mm_unpackhi_ps(a, b), _mm_unpackhi_ps(c, d));
+            _mm_storeu_ps(out.cast(), _mm_movelh_ps(ab, cd));
+            _mm_storeu_ps(out.offset(to).cast(), _mm_movehl_ps(cd, ab));
+            _mm_storeu_ps(out.offset(2 * to).cast(), _mm_movelh_ps(ef, gh));
+            _mm_storeu_ps(out.offset(3 * to).cast(), _mm_movehl_ps(gh, ef));
+        });
+    }
+}
+
+/// Eight by eight elements of four bytes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn squares8_avx2(src: *const u8, from: isize, out: *mut u8, to: isize, n: usize, m: usize) {
+    use std::arch::x86_64::*;
+    // SAFETY: the pointers are valid by the contract of `transpose`; moves and shuffles keep any bit
+    // pattern.
+    unsafe {
+        each_square(src, from, n, m, 8, 4, |i, j| {
+            let src = src.offset(4 * i + from * j);
+            let out = out.offset(to * i + 4 * j);
+            // Halves of rows k and k + 4 in one register, so that shuffles within halves do the rest.
+            let load = |k: isize, half: isize| {
+                let low = _mm_loadu_ps(src.offset(from * k + 16 * half).cast::<f32>());
+                let high = _mm_loadu_ps(src.offset(from * (k + 4) + 16 * half).cast::<f32>());
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
+            };
+            for half in 0..2 {
+                let (a, b, c, d) = (load(0, half), load(1, half), load(2, half), load(3, half));
+                let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+                let (ef, gh) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+                let out = out.offset(4 * half * to);
+                let row = |k: isize, v| _mm256_storeu_ps(out.offset(k * to).cast(), v);
+                row(0, _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd));
+                row(1, _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd));
+                row(2, _mm256_shuffle_ps::<0b01_00_01_00>(ef, gh));
+                row(3, _mm256_shuffle_ps::<0b11_10_11_10>(ef, gh));
+            }
+        });
+    }
+}
+
+/// Four by four elements of eight bytes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn squares4_wide_avx2(
+    src: *const u8,
+    from: isize,
+    out: *mut u8,
+    to: isize,
+    n: usize,
+    m: usize,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: as above.
+    unsafe {
+        each_square(src, from, n, m, 4, 8, |i, j| {
+            let src = src.offset(8 * i + from * j);
+            let out = out.offset(to * i + 8 * j);
+            for half in 0..2 {
+                // Two columns of rows 0 and 2, and of rows 1 and 3.
+                let load = |k: isize| {
+                    let low = _mm_loadu_pd(src.offset(from * k + 16 * half).cast::<f64>());
+                    let high = _mm_loadu_pd(src.offset(from * (k + 2) + 16 * half).cast::<f64>());
+                    _mm256_insertf128_pd::<1>(_mm256_castpd128_pd256(low), high)
+                };
+                let (a, b) = (load(0), load(1));
+                let out = out.offset(2 * half * to);
+                _mm256_storeu_pd(out.cast(), _mm256_unpacklo_pd(a, b));
+                _mm256_storeu_pd(out.offset(to).cast(), _mm256_unpackhi_pd(a, b));
+            }
+        });
     }
 }
 

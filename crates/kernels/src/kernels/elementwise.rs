@@ -302,6 +302,8 @@ impl Plan {
             }
             return;
         }
+        // Whether some operand runs across: tiles then, so that each of its cache lines is read once.
+        let mut across = false;
         let mut buffered = false;
         let mut constant = false;
         for k in 0..self.count {
@@ -311,18 +313,21 @@ impl Plan {
                 constant = true;
                 Access::Constant
             } else {
+                let (row, col) = (self.row.strides[k], self.col.strides[k]);
                 buffered = true;
+                across |= row != 0 && row.unsigned_abs() < col.unsigned_abs();
                 Access::Buffered
             };
         }
-        if buffered {
-            self.tile_cols = self.col.len.min(128);
+        if across {
+            self.tile_cols = self.col.len.min(64);
             self.tile_rows = self.row.len.min(tile / self.tile_cols);
-            if self.tile_rows < tile / 128 {
+            if self.tile_rows < tile / 64 {
                 self.tile_cols = self.col.len.min(tile / self.tile_rows);
             }
         } else {
-            self.tile_cols = if constant { self.col.len.min(tile) } else { self.col.len };
+            let limited = constant || buffered;
+            self.tile_cols = if limited { self.col.len.min(tile) } else { self.col.len };
             // Several rows per tile only spare loop overhead.
             self.tile_rows = self.row.len.min((tile / self.tile_cols).max(1));
         }

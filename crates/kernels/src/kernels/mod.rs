@@ -1,7 +1,7 @@
 //! Loops over slices and strides. They know no tensor, no graph and no operation by name.
 
-mod multiversion;
-mod raw;
+pub(crate) mod multiversion;
+pub(crate) mod raw;
 mod vexp;
 
 pub mod block;

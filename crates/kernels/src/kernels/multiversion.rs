@@ -19,7 +19,7 @@ pub(super) fn level() -> Level {
 
 /// A piece of work to be compiled once per level. `run` must be `#[inline(always)]`, as must be
 /// what it calls, or the callee is compiled for the baseline.
-pub(super) trait Job {
+pub(crate) trait Job {
     /// What `run` gives.
     type Output;
     /// Does the work.
@@ -56,7 +56,7 @@ pub(super) fn run<J: Job>(job: J) -> J::Output {
 
 /// As [`run`], but AVX2 at most: for integers, where AVX-512 copies would only cost code size.
 #[inline]
-pub(super) fn run_narrow<J: Job>(job: J) -> J::Output {
+pub(crate) fn run_narrow<J: Job>(job: J) -> J::Output {
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Avx2 {
         // SAFETY: `level` found these features on this machine.

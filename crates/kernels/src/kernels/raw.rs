@@ -10,7 +10,7 @@ pub(super) struct Src<T>(*const T);
 
 /// A write pointer that tasks may share; whoever makes one gives each task its own elements.
 #[derive(Debug)]
-pub(super) struct Dst<T>(*mut T);
+pub(crate) struct Dst<T>(*mut T);
 
 // By hand: derives would ask for `T: Copy`.
 impl<T> Clone for Src<T> {
@@ -49,12 +49,12 @@ impl<T> Src<T> {
 
 impl<T> Dst<T> {
     #[inline(always)]
-    pub(super) fn new(pointer: *mut T) -> Self {
+    pub(crate) fn new(pointer: *mut T) -> Self {
         Self(pointer)
     }
     /// The address `offset` elements on.
     #[inline(always)]
-    pub(super) fn at(self, offset: isize) -> *mut T {
+    pub(crate) fn at(self, offset: isize) -> *mut T {
         self.0.wrapping_offset(offset)
     }
 }
@@ -114,7 +114,7 @@ pub(super) const GRAIN: usize = 32 * 1024;
 
 /// Runs `f(first, last)` over `0..units` in pieces of about [`GRAIN`] elements, each unit having
 /// `unit_work` elements. The split depends on sizes only.
-pub(super) fn split(units: usize, unit_work: usize, f: impl Fn(usize, usize) + Sync) {
+pub(crate) fn split(units: usize, unit_work: usize, f: impl Fn(usize, usize) + Sync) {
     if units == 0 {
         return;
     }

@@ -12,6 +12,8 @@ use crate::dtype::{Bool, Element};
 
 /// Columns carried along together.
 const TILE: usize = 256;
+/// Lines gone through side by side.
+const LINES: usize = 8;
 
 /// A type with cumulative sums and products: integers and bool give int64, float32 is carried in
 /// float64, as in torch.
@@ -87,7 +89,23 @@ where
         let Along { n, inner, .. } = self.along;
         let tiles = inner.div_ceil(TILE);
         let mut carries = [self.start; TILE];
-        for unit in self.first..self.last {
+        let mut first = self.first;
+        if inner == 1 {
+            // Some lines side by side: each waits for its last sum.
+            while first + LINES <= self.last {
+                let mut carries = [self.start; LINES];
+                for i in 0..n {
+                    for (l, carry) in carries.iter_mut().enumerate() {
+                        let at = ((first + l) * n + i) as isize;
+                        // SAFETY: within line first + l.
+                        *carry = (self.step)(*carry, unsafe { *self.x.at(at) }, i);
+                        (self.write)(at, *carry);
+                    }
+                }
+                first += LINES;
+            }
+        }
+        for unit in first..self.last {
             let (o, start) = (unit / tiles, unit % tiles * TILE);
             let width = TILE.min(inner - start);
             let base = (o * n * inner + start) as isize;

@@ -10,7 +10,7 @@ use crate::kernels::block::Block;
 use crate::kernels::copy;
 use crate::kernels::elementwise::{self, Operand};
 use crate::shape::{Dims, Strides, broadcast_strides};
-use crate::storage::{Access, Core, ReadTwo, from_slice};
+use crate::storage::{Access, Core, ReadTwo};
 
 /// Runs a block with `out` as output; inputs are broadcast to its shape. An input may be `out`
 /// itself or share its buffer only with the same layout.
@@ -177,7 +177,18 @@ pub fn cast(core: &Arc<Core>, dtype: DType) -> Result<Arc<Core>> {
 /// # Errors
 /// If memory is short.
 pub fn fill(core: &Core, value: Scalar) -> Result<()> {
-    let one =
-        crate::dtype::dispatch!(core.dtype(), T => from_slice(&[T::from_scalar(value)], &[]))?;
-    run_into(copy::copy_block(core.dtype().size()), &[0.0; 2], core, &[&one])
+    let _access = Access::new(&[], Some(core));
+    let out = Operand { ptr: core.data(), strides: core.strides(), size: core.dtype().size() };
+    crate::dtype::dispatch!(core.dtype(), T => {
+        let value = T::from_scalar(value);
+        // SAFETY: the core is locked and inside its buffer.
+        unsafe {
+            if core.is_contiguous() && core.numel() <= 1024 {
+                copy::fill_bits(out.ptr, core.numel(), out.size, copy::element_bits(value));
+            } else {
+                copy::fill::<T>(core.shape(), out, value);
+            }
+        }
+    });
+    Ok(())
 }

@@ -226,6 +226,79 @@ pub fn index(input: &Arc<Core>, indices: &Indices) -> Result<Arc<Core>> {
     Ok(out)
 }
 
+/// Zeros of a shape with `values` added at the indices: the gradient of [`index`].
+pub fn index_sum(shape: &[usize], indices: &Indices, values: &Arc<Core>) -> Result<Arc<Core>> {
+    let out = Core::alloc(values.dtype(), shape)?;
+    let plan = indices.plan(out.shape(), out.strides())?;
+    ensure!(values.shape() == plan.shape(), runtime, "a gradient has the shape of its value");
+    let access = Access::read(values);
+    let done = dispatch!(out.dtype(), T => {
+        // SAFETY: the values are locked and of the plan's shape; the output is fresh and dense, and
+        // the plan is its.
+        unsafe {
+            kernel::index_sum::<T>(
+                &plan, ptr_mut(&out), out.numel(), ptr(values), values.strides(),
+            )
+        }
+    });
+    drop(access);
+    if done {
+        return Ok(out);
+    }
+    super::blocks::fill(&out, Scalar::Int(0))?;
+    let _access = Access::read(values);
+    dispatch!(out.dtype(), T => {
+        // SAFETY: as above.
+        unsafe {
+            kernel::index_put::<T>(&plan, ptr_mut(&out), ptr(values), values.strides(), true);
+        }
+    });
+    Ok(out)
+}
+
+/// The elements of `input` where a mask of its shape is true.
+pub fn masked_select(input: &Arc<Core>, mask: &Arc<Core>) -> Result<Arc<Core>> {
+    ensure!(
+        input.shape() == mask.shape() && mask.dtype() == DType::Bool,
+        runtime,
+        "a mask has the shape of what it selects from"
+    );
+    let (input, mask) = (dense(input)?, dense(mask)?);
+    let _access = Access::new(&[&input, &mask], None);
+    // SAFETY: dense, locked, and bool.
+    let keep = unsafe { slice::<Bool>(&mask) };
+    let found = kernel::Found::new(keep);
+    let out = Core::alloc(input.dtype(), &[found.total()])?;
+    dispatch!(input.dtype(), T => {
+        // SAFETY: dense and locked; the output is fresh and as long as there are elements.
+        unsafe { kernel::masked_select::<T>(slice(&input), keep, &found, ptr_mut(&out)) }
+    });
+    Ok(out)
+}
+
+/// The inverse of [`masked_select`]: `values` in order where the mask is true, zero elsewhere.
+pub fn masked_spread(values: &Arc<Core>, mask: &Arc<Core>) -> Result<Arc<Core>> {
+    ensure!(mask.dtype() == DType::Bool, runtime, "a mask is bool");
+    let (values, mask) = (dense(values)?, dense(mask)?);
+    let out = Core::alloc(values.dtype(), mask.shape())?;
+    let _access = Access::new(&[&values, &mask], None);
+    // SAFETY: dense, locked, and bool.
+    let keep = unsafe { slice::<Bool>(&mask) };
+    let found = kernel::Found::new(keep);
+    ensure!(
+        found.total() == values.numel(),
+        runtime,
+        "a mask with {} true elements was used for {} values",
+        found.total(),
+        values.numel()
+    );
+    dispatch!(values.dtype(), T => {
+        // SAFETY: dense and locked; the output is fresh and of the mask's shape.
+        unsafe { kernel::masked_spread::<T>(slice(&values), keep, &found, ptr_mut(&out)) }
+    });
+    Ok(out)
+}
+
 /// A copy of `input` with `values` (broadcast) written or added at the indices.
 pub fn index_put(
     input: &Arc<Core>,
@@ -234,7 +307,20 @@ pub fn index_put(
     accumulate: bool,
 ) -> Result<Arc<Core>> {
     let out = copy_core(input)?;
+    index_put_into(&out, indices, values, accumulate)?;
+    Ok(out)
+}
+
+/// Writes or adds `values` (broadcast) at the indices of `out` itself, no two elements of which may
+/// be one.
+pub fn index_put_into(
+    out: &Core,
+    indices: &Indices,
+    values: &Arc<Core>,
+    accumulate: bool,
+) -> Result<()> {
     let plan = indices.plan(out.shape(), out.strides())?;
+    ensure!(values.dtype() == out.dtype(), runtime, "a write at indices of unlike dtypes");
     ensure!(
         crate::shape::is_expandable_to(values.shape(), plan.shape()),
         runtime,
@@ -242,13 +328,16 @@ pub fn index_put(
         crate::shape::shape_text(values.shape()),
         crate::shape::shape_text(plan.shape())
     );
+    let apart = if values.same_storage(out) { Some(copy_core(values)?) } else { None };
+    let values = apart.as_ref().unwrap_or(values);
     let steps = broadcast_strides(values.shape(), values.strides(), plan.shape());
-    let _access = Access::read(values);
+    let _access = Access::new(&[&**values], Some(out));
     dispatch!(out.dtype(), T => {
-        // SAFETY: the values are locked; the output is a fresh dense copy and the plan is its.
-        unsafe { kernel::index_put::<T>(&plan, ptr_mut(&out), ptr(values), &steps, accumulate) }
+        // SAFETY: both are locked and apart; the plan is the output's, whose elements are distinct
+        // by the caller's word.
+        unsafe { kernel::index_put::<T>(&plan, ptr_mut(out), ptr(values), &steps, accumulate) }
     });
-    Ok(out)
+    Ok(())
 }
 
 /// The positions of the non-zero elements, one row each.
@@ -256,19 +345,17 @@ pub fn nonzero(input: &Arc<Core>) -> Result<Arc<Core>> {
     let input = dense(input)?;
     let ndim = input.shape().len();
     let access = Access::read(&input);
-    let (found, rows) = dispatch!(input.dtype(), T => {
+    let out = dispatch!(input.dtype(), T => {
         // SAFETY: dense and locked.
         let data = unsafe { slice::<T>(&input) };
-        if ndim == 0 {
-            (Vec::new(), data.iter().filter(|&&x| x != T::default()).count())
-        } else {
-            let found = kernel::nonzero(data, input.shape());
-            let rows = found.len() / ndim;
-            (found, rows)
-        }
+        let found = kernel::Found::new(data);
+        let out = Core::alloc(DType::I64, &[found.total(), ndim])?;
+        // SAFETY: the output is fresh and has a row for each element found.
+        unsafe { kernel::nonzero(data, input.shape(), &found, ptr_mut(&out)) };
+        out
     });
     drop(access);
-    crate::storage::from_slice(&found, &[rows, ndim])
+    Ok(out)
 }
 
 /// The lower or upper triangles of matrices.

@@ -4,6 +4,7 @@
 
 mod along;
 pub mod blocks;
+pub mod create;
 mod fused;
 mod image;
 pub mod index;

@@ -14,10 +14,12 @@ pub trait Real: Element + Add<Output = Self> + Div<Output = Self> {
     const MAX: f64;
     /// A number in `[0, 1)` that uses the full precision of the type.
     fn unit(generator: &mut Generator) -> Self;
+    /// As many of them as `out` holds.
+    fn units(generator: &mut Generator, out: &mut [Self]);
     /// `unit * (to - from) + from`, rounded once, or `from` if that rounds to `to`.
     fn between(unit: Self, from: f64, to: f64) -> Self;
-    /// Fills 16 slots that hold uniform numbers with normal ones.
-    fn normal16(block: &mut [Self], mean: f64, std: f64);
+    /// Turns the uniform numbers of whole blocks of 16 into normal ones.
+    fn normal16(blocks: &mut [Self], mean: f64, std: f64);
 }
 
 macro_rules! between {
@@ -38,8 +40,11 @@ impl Real for f32 {
     fn unit(generator: &mut Generator) -> Self {
         generator.unit_f32()
     }
-    fn normal16(block: &mut [Self], mean: f64, std: f64) {
-        super::normal::block_f32(block, mean as f32, std as f32);
+    fn units(generator: &mut Generator, out: &mut [Self]) {
+        generator.units_f32(out);
+    }
+    fn normal16(blocks: &mut [Self], mean: f64, std: f64) {
+        super::normal::blocks_f32(blocks, mean as f32, std as f32);
     }
     between!(f32);
 }
@@ -50,8 +55,11 @@ impl Real for f64 {
     fn unit(generator: &mut Generator) -> Self {
         generator.unit_f64()
     }
-    fn normal16(block: &mut [Self], mean: f64, std: f64) {
-        super::normal::block_f64(block, mean, std);
+    fn units(generator: &mut Generator, out: &mut [Self]) {
+        generator.units_f64(out);
+    }
+    fn normal16(blocks: &mut [Self], mean: f64, std: f64) {
+        super::normal::blocks_f64(blocks, mean, std);
     }
     between!(f64);
 }
@@ -65,9 +73,7 @@ impl Real for f64 {
 /// assert_eq!(out, [0.49625658988952637, 0.7682217955589294]);
 /// ```
 pub fn rand<T: Real>(generator: &mut Generator, out: &mut [T]) {
-    for slot in out {
-        *slot = T::unit(generator);
-    }
+    T::units(generator, out);
 }
 
 /// Fills with numbers uniform in `[from, to)`.
@@ -101,8 +107,12 @@ pub fn uniform<T: Real>(
          from={from} which result in to-from to exceed the limit",
         T::DTYPE.scalar_name()
     );
-    for slot in out {
-        *slot = T::between(T::unit(generator), from, to);
+    // By pieces that stay in cache.
+    for piece in out.chunks_mut(4096) {
+        T::units(generator, piece);
+        for slot in piece {
+            *slot = T::between(*slot, from, to);
+        }
     }
     Ok(())
 }

@@ -91,12 +91,26 @@ impl Generator {
         if self.next == N {
             self.twist();
         }
-        let mut y = self.state[self.next];
+        let y = self.state[self.next];
         self.next += 1;
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c_5680;
-        y ^= (y << 15) & 0xefc6_0000;
-        y ^ (y >> 18)
+        temper(y)
+    }
+
+    /// The next `out.len()` numbers of 32 random bits each, `f` of every one: what calls of
+    /// [`Self::next_u32`] would give, without their bookkeeping.
+    #[inline]
+    pub(super) fn fill_u32<T>(&mut self, mut out: &mut [T], f: impl Fn(u32) -> T + Copy) {
+        while !out.is_empty() {
+            if self.next == N {
+                self.twist();
+            }
+            let count = out.len().min(N - self.next);
+            let (now, later) = out.split_at_mut(count);
+            let state = &self.state[self.next..self.next + count];
+            crate::kernels::multiversion::run_narrow(Temper { state, out: now, f });
+            self.next += count;
+            out = later;
+        }
     }
 
     /// The next 64 random bits: two draws, the first in the high half.
@@ -109,27 +123,49 @@ impl Generator {
     /// A number in `[0, 1)` with 24 random bits.
     #[inline]
     pub(super) fn unit_f32(&mut self) -> f32 {
-        (self.next_u32() & 0x00ff_ffff) as f32 * (1.0 / 16_777_216.0)
+        unit_f32(self.next_u32())
+    }
+
+    /// What as many calls of [`Self::unit_f32`] would give.
+    pub(super) fn units_f32(&mut self, out: &mut [f32]) {
+        self.fill_u32(out, unit_f32);
+    }
+
+    /// What as many calls of [`Self::unit_f64`] would give.
+    pub(super) fn units_f64(&mut self, out: &mut [f64]) {
+        let mut raw = [0u32; 512];
+        for out in out.chunks_mut(256) {
+            let raw = &mut raw[..2 * out.len()];
+            self.fill_u32(raw, |bits| bits);
+            for (out, pair) in out.iter_mut().zip(raw.as_chunks::<2>().0) {
+                *out = unit_f64(u64::from(pair[0]) << 32 | u64::from(pair[1]));
+            }
+        }
     }
 
     /// A number in `[0, 1)` with 53 random bits.
     #[inline]
     pub(super) fn unit_f64(&mut self) -> f64 {
-        (self.next_u64() & ((1 << 53) - 1)) as f64 * (1.0 / 9_007_199_254_740_992.0)
+        unit_f64(self.next_u64())
     }
 
     #[cold]
     fn twist(&mut self) {
+        // The last bit of v as a mask, so that no branch keeps the loops from being vectors.
         let mix = |u: u32, v: u32| {
-            (((u & 0x8000_0000) | (v & 0x7fff_ffff)) >> 1)
-                ^ if v & 1 == 0 { 0 } else { 0x9908_b0df }
+            (((u & 0x8000_0000) | (v & 0x7fff_ffff)) >> 1) ^ ((v & 1).wrapping_neg() & 0x9908_b0df)
         };
         let s = &mut self.state;
         for j in 0..N - M {
             s[j] = s[j + M] ^ mix(s[j], s[j + 1]);
         }
-        for j in N - M..N - 1 {
-            s[j] = s[j + M - N] ^ mix(s[j], s[j + 1]);
+        // In two parts, neither of which reads what it writes.
+        for range in [N - M..2 * (N - M), 2 * (N - M)..N - 1] {
+            let (before, now) = s.split_at_mut(range.start);
+            let from = &before[range.start + M - N..];
+            for j in 0..range.len() {
+                now[j] = from[j] ^ mix(now[j], now[j + 1]);
+            }
         }
         s[N - 1] = s[M - 1] ^ mix(s[N - 1], s[0]);
         self.next = 0;
@@ -197,6 +233,42 @@ impl Generator {
         let valid = word(tail + 24) as u32 != 0;
         self.spare_normal = valid.then(|| f64::from_bits(word(tail + 8)));
         Ok(())
+    }
+}
+
+#[inline(always)]
+fn temper(mut y: u32) -> u32 {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c_5680;
+    y ^= (y << 15) & 0xefc6_0000;
+    y ^ (y >> 18)
+}
+
+#[inline(always)]
+fn unit_f32(bits: u32) -> f32 {
+    // Signed, which is one instruction to convert.
+    (bits & 0x00ff_ffff) as i32 as f32 * (1.0 / 16_777_216.0)
+}
+
+#[inline(always)]
+fn unit_f64(bits: u64) -> f64 {
+    (bits & ((1 << 53) - 1)) as i64 as f64 * (1.0 / 9_007_199_254_740_992.0)
+}
+
+/// Tempers a part of the state.
+struct Temper<'a, T, F> {
+    state: &'a [u32],
+    out: &'a mut [T],
+    f: F,
+}
+
+impl<T, F: Fn(u32) -> T> crate::kernels::multiversion::Job for Temper<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for (out, &y) in self.out.iter_mut().zip(self.state) {
+            *out = (self.f)(temper(y));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::f64::consts::TAU;
 use super::continuous::Real;
 use super::engine::Generator;
 use crate::error::{Result, ensure};
+use crate::kernels::multiversion::{self, Job};
 
 const BLOCK: usize = 16;
 const HALF: usize = BLOCK / 2;
@@ -33,18 +34,16 @@ pub fn normal<T: Real>(
         return normal_sequential(generator, out, mean, std);
     }
     check(std)?;
-    for slot in out.iter_mut() {
-        *slot = T::unit(generator);
-    }
-    for block in out.chunks_exact_mut(BLOCK) {
-        T::normal16(block, mean, std);
+    // By pieces that stay in cache; the rest of the last block stays uniform until it is drawn anew.
+    for piece in out.chunks_mut(256 * BLOCK) {
+        T::units(generator, piece);
+        let whole = piece.len() / BLOCK * BLOCK;
+        T::normal16(&mut piece[..whole], mean, std);
     }
     if !out.len().is_multiple_of(BLOCK) {
         let start = out.len() - BLOCK;
         let last = &mut out[start..];
-        for slot in last.iter_mut() {
-            *slot = T::unit(generator);
-        }
+        T::units(generator, last);
         T::normal16(last, mean, std);
     }
     Ok(())
@@ -89,36 +88,52 @@ pub(super) fn pair(generator: &mut Generator) -> f64 {
     radius * angle.cos()
 }
 
-/// Transforms 16 uniform numbers, in double precision throughout.
-pub(super) fn block_f64(block: &mut [f64], mean: f64, std: f64) {
-    let (cosines, sines) = block.split_at_mut(HALF);
-    for (a, b) in cosines.iter_mut().zip(sines) {
-        // In (0, 1], for the logarithm.
-        let radius = (-2.0 * (1.0 - *a).ln()).sqrt();
-        let angle = TAU * *b;
-        *a = (radius * angle.cos()).mul_add(std, mean);
-        *b = (radius * angle.sin()).mul_add(std, mean);
+/// Transforms blocks of 16 uniform numbers, in double precision throughout.
+pub(super) fn blocks_f64(blocks: &mut [f64], mean: f64, std: f64) {
+    for block in blocks.as_chunks_mut::<BLOCK>().0 {
+        let (cosines, sines) = block.split_at_mut(HALF);
+        for (a, b) in cosines.iter_mut().zip(sines) {
+            // In (0, 1], for the logarithm.
+            let radius = (-2.0 * (1.0 - *a).ln()).sqrt();
+            let angle = TAU * *b;
+            *a = (radius * angle.cos()).mul_add(std, mean);
+            *b = (radius * angle.sin()).mul_add(std, mean);
+        }
     }
 }
 
-/// Transforms 16 uniform numbers with the bits of torch's AVX2 path.
-pub(super) fn block_f32(block: &mut [f32], mean: f32, std: f32) {
-    let (cosines, sines) = block.split_at_mut(HALF);
-    for (a, b) in cosines.iter_mut().zip(sines) {
-        let radius = (-2.0 * ln(1.0 - *a)).sqrt();
-        let (sin, cos) = sin_cos(std::f32::consts::TAU * *b);
-        *a = fma(radius * cos, std, mean);
-        *b = fma(radius * sin, std, mean);
+/// Transforms blocks of 16 uniform numbers with the bits of torch's AVX2 path.
+pub(super) fn blocks_f32(blocks: &mut [f32], mean: f32, std: f32) {
+    multiversion::run_narrow(Blocks { blocks: blocks.as_chunks_mut::<BLOCK>().0, mean, std });
+}
+
+struct Blocks<'a> {
+    blocks: &'a mut [[f32; BLOCK]],
+    mean: f32,
+    std: f32,
+}
+
+impl Job for Blocks<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Self { blocks, mean, std } = self;
+        for block in blocks {
+            let (cosines, sines) = block.split_at_mut(HALF);
+            for (a, b) in cosines.iter_mut().zip(sines) {
+                let radius = (-2.0 * ln(1.0 - *a)).sqrt();
+                let (sin, cos) = sin_cos(std::f32::consts::TAU * *b);
+                *a = fma(radius * cos, std, mean);
+                *b = fma(radius * sin, std, mean);
+            }
+        }
     }
 }
 
-/// `a * b + c` rounded once, but for one case in about 2^28.
-///
-/// By way of `f64`, where the product is exact: without a target feature `f32::mul_add` is a call
-/// into libm, which also keeps the loops above scalar.
+/// `a * b + c` rounded once, as torch has it: one instruction at the levels that matter.
 #[inline(always)]
 fn fma(a: f32, b: f32, c: f32) -> f32 {
-    (f64::from(a) * f64::from(b) + f64::from(c)) as f32
+    a.mul_add(b, c)
 }
 
 /// The natural logarithm of a normal positive number, by the polynomial of `logf` in S. Moshier's

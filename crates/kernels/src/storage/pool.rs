@@ -1,8 +1,9 @@
 //! The buffer pool: size classes, per-thread caches for small buffers, one shared list per class
 //! for the rest. Buffers are aligned to 64 bytes; from 2 MiB on to 2 MiB, advised as huge pages.
 //!
-//! What is cached never exceeds what was live at the peak, so a steady loop takes no page fault
-//! and a program that shrinks gives memory back.
+//! What is live and cached together never exceeds a limit that follows from the live peak; beyond
+//! it the classes that were not used for the longest time give back first. So a steady loop takes
+//! no page fault, whatever the program did before, and a program that shrinks gives memory back.
 
 use std::alloc::Layout;
 use std::cell::RefCell;
@@ -26,6 +27,9 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static CACHED: AtomicUsize = AtomicUsize::new(0);
 static FRESH: AtomicUsize = AtomicUsize::new(0);
+/// When a buffer of each class above [`SMALL`] was last asked for or given back, on [`CLOCK`].
+static USED: [AtomicUsize; CLASSES] = [const { AtomicUsize::new(0) }; CLASSES];
+static CLOCK: AtomicUsize = AtomicUsize::new(0);
 
 /// What the pool holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +109,12 @@ pub(super) fn allocate(bytes: usize) -> Result<*mut u8> {
     } else {
         let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
         PEAK.fetch_max(live, Ordering::Relaxed);
+        touch(class);
         if let Some(ptr) = SHARED[class].lock().pop() {
             CACHED.fetch_sub(size, Ordering::Relaxed);
             return Ok(ptr as *mut u8);
         }
+        trim(class);
     }
     fresh(size).inspect_err(|_| {
         if size > SMALL {
@@ -117,28 +123,101 @@ pub(super) fn allocate(bytes: usize) -> Result<*mut u8> {
     })
 }
 
+fn touch(class: usize) {
+    USED[class].store(CLOCK.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+}
+
+/// The most that may be live and cached together. Twice the live peak, so that a loop whose halves
+/// use buffers of unlike sizes keeps both; for programs of many gigabytes half as much again.
+fn limit() -> usize {
+    let peak = PEAK.load(Ordering::Relaxed);
+    peak + peak.min((peak / 2).max(1 << 30))
+}
+
+/// Gives back cached buffers, of the classes first that rested longest, until the limit holds.
+/// Those of the class `keep` stay: they are in use right now.
+#[cold]
+fn trim(keep: usize) {
+    let over = || {
+        LIVE.load(Ordering::Relaxed) + CACHED.load(Ordering::Relaxed) > limit()
+            && CACHED.load(Ordering::Relaxed) > 0
+    };
+    if !over() {
+        return;
+    }
+    let mut classes: Vec<(usize, usize)> = (0..CLASSES)
+        .filter(|&class| class != keep && size_of_class(class) > SMALL)
+        .map(|class| (USED[class].load(Ordering::Relaxed), class))
+        .filter(|&(used, _)| used > 0)
+        .collect();
+    classes.sort_unstable();
+    for (_, class) in classes {
+        while over() {
+            let Some(ptr) = SHARED[class].lock().pop() else { break };
+            CACHED.fetch_sub(size_of_class(class), Ordering::Relaxed);
+            give_back(ptr as *mut u8, size_of_class(class));
+        }
+    }
+}
+
 #[cold]
 fn fresh(size: usize) -> Result<*mut u8> {
-    let layout = layout(size)?;
     FRESH.fetch_add(1, Ordering::Relaxed);
-    // Zeroed, so that no element is ever uninitialised memory in Rust's sense: the system gives
-    // large blocks as zero pages anyway.
-    // SAFETY: the size is not zero.
-    let mut ptr = unsafe { std::alloc::alloc_zeroed(layout) };
+    let mut ptr = from_system(size)?;
     if ptr.is_null() {
         release_cached();
-        // SAFETY: as above.
-        ptr = unsafe { std::alloc::alloc_zeroed(layout) };
+        ptr = from_system(size)?;
     }
     if ptr.is_null() {
         return Err(too_large(size));
     }
-    #[cfg(target_os = "linux")]
-    if size >= HUGE {
-        // SAFETY: our own block; the call only advises.
-        unsafe { libc::madvise(ptr.cast(), size, libc::MADV_HUGEPAGE) };
-    }
     Ok(ptr)
+}
+
+/// A block of the system, null if it has none. Zeroed, so that no element is ever uninitialised
+/// memory in Rust's sense.
+#[cfg(target_os = "linux")]
+fn from_system(size: usize) -> Result<*mut u8> {
+    if size < HUGE {
+        // SAFETY: the size is not zero.
+        return Ok(unsafe { std::alloc::alloc_zeroed(layout(size)?) });
+    }
+    // Mapped directly: an aligned allocation would be zeroed by writing to it, page by small page,
+    // before it could be advised to be of huge ones.
+    let Some(wide) = size.checked_add(HUGE) else { return Ok(std::ptr::null_mut()) };
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping; what lies before and behind the aligned part is unmapped at once.
+    unsafe {
+        let base = libc::mmap(std::ptr::null_mut(), wide, access, kind, -1, 0);
+        if base == libc::MAP_FAILED {
+            return Ok(std::ptr::null_mut());
+        }
+        let base = base.cast::<u8>();
+        let before = base.align_offset(HUGE);
+        let end = mapped(size);
+        if before > 0 {
+            libc::munmap(base.cast(), before);
+        }
+        if wide > before + end {
+            libc::munmap(base.add(before + end).cast(), wide - before - end);
+        }
+        let ptr = base.add(before);
+        libc::madvise(ptr.cast(), end, libc::MADV_HUGEPAGE);
+        Ok(ptr)
+    }
+}
+
+/// Bytes of the mapping of a large block: whole small pages.
+#[cfg(target_os = "linux")]
+fn mapped(size: usize) -> usize {
+    size.next_multiple_of(64 * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn from_system(size: usize) -> Result<*mut u8> {
+    // SAFETY: the size is not zero.
+    Ok(unsafe { std::alloc::alloc_zeroed(layout(size)?) })
 }
 
 /// Takes back a buffer that `allocate(bytes)` gave.
@@ -166,16 +245,18 @@ pub(super) fn free(ptr: *mut u8, bytes: usize) {
         return;
     }
     LIVE.fetch_sub(size, Ordering::Relaxed);
-    let cached = CACHED.fetch_add(size, Ordering::Relaxed) + size;
-    if cached > PEAK.load(Ordering::Relaxed) {
-        CACHED.fetch_sub(size, Ordering::Relaxed);
-        give_back(ptr, size);
-    } else {
-        SHARED[class].lock().push(ptr as usize);
-    }
+    CACHED.fetch_add(size, Ordering::Relaxed);
+    touch(class);
+    SHARED[class].lock().push(ptr as usize);
 }
 
 fn give_back(ptr: *mut u8, size: usize) {
+    #[cfg(target_os = "linux")]
+    if size >= HUGE {
+        // SAFETY: mapped by `from_system` with this very size.
+        unsafe { libc::munmap(ptr.cast(), mapped(size)) };
+        return;
+    }
     if let Ok(layout) = layout(size) {
         // SAFETY: allocated by `fresh` with this very layout.
         unsafe { std::alloc::dealloc(ptr, layout) };

@@ -3,7 +3,8 @@
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyComplex, PyList};
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyList};
+use rustgrad_engine::dtype::Bool;
 use rustgrad_engine::ops::binary::Binary;
 use rustgrad_engine::{DType, Scalar, Tensor};
 
@@ -28,18 +29,24 @@ pub(crate) fn item<'py>(py: Python<'py>, tensor: &Tensor) -> Bind<Bound<'py, PyA
     Ok(number(py, tensor.item()?)?)
 }
 
-fn nested<'py>(
+/// Nested lists of the elements, the innermost made at once; of a 0-d tensor the element.
+fn nested<'py, T: Copy>(
     py: Python<'py>,
-    values: &mut std::slice::Iter<'_, Scalar>,
+    values: &[T],
     shape: &[usize],
+    leaf: impl Fn(T) -> Bound<'py, PyAny> + Copy,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Some((&n, inner)) = shape.split_first() else {
-        return number(py, values.next().copied().unwrap_or(Scalar::Int(0)));
+    let list = match shape {
+        [] => return Ok(values.first().map_or_else(|| py.None().into_bound(py), |&x| leaf(x))),
+        [_] => PyList::new(py, values.iter().map(|&x| leaf(x)))?,
+        [n, inner @ ..] => {
+            let size = inner.iter().product::<usize>();
+            let items = (0..*n)
+                .map(|i| nested(py, &values[i * size..(i + 1) * size], inner, leaf))
+                .collect::<PyResult<Vec<_>>>()?;
+            PyList::new(py, items)?
+        }
     };
-    let list = PyList::empty(py);
-    for _ in 0..n {
-        list.append(nested(py, values, inner)?)?;
-    }
     Ok(list.into_any())
 }
 
@@ -95,8 +102,23 @@ impl PyTensor {
 
     /// The elements as nested lists; of a 0-d tensor the number.
     fn tolist<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyAny>> {
-        let values = self.tensor.to_scalars()?;
-        Ok(nested(py, &mut values.iter(), &self.tensor.shape())?)
+        let shape = self.tensor.shape();
+        macro_rules! lists {
+            ($t:ty, $x:ident => $item:expr) => {
+                nested(py, &self.tensor.to_vec::<$t>()?, &shape, |$x: $t| $item.into_any())
+            };
+        }
+        let list = match self.tensor.dtype() {
+            DType::F32 => lists!(f32, x => PyFloat::new(py, f64::from(x))),
+            DType::F64 => lists!(f64, x => PyFloat::new(py, x)),
+            DType::I64 => lists!(i64, x => PyInt::new(py, x)),
+            DType::Bool => lists!(Bool, x => PyBool::new(py, x.get()).to_owned()),
+            _ => {
+                let values = self.tensor.to_scalars()?;
+                nested(py, &values, &shape, |x| PyInt::new(py, x.to_i64()).into_any())
+            }
+        };
+        Ok(list?)
     }
 
     fn __len__(&self) -> PyResult<usize> {

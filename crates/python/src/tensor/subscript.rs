@@ -1,8 +1,9 @@
 //! `x[...]` and `x[...] = y`.
 
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyEllipsis, PyInt, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBool, PyEllipsis, PyFloat, PyInt, PyList, PySlice, PyTuple};
 use rustgrad_engine::ops::subscript::Entry;
 use rustgrad_engine::{DType, Tensor};
 use smallvec::{SmallVec, smallvec};
@@ -60,9 +61,9 @@ fn entry(item: &Bound<'_, PyAny>) -> Bind<Entry> {
         return Ok(Entry::Int(item.extract()?));
     }
     if let Ok(slice) = item.cast::<PySlice>() {
-        let start = bound(&slice.getattr("start")?)?;
-        let stop = bound(&slice.getattr("stop")?)?;
-        let step = bound(&slice.getattr("step")?)?.unwrap_or(1);
+        let start = bound(&slice.getattr(intern!(slice.py(), "start"))?)?;
+        let stop = bound(&slice.getattr(intern!(slice.py(), "stop"))?)?;
+        let step = bound(&slice.getattr(intern!(slice.py(), "step"))?)?.unwrap_or(1);
         if step == 0 {
             return Err(PyValueError::new_err("slice step cannot be zero").into());
         }
@@ -205,7 +206,8 @@ fn value_of(this: &Tensor, value: &Bound<'_, PyAny>) -> Bind<Tensor> {
     if let Some(tensor) = convert::tensor(value) {
         return Ok(tensor.clone());
     }
-    let number = if value.is_instance_of::<PyList>() || value.hasattr("encode")? {
+    let plain = value.is_exact_instance_of::<PyFloat>() || value.is_exact_instance_of::<PyInt>();
+    let number = if !plain && (value.is_instance_of::<PyList>() || value.hasattr("encode")?) {
         None
     } else {
         convert::scalar(value)?
@@ -238,6 +240,14 @@ impl PyTensor {
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> Bind<()> {
         let entries = entries(key)?;
+        // A number at a basic place is written without a tensor or a view being made.
+        if value.is_exact_instance_of::<PyFloat>() || value.is_exact_instance_of::<PyInt>() {
+            if let Some(number) = convert::scalar(value)?
+                && self.tensor.subscript_fill(&entries, number)?
+            {
+                return Ok(());
+            }
+        }
         let value = value_of(&self.tensor, value)?;
         crate::gil::detached(key.py(), self.tensor.byte_hint(), || {
             self.tensor.subscript_assign(&entries, &value)

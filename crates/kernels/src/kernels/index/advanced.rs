@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::{Number, copy_run, out_of_bounds};
 use crate::dtype::Element;
 use crate::error::Result;
+use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, Walk, split};
 
 /// One index array, already broadcast to the common shape (strides of 0 where it was).
@@ -25,6 +26,30 @@ pub struct IndexPlan {
     before: SmallVec<[(usize, isize); 6]>,
     after: SmallVec<[(usize, isize); 6]>,
     shape: SmallVec<[usize; 6]>,
+}
+
+/// Adds the places of a vector of indices to offsets; gives the greatest place, a negative one
+/// counting as huge. Without branches, so that it is one vector pass.
+struct Places<'a> {
+    index: &'a [i64],
+    size: i64,
+    stride: isize,
+    offsets: &'a mut [isize],
+}
+
+impl Job for Places<'_> {
+    type Output = u64;
+    #[inline(always)]
+    fn run(self) -> u64 {
+        let mut worst = 0u64;
+        for (offset, &index) in self.offsets.iter_mut().zip(self.index) {
+            let place = index + (self.size & (index >> 63));
+            worst = worst.max(place as u64);
+            // Wrapping: what is out of range is refused by the caller.
+            *offset = offset.wrapping_add((place as isize).wrapping_mul(self.stride));
+        }
+        worst
+    }
 }
 
 impl IndexPlan {
@@ -49,6 +74,16 @@ impl IndexPlan {
         for (dim, array) in arrays.iter().enumerate() {
             let Some(array) = array else { continue };
             let (size, stride) = (shape[dim] as i64, strides[dim]);
+            if let ([_], [1]) = (common, array.strides) {
+                // SAFETY: a vector of `count` elements, as the caller vouches.
+                let index = unsafe { std::slice::from_raw_parts(array.data, count) };
+                let job = Places { index, size, stride, offsets: &mut offsets };
+                if multiversion::run_narrow(job) >= size as u64 {
+                    let bad = index.iter().find(|&&i| !(-size..size).contains(&i));
+                    return Err(out_of_bounds(bad.map_or(0, |&i| i), dim, shape[dim]));
+                }
+                continue;
+            }
             let steps = common.iter().zip(array.strides).map(|(&n, &s)| (n, [s]));
             let mut walk = Walk::new(steps, 0);
             for offset in &mut offsets {
@@ -98,12 +133,154 @@ impl IndexPlan {
         &self.shape
     }
 
+    /// How rows of values go to rows of the target, if each of the latter is one contiguous run and
+    /// the values are dense or one number.
+    fn rows(&self, value_strides: &[isize]) -> Option<Rows> {
+        let (before, outer, (len, step)) = self.parts();
+        if before != 1 || !self.before.is_empty() || outer > 1 || (step != 1 && len != 1) {
+            return None;
+        }
+        let mut dense = 1;
+        let mut packed = true;
+        for (&n, &stride) in self.shape.iter().zip(value_strides).rev() {
+            packed &= n == 1 || stride == dense;
+            dense *= n as isize;
+        }
+        let single = self.shape.iter().zip(value_strides).all(|(&n, &s)| n == 1 || s == 0);
+        (packed || single).then_some(Rows { len, start: 0, pitch: len, single })
+    }
+
     fn parts(&self) -> (usize, usize, (usize, isize)) {
         let before = self.before.iter().map(|d| d.0).product();
         let after: usize = self.after.iter().map(|d| d.0).product();
         let run = self.after.last().copied().unwrap_or((1, 1));
         (before, after.checked_div(run.0).unwrap_or(0), run)
     }
+}
+
+/// See [`IndexPlan::rows`].
+#[derive(Clone, Copy)]
+struct Rows {
+    len: usize,
+    /// The first column, and the distance of rows of values.
+    start: usize,
+    pitch: usize,
+    /// One number for all.
+    single: bool,
+}
+
+impl Rows {
+    /// Some columns only.
+    fn part(self, start: usize, end: usize) -> Self {
+        Self { len: end - start, start, ..self }
+    }
+
+    /// Writes or adds the row of values `p` at `to`.
+    ///
+    /// # Safety
+    /// `len` elements must be writable at `to`; the values must have a row `p`.
+    #[inline(always)]
+    unsafe fn put<T: Number>(self, to: *mut T, values: Src<T>, p: usize, accumulate: bool) {
+        // SAFETY: by the contract.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(to, self.len);
+            if self.single {
+                let value = *values.at(0);
+                if accumulate {
+                    for to in to.iter_mut() {
+                        *to = to.plus(value);
+                    }
+                } else {
+                    to.fill(value);
+                }
+                return;
+            }
+            let from = values.at((p * self.pitch + self.start) as isize);
+            let from = std::slice::from_raw_parts(from, self.len);
+            if accumulate {
+                for (to, &value) in to.iter_mut().zip(from) {
+                    *to = to.plus(value);
+                }
+            } else {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+}
+
+/// Sums `values` (of [`IndexPlan::shape`], with strides over it) into zeros at the indices: what
+/// `index` of a dense tensor of `numel` elements receives as gradient. Values that meet are added in
+/// index order.
+///
+/// `false`, with nothing done, if these are not whole rows on both sides.
+///
+/// # Safety
+/// `target` is writable for `numel` elements, those of a dense tensor of the plan's shape; `values`
+/// readable; no overlap.
+pub unsafe fn index_sum<T: Number>(
+    plan: &IndexPlan,
+    target: *mut T,
+    numel: usize,
+    values: *const T,
+    value_strides: &[isize],
+) -> bool {
+    let Some(rows) = plan.rows(value_strides) else { return false };
+    if numel == 0 {
+        return true;
+    }
+    let (x, y) = (Src::new(values), Dst::new(target));
+    let len = rows.len.max(1);
+    let slots = numel / len;
+    if len * size_of::<T>() < 64 || plan.offsets.len() >= u32::MAX as usize {
+        // SAFETY: `numel` elements of zeros, all zero bits; then rows inside, as the plan checked.
+        unsafe {
+            std::ptr::write_bytes(target, 0, numel);
+            for (p, &offset) in plan.offsets.iter().enumerate() {
+                rows.put(y.at(offset), x, p, true);
+            }
+        }
+        return true;
+    }
+    // The positions by row of the target, in index order within each: a counting sort.
+    let mut starts = vec![0u32; slots + 1];
+    for &offset in &plan.offsets {
+        starts[offset as usize / len + 1] += 1;
+    }
+    for slot in 0..slots {
+        starts[slot + 1] += starts[slot];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0u32; plan.offsets.len()];
+    for (p, &offset) in plan.offsets.iter().enumerate() {
+        let at = &mut next[offset as usize / len];
+        order[*at as usize] = p as u32;
+        *at += 1;
+    }
+    // Every row of the target is written once: with zeros, or with the first of its values.
+    split(slots, len, |first, last| {
+        let mut slot = first;
+        while slot < last {
+            let positions = &order[starts[slot] as usize..starts[slot + 1] as usize];
+            let to = y.at((slot * len) as isize);
+            // SAFETY: rows of the target that belong to this task, and rows of the values.
+            unsafe {
+                if let [one, more @ ..] = positions {
+                    rows.put(to, x, *one as usize, false);
+                    for &p in more {
+                        rows.put(to, x, p as usize, true);
+                    }
+                    slot += 1;
+                } else {
+                    let from = slot;
+                    while slot < last && starts[slot] == starts[slot + 1] {
+                        slot += 1;
+                    }
+                    std::ptr::write_bytes(to, 0, (slot - from) * len);
+                }
+            }
+        }
+    });
+    true
 }
 
 /// Reads `input` (of the plan's shape and strides) into a contiguous `output` of
@@ -115,6 +292,32 @@ pub unsafe fn index<T: Element>(plan: &IndexPlan, input: *const T, output: *mut 
     let (before, rows, run) = plan.parts();
     let positions = plan.offsets.len();
     let (x, y) = (Src::new(input), Dst::new(output));
+    if rows == 1 {
+        split(before * positions, run.0, |mut first, last| {
+            while first < last {
+                let (b, p) = (first / positions, first % positions);
+                let count = (positions - p).min(last - first);
+                let base = Walk::new(plan.before.iter().map(|&(n, s)| (n, [s])), b).offset[0];
+                let (from, to) = (x.at(base), y.at((first * run.0) as isize));
+                let offsets = &plan.offsets[p..p + count];
+                // SAFETY: the plan was checked; each output run belongs to one task.
+                unsafe {
+                    if run.0 == 1 {
+                        for (i, &offset) in offsets.iter().enumerate() {
+                            *to.add(i) = *from.wrapping_offset(offset);
+                        }
+                    } else {
+                        for (i, &offset) in offsets.iter().enumerate() {
+                            let from = from.wrapping_offset(offset);
+                            copy_run(from, run.1, to.add(i * run.0), 1, run.0);
+                        }
+                    }
+                }
+                first += count;
+            }
+        });
+        return;
+    }
     split(before * positions, rows * run.0, |first, last| {
         let outer = &plan.after[..plan.after.len().saturating_sub(1)];
         for unit in first..last {
@@ -125,15 +328,10 @@ pub unsafe fn index<T: Element>(plan: &IndexPlan, input: *const T, output: *mut 
             };
             let base = base + plan.offsets[unit % positions];
             let to = (unit * rows * run.0) as isize;
-            if rows == 1 {
-                // SAFETY: the plan was checked; each output run belongs to one task.
-                unsafe { copy_run(x.at(base), run.1, y.at(to), 1, run.0) };
-                continue;
-            }
             let mut walk = Walk::new(outer.iter().map(|&(n, s)| (n, [s])), 0);
             for row in 0..rows {
                 let to = to + (row * run.0) as isize;
-                // SAFETY: as above.
+                // SAFETY: the plan was checked; each output run belongs to one task.
                 unsafe { copy_run(x.at(base + walk.offset[0]), run.1, y.at(to), 1, run.0) };
                 walk.advance();
             }
@@ -171,6 +369,26 @@ pub unsafe fn index_put<T: Number>(
         "{common}"
     );
     if per_position == 0 || positions == 0 {
+        return;
+    }
+    if let Some(rows) = plan.rows(value_strides) {
+        if positions * per_position < crate::kernels::raw::GRAIN {
+            for (p, &offset) in plan.offsets.iter().enumerate() {
+                // SAFETY: the plan was checked; one task.
+                unsafe { rows.put(y.at(offset), x, p, accumulate) };
+            }
+            return;
+        }
+        // Cut into columns, for which all positions are gone through in order.
+        let tile = if per_position >= 1024 { 256 } else { per_position };
+        split(per_position.div_ceil(tile), positions * tile, |first, last| {
+            let (start, end) = (first * tile, per_position.min(last * tile));
+            let part = rows.part(start, end);
+            for (p, &offset) in plan.offsets.iter().enumerate() {
+                // SAFETY: the plan was checked; these columns of the destination are this task's.
+                unsafe { part.put(y.at(offset + start as isize), x, p, accumulate) };
+            }
+        });
         return;
     }
     // Divided by what lies around the indexed dimensions: those destinations are disjoint.

@@ -3,87 +3,162 @@
 
 use crate::dtype::{Bool, Element};
 use crate::error::{Result, ensure};
+use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
 
 /// Elements counted as one block.
 const BLOCK: usize = 64 * 1024;
 
-/// How many non-zero elements lie before each block of `input`, and in all.
-fn offsets<T: Element>(input: &[T]) -> Vec<usize> {
-    let blocks = input.len().div_ceil(BLOCK);
-    let mut counts = vec![0usize; blocks + 1];
-    let to = Dst::new(counts.as_mut_ptr());
-    crate::parallel::for_each(blocks, |block| {
-        let x = &input[block * BLOCK..input.len().min((block + 1) * BLOCK)];
-        let mut count = 0;
-        for part in x.chunks(128) {
-            // Narrow sums keep the vector lanes full.
-            count += part.iter().map(|&x| u8::from(x != T::default())).sum::<u8>() as usize;
+/// How many non-zero elements lie before each block of an input, and in all.
+#[derive(Clone, Debug)]
+pub struct Found(Vec<usize>);
+
+impl Found {
+    /// Counts.
+    pub fn new<T: Element>(input: &[T]) -> Self {
+        let blocks = input.len().div_ceil(BLOCK);
+        let mut counts = vec![0usize; blocks + 1];
+        let to = Dst::new(counts.as_mut_ptr());
+        crate::parallel::for_each(blocks, |block| {
+            let x = &input[block * BLOCK..input.len().min((block + 1) * BLOCK)];
+            let count = multiversion::run_narrow(Count(x));
+            // SAFETY: one element per block.
+            unsafe { *to.at(block as isize + 1) = count };
+        });
+        for block in 0..blocks {
+            counts[block + 1] += counts[block];
         }
-        // SAFETY: one element per block.
-        unsafe { *to.at(block as isize + 1) = count };
-    });
-    for block in 0..blocks {
-        counts[block + 1] += counts[block];
+        Self(counts)
     }
-    counts
+
+    /// How many there are in all.
+    pub fn total(&self) -> usize {
+        self.0.last().copied().unwrap_or(0)
+    }
+
+    /// Calls `f(elements of a block, where its first one found goes, how many it holds)`.
+    fn each(&self, len: usize, f: impl Fn(std::ops::Range<usize>, usize, usize) + Sync) {
+        crate::parallel::for_each(self.0.len() - 1, |block| {
+            let range = block * BLOCK..len.min((block + 1) * BLOCK);
+            f(range, self.0[block], self.0[block + 1] - self.0[block]);
+        });
+    }
+}
+
+struct Count<'a, T>(&'a [T]);
+
+impl<T: Element> Job for Count<'_, T> {
+    type Output = usize;
+    #[inline(always)]
+    fn run(self) -> usize {
+        // Narrow sums keep the vector lanes full.
+        let part = |x: &[T]| x.iter().map(|&x| u8::from(x != T::default())).sum::<u8>() as usize;
+        self.0.chunks(128).map(part).sum()
+    }
+}
+
+/// Calls `put(i)` for the positions of the `count` non-zero elements, in order. Without a branch per
+/// element: of a mask without pattern every second guess would be wrong.
+#[inline(always)]
+fn positions<T: Element>(x: &[T], count: usize, mut put: impl FnMut(usize, usize)) {
+    let mut at = 0;
+    for (i, &x) in x.iter().enumerate() {
+        if at == count {
+            break;
+        }
+        put(at, i);
+        at += usize::from(x != T::default());
+    }
 }
 
 /// The positions of the non-zero elements of a contiguous input, as a matrix of one row per
 /// element found and one column per dimension.
-pub fn nonzero<T: Element>(input: &[T], shape: &[usize]) -> Vec<i64> {
-    let offsets = offsets(input);
+///
+/// # Safety
+/// `found` was made of `input`, which has `shape`; `output` holds `found.total() * shape.len()`.
+pub unsafe fn nonzero<T: Element>(input: &[T], shape: &[usize], found: &Found, output: *mut i64) {
+    let to = Dst::new(output);
     let dims = shape.len();
-    let total = offsets[offsets.len() - 1];
-    let mut output = vec![0i64; total * dims];
-    let to = Dst::new(output.as_mut_ptr());
-    crate::parallel::for_each(offsets.len() - 1, |block| {
-        let mut row = offsets[block];
-        let start = block * BLOCK;
-        for (i, &x) in input[start..input.len().min(start + BLOCK)].iter().enumerate() {
-            if x == T::default() {
-                continue;
+    let Some((&width, outer)) = shape.split_last() else { return };
+    found.each(input.len(), |range, row, count| {
+        if dims == 1 {
+            // SAFETY: `count` rows from `row` on belong to this block.
+            positions(&input[range.clone()], count, |at, i| unsafe {
+                *to.at((row + at) as isize) = (range.start + i) as i64;
+            });
+            return;
+        }
+        // Line by line, the outer coordinates of a line being the same for all it holds.
+        let mut columns = vec![0u32; width.min(BLOCK) + 1];
+        let mut outer_index = vec![0i64; dims - 1];
+        let (mut row, mut left, mut start) = (row, count, range.start);
+        while start < range.end && left > 0 {
+            let (line, column) = (start / width, start % width);
+            let end = range.end.min(start + width - column);
+            let mut here = 0;
+            for (i, &x) in input[start..end].iter().enumerate() {
+                columns[here] = (column + i) as u32;
+                here += usize::from(x != T::default());
             }
-            let mut linear = start + i;
-            if let [_] = shape {
-                // SAFETY: row < total.
-                unsafe { *to.at(row as isize) = linear as i64 };
-            } else {
-                for d in (0..dims).rev() {
-                    // SAFETY: row < total, d < dims; each row belongs to one block.
-                    unsafe { *to.at((row * dims + d) as isize) = (linear % shape[d]) as i64 };
-                    linear /= shape[d];
+            let mut rest = line;
+            for (index, &size) in outer_index.iter_mut().zip(outer).rev() {
+                *index = (rest % size) as i64;
+                rest /= size;
+            }
+            for (k, &column) in columns[..here].iter().enumerate() {
+                let to = to.at(((row + k) * dims) as isize);
+                // SAFETY: as above.
+                unsafe {
+                    for (d, &index) in outer_index.iter().enumerate() {
+                        *to.add(d) = index;
+                    }
+                    *to.add(dims - 1) = i64::from(column);
                 }
             }
-            row += 1;
+            row += here;
+            left -= here;
+            start = end;
         }
     });
-    output
 }
 
 /// The elements of `input` where `mask` is true, both contiguous and of one length.
-pub fn masked_select<T: Element>(input: &[T], mask: &[Bool]) -> Vec<T> {
-    let offsets = offsets(mask);
-    let total = offsets[offsets.len() - 1];
-    // One spare element, so that the write below needs no branch.
-    let mut output = vec![T::default(); total + 1];
-    let to = Dst::new(output.as_mut_ptr());
-    crate::parallel::for_each(offsets.len() - 1, |block| {
-        let end = offsets[block + 1];
-        let mut at = offsets[block];
-        let start = block * BLOCK;
-        let range = start..input.len().min(start + BLOCK);
-        for (&x, &keep) in input[range.clone()].iter().zip(&mask[range]) {
-            if at == end {
-                break;
-            }
-            // SAFETY: at < end <= total; each stretch belongs to one block.
-            unsafe { *to.at(at as isize) = x };
+///
+/// # Safety
+/// `found` was made of `mask`; `output` holds `found.total()` elements.
+pub unsafe fn masked_select<T: Element>(input: &[T], mask: &[Bool], found: &Found, output: *mut T) {
+    let to = Dst::new(output);
+    found.each(mask.len(), |range, start, count| {
+        let x = &input[range.clone()];
+        // SAFETY: `count` elements from `start` on belong to this block.
+        positions(&mask[range], count, |at, i| unsafe {
+            *to.at((start + at) as isize) = *x.get_unchecked(i);
+        });
+    });
+}
+
+/// The inverse of [`masked_select`]: the values in order where `mask` is true, zero elsewhere.
+///
+/// # Safety
+/// `found` was made of `mask`; `values` holds `found.total()` elements and `output` as many as the
+/// mask.
+pub unsafe fn masked_spread<T: Element>(
+    values: &[T],
+    mask: &[Bool],
+    found: &Found,
+    output: *mut T,
+) {
+    let to = Dst::new(output);
+    found.each(mask.len(), |range, start, count| {
+        let values = &values[start..start + count];
+        let mut at = 0;
+        for (i, keep) in range.clone().zip(&mask[range]) {
+            let value = values.get(at).copied().unwrap_or_default();
+            // SAFETY: each block has its own elements of the output.
+            unsafe { *to.at(i as isize) = if keep.get() { value } else { T::default() } };
             at += usize::from(keep.get());
         }
     });
-    output.truncate(total);
-    output
 }
 
 /// Puts the elements of `source`, in order, where `mask` is true; all contiguous.
@@ -91,9 +166,8 @@ pub fn masked_select<T: Element>(input: &[T], mask: &[Bool]) -> Vec<T> {
 /// # Errors
 /// Fewer source elements than true ones; nothing is written then.
 pub fn masked_scatter<T: Element>(output: &mut [T], mask: &[Bool], source: &[T]) -> Result<()> {
-    let offsets = offsets(mask);
     ensure!(
-        offsets[offsets.len() - 1] <= source.len(),
+        Found::new(mask).total() <= source.len(),
         runtime,
         "masked_scatter: expected self and source to have same dtypes and at least as many \
          elements in source as ones in mask"

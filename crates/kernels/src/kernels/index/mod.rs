@@ -9,8 +9,11 @@ mod mask;
 mod scatter;
 mod select;
 
-pub use advanced::{IndexArray, IndexPlan, index, index_put};
-pub use mask::{masked_scatter, masked_select, nonzero, one_hot, repeat_indices, roll, triangle};
+pub use advanced::{IndexArray, IndexPlan, index, index_put, index_sum};
+pub use mask::{
+    Found, masked_scatter, masked_select, masked_spread, nonzero, one_hot, repeat_indices, roll,
+    triangle,
+};
 pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};
 pub use select::{index_add, index_copy, index_fill, index_select};
 

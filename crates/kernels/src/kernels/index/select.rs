@@ -37,6 +37,18 @@ pub unsafe fn index_select<T: Element>(
         });
         return Ok(());
     }
+    if inner == 1 {
+        split(outer, index.len(), |first, last| {
+            for o in first..last {
+                let (from, to) = (x.at((o * n) as isize), y.at((o * index.len()) as isize));
+                for (i, &row) in index.iter().enumerate() {
+                    // SAFETY: the index was checked; each line of the output belongs to one task.
+                    unsafe { *to.add(i) = *from.add(row as usize) };
+                }
+            }
+        });
+        return Ok(());
+    }
     split(outer * index.len(), inner, |first, last| {
         let (mut o, mut i) = (first / index.len(), first % index.len());
         for unit in first..last {

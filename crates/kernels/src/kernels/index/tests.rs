@@ -175,6 +175,31 @@ fn advanced_reads_and_writes() {
 }
 
 #[test]
+fn sums_at_indices_take_index_order() {
+    // Rows long enough for the sort, and single elements; with repeats and rows that get nothing.
+    for (n, len, m) in [(50usize, 40usize, 300usize), (500, 1, 300)] {
+        let rows: Vec<i64> = (0..m).map(|i| (i * i % (n - 7)) as i64).collect();
+        let values: Vec<f32> = (0..m * len).map(|i| 1.0 / (1.0 + i as f32)).collect();
+        let array = IndexArray { data: rows.as_ptr(), strides: &[1] };
+        let mut out = vec![5.0f32; n * len];
+        let mut want = vec![0.0f32; n * len];
+        let strides = [len as isize, 1];
+        // SAFETY: sizes as stated.
+        unsafe {
+            let plan = IndexPlan::new(&[n, len], &strides, &[Some(array)], &[m]).unwrap();
+            let to = out.as_mut_ptr();
+            assert!(index_sum(&plan, to, n * len, values.as_ptr(), &strides));
+        }
+        for (i, &row) in rows.iter().enumerate() {
+            for j in 0..len {
+                want[row as usize * len + j] += values[i * len + j];
+            }
+        }
+        assert_eq!(out, want);
+    }
+}
+
+#[test]
 fn wide_put_matches_narrow() {
     let x: Vec<f32> = (0..2 * 3 * 700).map(|i| i as f32).collect();
     let mut y = vec![0.0f32; 4 * 700];
@@ -194,11 +219,32 @@ fn wide_put_matches_narrow() {
 #[test]
 fn masks() {
     let x = [0.0f32, 1.0, f32::NAN, 0.0, -0.0, 2.0];
-    assert_eq!(nonzero(&x, &[2, 3]), [0, 1, 0, 2, 1, 2]);
-    assert_eq!(nonzero(&x, &[6]), [1, 2, 5]);
-    assert_eq!(nonzero(&[] as &[f32], &[0, 3]), [] as [i64; 0]);
+    let positions = |x: &[f32], shape: &[usize]| {
+        let found = Found::new(x);
+        let mut out = vec![-1; found.total() * shape.len()];
+        // SAFETY: a row for each element found.
+        unsafe { nonzero(x, shape, &found, out.as_mut_ptr()) };
+        out
+    };
+    assert_eq!(positions(&x, &[2, 3]), [0, 1, 0, 2, 1, 2]);
+    assert_eq!(positions(&x, &[6]), [1, 2, 5]);
+    assert_eq!(positions(&[], &[0, 3]), [] as [i64; 0]);
+    // More than a block, lines that cross its edge, three dimensions.
+    let long: Vec<f32> = (0..70_000).map(|i| if i % 3 == 0 { 0.0 } else { 1.0 }).collect();
+    let want: Vec<i64> = (0..70_000i64)
+        .filter(|i| i % 3 != 0)
+        .flat_map(|i| [i / 7000, i / 70 % 100, i % 70])
+        .collect();
+    assert_eq!(positions(&long, &[10, 100, 70]), want);
     let mask = [true, false, true, true].map(Bool::from);
-    assert_eq!(masked_select(&[1, 2, 3, 4], &mask), [1, 3, 4]);
+    let found = Found::new(&mask);
+    let (mut some, mut all) = ([0; 3], [9; 4]);
+    // SAFETY: as many elements as were found; as many as the mask has.
+    unsafe {
+        masked_select(&[1, 2, 3, 4], &mask, &found, some.as_mut_ptr());
+        masked_spread(&some, &mask, &found, all.as_mut_ptr());
+    }
+    assert_eq!((some, all), ([1, 3, 4], [1, 0, 3, 4]));
     let mut y = [0i32; 4];
     masked_scatter(&mut y, &mask, &[7, 8, 9]).unwrap();
     assert_eq!(y, [7, 0, 8, 9]);

@@ -95,6 +95,21 @@ fn beats<T: Ordered>(extreme: Extreme, a: T, b: T) -> bool {
     more | (a.unordered() & !b.unordered())
 }
 
+/// Where the first element equal to `value` (or NaN, if that is) stands, by pieces: most are passed
+/// over in vector registers.
+#[inline(always)]
+fn find<T: Ordered>(x: &[T], value: T) -> usize {
+    let is = |x: T| x == value || (x.unordered() & value.unordered());
+    let mut at = 0;
+    for piece in x.chunks(64) {
+        if piece.iter().fold(false, |found, &x| found | is(x)) {
+            return at + piece.iter().position(|&x| is(x)).unwrap_or(0);
+        }
+        at += piece.len();
+    }
+    0
+}
+
 impl<T: Ordered> Task<T> {
     fn by_rows(&self) {
         split(self.outputs, self.run.0 * self.outer, |first, last| {
@@ -199,10 +214,7 @@ impl<T: Ordered> Job for Rows<'_, T> {
                     };
                     if beats(task.extreme, value, best) {
                         best = value;
-                        let found = x
-                            .iter()
-                            .position(|&x| x == value || (x.unordered() && value.unordered()));
-                        index = row * n + at + found.unwrap_or(0);
+                        index = row * n + at + find(x, value);
                     }
                     at += len;
                 }

@@ -82,7 +82,9 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
     load: impl Fn(T) -> A,
     merge: impl Fn(A, A) -> A,
 ) -> A {
-    // The accumulators are never indexed by a variable, or they would leave the registers.
+    // The accumulators are never indexed by a variable, or they would leave the registers, and pass
+    // a black box on their way to the tree: seeing it, the compiler would pair them up as the tree
+    // does, two to a register, in the loop.
     let (chunks, rest) = x.as_chunks::<N>();
     let mut total = identity;
     if !chunks.is_empty() {
@@ -92,7 +94,7 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
                 *acc = merge(*acc, load(x));
             }
         }
-        total = tree(acc, &merge);
+        total = tree(std::hint::black_box(acc), &merge);
     }
     let (chunks, rest) = rest.as_chunks::<SHORT>();
     if !chunks.is_empty() {
@@ -102,12 +104,28 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
                 *acc = merge(*acc, load(x));
             }
         }
-        total = merge(total, tree(acc, &merge));
+        total = merge(total, tree(std::hint::black_box(acc), &merge));
     }
     for &x in rest {
         total = merge(total, load(x));
     }
     total
+}
+
+/// The sum of `f` over a slice. Values go to a buffer first: what takes many instructions leaves no
+/// registers for the accumulators.
+#[inline(always)]
+pub fn sum_mapped<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let mut sum = T::ZERO;
+    let mut values = [T::ZERO; 256];
+    for x in x.chunks(256) {
+        let values = &mut values[..x.len()];
+        for (value, &x) in values.iter_mut().zip(x) {
+            *value = f(x);
+        }
+        sum += lanes_of::<32, _, _>(values, T::ZERO, |x| x, |a, b| a + b);
+    }
+    sum
 }
 
 /// As [`lanes`], over pairs from two slices of one length.
@@ -126,7 +144,7 @@ pub fn lanes_of_pairs<T: Copy, A: Copy>(
             acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    let mut total = tree(acc, &merge);
+    let mut total = tree(std::hint::black_box(acc), &merge);
     let ((xs, x), (ys, y)) = (x.as_chunks::<SHORT>(), y.as_chunks::<SHORT>());
     let mut acc = [identity; SHORT];
     for (x, y) in xs.iter().zip(ys) {
@@ -134,7 +152,7 @@ pub fn lanes_of_pairs<T: Copy, A: Copy>(
             acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    total = merge(total, tree(acc, &merge));
+    total = merge(total, tree(std::hint::black_box(acc), &merge));
     for (&x, &y) in x.iter().zip(y) {
         total = merge(total, load(x, y));
     }
@@ -291,6 +309,46 @@ macro_rules! extreme {
             fn merge(self, a: T, b: T) -> T { if b $op a || b.unordered() { b } else { a } }
             #[inline(always)]
             fn finish(self, acc: T) -> T { acc }
+            #[inline(always)]
+            fn block(self, x: &[T]) -> T {
+                if !T::DTYPE.is_float() {
+                    return lanes_of::<32, _, _>(
+                        x, $identity, |$x| $load, |a, b| if b $op a { b } else { a },
+                    );
+                }
+                // Eight strips side by side, not lanes: of floating-point comparisons the compiler
+                // makes vectors in plain loops only. NaN is passed over, and looked for apart.
+                let better = |a: T, b: T| if b $op a { b } else { a };
+                let load = |$x: T| $load;
+                let mut best = $identity;
+                let mut strip = [$identity; 128];
+                for x in x.chunks(1024) {
+                    let width = x.len() / 8;
+                    let (whole, rest) = x.split_at(8 * width);
+                    let mut nan = false;
+                    for j in 0..width {
+                        let mut value = $identity;
+                        let mut unordered = false;
+                        for k in 0..8 {
+                            // SAFETY: k * width + j < 8 * width, the length.
+                            let x = unsafe { *whole.get_unchecked(k * width + j) };
+                            value = better(value, load(x));
+                            unordered |= x.unordered();
+                        }
+                        // SAFETY: width is at most 128.
+                        unsafe { *strip.get_unchecked_mut(j) = value };
+                        nan |= unordered;
+                    }
+                    for &x in strip[..width].iter().chain(rest) {
+                        best = better(best, load(x));
+                    }
+                    nan |= rest.iter().any(|x| x.unordered());
+                    if nan {
+                        return x.iter().copied().find(|x| x.unordered()).unwrap_or(best);
+                    }
+                }
+                best
+            }
         }
     )*};
 }

@@ -15,7 +15,7 @@ pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
     Sum,
 };
-pub use kind::{lanes, lanes_of_pairs};
+pub use kind::{lanes, lanes_of_pairs, sum_mapped};
 pub use statistic::{LogSumExp, Mean, MeanVar, Moments, Shifted, Variance};
 
 #[cfg(test)]

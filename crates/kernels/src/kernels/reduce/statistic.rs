@@ -1,7 +1,7 @@
 //! Kinds that look at a block twice while it is in cache: moments and log-sum-exp.
 #![allow(unsafe_code)]
 
-use super::kind::{Kind, MAX_ROWS, Max, Ordered, lanes, lanes_of};
+use super::kind::{Kind, MAX_ROWS, Max, Ordered, lanes_of, sum_mapped};
 use crate::kernels::vexp::Real;
 
 /// Columns that kinds which look twice at a block hold in registers or L1.
@@ -43,13 +43,10 @@ impl Moments {
             let count = x.len() as f64;
             let shift =
                 lanes_of::<32, _, _>(x, T::ZERO, |x| x, |a, b| a + b) * T::from_f64(1.0 / count);
-            let part = lanes_of::<32, _, _>(
-                x,
-                [T::ZERO; 2],
-                |x| [x - shift, (x - shift) * (x - shift)],
-                |a, b| [a[0] + b[0], a[1] + b[1]],
-            );
-            all = all.merge(Self::about(count, shift.to_f64(), part[0].to_f64(), part[1].to_f64()));
+            let sum = lanes_of::<32, _, _>(x, T::ZERO, |x| x - shift, |a, b| a + b);
+            let squares =
+                lanes_of::<32, _, _>(x, T::ZERO, |x| (x - shift) * (x - shift), |a, b| a + b);
+            all = all.merge(Self::about(count, shift.to_f64(), sum.to_f64(), squares.to_f64()));
         }
         all
     }
@@ -238,8 +235,7 @@ impl<T: Real + Ordered> Kind<T> for LogSumExp {
     fn block(self, x: &[T]) -> Shifted<T> {
         let max = Max.block(x);
         let shift = finite_or_zero(max);
-        let sum = lanes(x, T::ZERO, |x| (x - shift).vexp(), |a, b| a + b);
-        Shifted { max, sum }
+        Shifted { max, sum: sum_mapped(x, |x| (x - shift).vexp()) }
     }
     #[inline(always)]
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Shifted<T>]) {

@@ -1,10 +1,10 @@
 //! Cross-entropy with class indices: log-softmax, pick and, backward, softmax minus one-hot.
 #![allow(unsafe_code)]
 
-use super::softmax::sum_blocks;
 use crate::error::{Result, ensure};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::reduce::sum_mapped as sum_blocks;
 use crate::kernels::reduce::{Kind, Max, Ordered};
 use crate::kernels::vexp::Real;
 

@@ -1,10 +1,10 @@
 //! Layer normalisation over contiguous rows.
 #![allow(unsafe_code)]
 
-use super::softmax::sum_blocks;
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
 use crate::kernels::reduce::lanes_of_pairs;
+use crate::kernels::reduce::sum_mapped as sum_blocks;
 use crate::kernels::vexp::Real;
 
 /// Rows whose contributions to the affine gradients are summed before groups are joined.

@@ -4,6 +4,7 @@
 use super::Along;
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::reduce::sum_mapped;
 use crate::kernels::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
 use crate::kernels::vexp::Real;
 
@@ -96,7 +97,7 @@ impl<T: Real + Ordered> Forward<T> {
         if self.log {
             // SAFETY: as above.
             let row = unsafe { std::slice::from_raw_parts(x, n) };
-            let shift = max + sum_blocks(row, |x| (x - max).vexp()).ln();
+            let shift = max + sum_mapped(row, |x| (x - max).vexp()).ln();
             for i in 0..n {
                 // SAFETY: i < n; reads happen before the write of the same element.
                 unsafe { *y.add(i) = *x.add(i) - shift };
@@ -163,16 +164,6 @@ impl<T: Real + Ordered> Forward<T> {
     }
 }
 
-/// Sums `f` over a row, block by block.
-#[inline(always)]
-pub(super) fn sum_blocks<T: Real>(row: &[T], f: impl Fn(T) -> T) -> T {
-    let mut sum = T::ZERO;
-    for block in row.chunks(1024) {
-        sum += lanes(block, T::ZERO, &f, |a, b| a + b);
-    }
-    sum
-}
-
 struct Backward<T> {
     log: bool,
     along: Along,
@@ -233,7 +224,7 @@ impl<T: Real + Ordered> Backward<T> {
         let (y, g) =
             unsafe { (std::slice::from_raw_parts(y, n), std::slice::from_raw_parts(g, n)) };
         if self.log {
-            return sum_blocks(g, |g| g);
+            return sum_mapped(g, |g| g);
         }
         let mut sum = T::ZERO;
         for (y, g) in y.chunks(1024).zip(g.chunks(1024)) {
