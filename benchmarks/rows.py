@@ -435,3 +435,133 @@ simple("iterating over 1000 rows", with_input((1000, 8), lambda T, x: sum(1 for 
 simple("tolist of 100 k", with_input((100_000,), lambda T, x: x.tolist()))
 simple("tensor(list of 10 k)", lambda T: lambda numbers=[0.5] * 10_000: T.tensor(numbers))  # type: ignore[misc]
 simple("randn 1 M", lambda T: lambda: T.randn(1_000_000))
+
+
+def typed(dtype: str, shape: tuple[int, ...], work: Callable[[Any, Any], object]) -> Callable[[Any], Work]:
+    """Time ``work(T, x)`` for an ``x`` of a dtype: random numbers, small integers, or coin flips."""
+
+    def prepare(T: Any) -> Work:
+        T.manual_seed(0)
+        if dtype.startswith("float"):
+            x = T.randn(*shape).to(getattr(T, dtype))
+        else:
+            x = T.randint(0, 2 if dtype == "bool" else 100, shape).to(getattr(T, dtype))
+        return lambda: work(T, x)
+
+    return prepare
+
+
+def with_gradient(dtype: str, shape: tuple[int, ...], work: Callable[[Any, Any], Any]) -> Callable[[Any], Work]:
+    """Time ``work(T, x).sum().backward()``."""
+
+    def prepare(T: Any) -> Work:
+        T.manual_seed(0)
+        x = T.randn(*shape).to(getattr(T, dtype)).requires_grad_()
+
+        def run() -> None:
+            x.grad = None
+            work(T, x).sum().backward()
+
+        return run
+
+    return prepare
+
+
+# The same functions of both float types, forward; sizes that no vector divides among them.
+for dtype in ("float32", "float64"):
+    for label, shape, work in (
+        ("mean of 1000 x 1000", (1000, 1000), lambda T, x: x.mean()),
+        ("sum over the middle of 33 x 65 x 127", (33, 65, 127), lambda T, x: x.sum(1)),
+        ("max over the last of 33 x 65 x 127", (33, 65, 127), lambda T, x: x.amax(2)),
+        ("std over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.std(1)),
+        ("argmax over dim 0 of 1000 x 1000", (1000, 1000), lambda T, x: x.argmax(0)),
+        ("norm over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.norm(dim=1)),
+        ("log_softmax of 1000 x 8", (1000, 8), lambda T, x: x.log_softmax(1)),
+        ("logsumexp over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.logsumexp(1)),
+        ("x ** 2.5 of 1000 x 1000", (1000, 1000), lambda T, x: x**2.5),
+        ("x * column of 1000 x 1000", (1000, 1000), lambda T, x: x * x[:, :1]),
+        ("x + row of 1000 x 1000", (1000, 1000), lambda T, x: x + x[0]),
+        ("x.t().contiguous() of 1000 x 1000", (1000, 1000), lambda T, x: x.t().contiguous()),
+        ("flip of 1000 x 1000", (1000, 1000), lambda T, x: x.flip(1)),
+        ("cumprod over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.cumprod(1)),
+        ("where of 1000 x 1000", (1000, 1000), lambda T, x: T.where(x > 0, x, -x)),
+        ("stack of two 1000 x 1000", (1000, 1000), lambda T, x: T.stack([x, x])),
+        ("sort of rows of 1000 x 16", (1000, 16), lambda T, x: x.sort(1)),
+        ("64 products of 8 x 8", (64, 8, 8), lambda T, x: x @ x),
+    ):
+        row(f"{label}, {dtype}")(typed(dtype, shape, work))
+    for label, shape, work in (
+        ("softmax of 1000 x 1000", (1000, 1000), lambda T, x: x.softmax(1)),
+        ("std over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.std(1)),
+        ("max over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.max(1)[0]),
+        ("x[x > 0] of 1000 x 1000", (1000, 1000), lambda T, x: x[x > 0]),
+        ("x[5:900] of 1000 x 128", (1000, 128), lambda T, x: x[5:900]),
+        ("cat along dim 1 of 1000 x 128", (1000, 128), lambda T, x: T.cat([x, x * 2], 1)),
+    ):
+        row(f"{label}, forward + backward, {dtype}")(with_gradient(dtype, shape, work))
+
+for dtype, label, work in (
+    ("int64", "sum", lambda T, x: x.sum()),
+    ("int64", "cumsum over dim 1", lambda T, x: x.cumsum(1)),
+    ("int64", "nonzero", lambda T, x: x.nonzero()),
+    ("int64", "unique", lambda T, x: x.unique()),
+    ("int32", "to float", lambda T, x: x.float()),
+    ("uint8", "max", lambda T, x: x.max()),
+    ("bool", "sum over dim 0", lambda T, x: x.sum(0)),
+    ("bool", "all over dim 1", lambda T, x: x.all(1)),
+):
+    row(f"{label} of 1000 x 1000, {dtype}")(typed(dtype, (1000, 1000), work))
+
+
+def looked_up(work: Callable[[Any, Any, Any, Any], object]) -> Callable[[Any], Work]:
+    """Time ``work(T, x, rows, columns)`` for a matrix of 1000 x 128 and 5000 indices of each."""
+
+    def prepare(T: Any) -> Work:
+        T.manual_seed(0)
+        x = T.randn(1000, 128)
+        places, columns = T.randint(0, 1000, (5000,)), T.randint(0, 128, (5000,))
+        return lambda: work(T, x, places, columns)
+
+    return prepare
+
+
+row("x[i, j], 5000 look-ups")(looked_up(lambda T, x, i, j: x[i, j]))
+row("x[:, j], 5000 look-ups in 1000 rows")(looked_up(lambda T, x, i, j: x[:, j]))
+row("index_select of 5000 rows of 128")(looked_up(lambda T, x, i, j: x.index_select(0, i)))
+row("index_add of 5000 rows of 128")(looked_up(lambda T, x, i, j: x.index_add(0, i, x[i])))
+row("x[i] = rows, 5000 of 128")(looked_up(lambda T, x, i, j: x.__setitem__(i, x[i])))
+row("x[x > 0] = 0 of 1000 x 128")(looked_up(lambda T, x, i, j: x.clone().__setitem__(x > 0, 0.0)))
+row("gather along dim 1 of 1000 x 128")(looked_up(lambda T, x, i, j: x.gather(1, j[:1000, None].expand(1000, 128))))
+
+for count in (1000, 1_000_000):
+    row(f"rand {count}")(lambda T, n=count: lambda: T.rand(n))  # type: ignore[misc]
+    row(f"randint {count}")(lambda T, n=count: lambda: T.randint(0, 10, (n,)))  # type: ignore[misc]
+    row(f"randperm {count}")(lambda T, n=count: lambda: T.randperm(n))  # type: ignore[misc]
+    row(f"arange {count}")(lambda T, n=count: lambda: T.arange(n))  # type: ignore[misc]
+    row(f"linspace {count}")(lambda T, n=count: lambda: T.linspace(0, 1, n))  # type: ignore[misc]
+    row(f"zeros {count}")(lambda T, n=count: lambda: T.zeros(n))  # type: ignore[misc]
+
+simple(
+    "writing 1000 elements x[i, 3] = 1.0",
+    with_input((1000, 8), lambda T, x: [x.__setitem__((i, 3), 1.0) for i in range(1000)]),
+)
+simple(
+    "reading 1000 elements x[i, 3].item()", with_input((1000, 8), lambda T, x: [x[i, 3].item() for i in range(1000)])
+)
+simple("float(v) for v in 1000 elements", with_input((1000,), lambda T, x: sum(float(v) for v in x)))
+simple("x.sum().item() of 64", with_input((64,), lambda T, x: x.sum().item()))
+simple("stack of 1000 0-d", with_input((1000,), lambda T, x: T.stack(list(x))))
+simple("tensor(1.0)", lambda T: lambda: T.tensor(1.0))
+
+
+@row("zeroing 100 gradients of 100 elements")
+def zero_gradients(T: Any) -> Work:
+    parameters = [T.ones(100, requires_grad=True) for _ in range(100)]
+    for parameter in parameters:
+        parameter.grad = T.ones(100)
+
+    def work() -> None:
+        for parameter in parameters:
+            parameter.grad.zero_()
+
+    return work

@@ -63,6 +63,7 @@ __all__ = [
     "nan",
     "get_num_threads",
     "set_num_threads",
+    "memory_stats",
     "get_default_dtype",
     "set_default_dtype",
     "can_cast",
@@ -1955,6 +1956,7 @@ def mean(
     input: Any, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: _dtype | None = None
 ) -> Tensor: ...
 def median(input: Any, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Any: ...
+def memory_stats() -> Any: ...
 def meshgrid(*tensors: Any, indexing: Any = None) -> Any: ...
 def min(
     input: Any,

@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use rustgrad_engine::ops::binary::Binary;
 use rustgrad_engine::ops::unary::Unary;
 use rustgrad_engine::{DType, Scalar, Tensor};
@@ -38,6 +39,26 @@ fn get_default_dtype(py: Python<'_>) -> PyResult<Bound<'_, PyDType>> {
 #[pyfunction]
 fn set_default_dtype(d: DTypeArg) -> Bind<()> {
     Ok(rustgrad_engine::set_default_dtype(d.0)?)
+}
+
+/// What the buffers of tensors take: bytes of those above 64 KiB that are in use (`live_bytes`, and
+/// the most so far, `peak_bytes`) and that are kept for reuse (`cached_bytes`), and how often a buffer
+/// of any size was asked of the system so far (`allocations`), which a loop that repeats itself does
+/// not do after its first rounds.
+#[pyfunction]
+fn memory_stats(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let stats = rustgrad_engine::storage::stats();
+    let entries = [
+        ("live_bytes", stats.live),
+        ("peak_bytes", stats.peak),
+        ("cached_bytes", stats.cached),
+        ("allocations", stats.fresh),
+    ];
+    let dict = PyDict::new(py);
+    for (name, value) in entries {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
 }
 
 /// Whether torch's casting rules allow a conversion.
@@ -322,6 +343,7 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("nan", f64::NAN)?;
     module.add_function(wrap_pyfunction!(get_num_threads, module)?)?;
     module.add_function(wrap_pyfunction!(set_num_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(memory_stats, module)?)?;
     module.add_function(wrap_pyfunction!(get_default_dtype, module)?)?;
     module.add_function(wrap_pyfunction!(set_default_dtype, module)?)?;
     module.add_function(wrap_pyfunction!(can_cast, module)?)?;

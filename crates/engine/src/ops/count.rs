@@ -2,7 +2,7 @@
 
 use crate::dtype::{DType, Element, dispatch};
 use crate::error::{Result, ensure};
-use crate::kernels::sort::{self, BinCount};
+use crate::kernels::sort::{self, BinCount, Unique};
 use crate::tensor::Tensor;
 
 /// What [`Tensor::unique`] gives.
@@ -16,6 +16,38 @@ pub struct UniqueTensors {
     pub counts: Tensor,
 }
 
+/// The distinct values of integers (or bools) that lie close together, by counting instead of
+/// sorting; `None` if they do not.
+fn counted<T: Element>(list: &[T]) -> Option<Unique<T>> {
+    if T::DTYPE.is_float() {
+        return None;
+    }
+    let (least, greatest) = list.iter().fold((i64::MAX, i64::MIN), |(low, high), x| {
+        let x = x.to_i64();
+        (low.min(x), high.max(x))
+    });
+    let span = usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?;
+    if span > list.len().max(256) {
+        return None;
+    }
+    let place = |x: T| x.to_i64().wrapping_sub(least) as usize;
+    let mut tally = vec![0i64; span];
+    for &x in list {
+        tally[place(x)] += 1;
+    }
+    let mut found = Unique { values: Vec::new(), inverse: Vec::new(), counts: Vec::new() };
+    // The tally becomes the index of each value among those that occur.
+    for (i, slot) in tally.iter_mut().enumerate() {
+        if *slot > 0 {
+            found.values.push(T::from_i64(least + i as i64));
+            found.counts.push(*slot);
+            *slot = found.values.len() as i64 - 1;
+        }
+    }
+    found.inverse = list.iter().map(|&x| tally[place(x)]).collect();
+    Some(found)
+}
+
 impl Tensor {
     /// The distinct elements in ascending order, or with `consecutive` the elements without
     /// immediate repetitions.
@@ -25,8 +57,11 @@ impl Tensor {
     pub fn unique(&self, consecutive: bool) -> Result<UniqueTensors> {
         dispatch!(self.dtype(), T => {
             let list = self.to_vec::<T>()?;
-            let found =
-                if consecutive { sort::unique_consecutive(&list) } else { sort::unique(&list) };
+            let found = if consecutive {
+                sort::unique_consecutive(&list)
+            } else {
+                counted(&list).unwrap_or_else(|| sort::unique(&list))
+            };
             Ok(UniqueTensors {
                 values: Self::from_slice(&found.values, &[found.values.len()])?,
                 inverse: Self::from_slice(&found.inverse, &self.shape())?,

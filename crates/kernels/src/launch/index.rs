@@ -193,6 +193,9 @@ impl Indices {
         for array in self.arrays.iter().flatten() {
             check_index(array)?;
         }
+        // Before any address is taken: elements that were put off have none until then.
+        let reads: Vec<&Core> = self.arrays.iter().flatten().map(|core| &**core).collect();
+        let _access = Access::new(&reads, None);
         let arrays: Vec<Option<IndexArray<'_>>> = self
             .arrays
             .iter()
@@ -204,8 +207,6 @@ impl Indices {
                 _ => None,
             })
             .collect();
-        let reads: Vec<&Core> = self.arrays.iter().flatten().map(|core| &**core).collect();
-        let _access = Access::new(&reads, None);
         // SAFETY: the arrays are locked int64 and broadcast strides stay inside them.
         unsafe { IndexPlan::new(shape, strides, &arrays, &self.common) }
     }

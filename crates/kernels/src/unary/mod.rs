@@ -162,6 +162,38 @@ impl<const N: i8> Params for Halves<N> {
     }
 }
 
+/// Whether `table::PowScalar` has a way of its own for this exponent. For any other its kernel would
+/// choose among those ways once per element, which keeps it from being a vector loop.
+fn common_exponent(e: f64) -> bool {
+    [0.0, 0.5, 1.0, 2.0, 3.0, -0.5, -1.0, -2.0].contains(&e)
+}
+
+/// `x^p[0]` for exponents that are not common.
+struct AnyPower<T>(PhantomData<T>);
+
+impl<T: Float> Map for AnyPower<T> {
+    type In = (T,);
+    type Out = T;
+    #[inline(always)]
+    fn call<M: Mode>((x,): (T,), p: &[f64; 2]) -> T {
+        let x = x.lane::<M>();
+        T::value::<M>(x.pow(&x.lit(p[0])))
+    }
+}
+
+/// The gradient of [`AnyPower`], of the gradient and the input.
+struct AnyPowerBackward<T>(PhantomData<T>);
+
+impl<T: Float> Map for AnyPowerBackward<T> {
+    type In = (T, T);
+    type Out = T;
+    #[inline(always)]
+    fn call<M: Mode>((g, x): (T, T), p: &[f64; 2]) -> T {
+        let (g, x) = (g.lane::<M>(), x.lane::<M>());
+        T::value::<M>(g.mul(&x.pow(&x.lit(p[0] - 1.0)).mul_lit(p[0])))
+    }
+}
+
 struct Forward<R, T, P>(PhantomData<(R, T, P)>);
 
 impl<R: Row, T: Float, P: Params> Map for Forward<R, T, P> {
@@ -346,6 +378,9 @@ impl Unary {
             return (dtype != DType::Bool).then(|| copy_block(dtype.size()));
         }
         if self == Self::PowScalar && dtype.is_float() {
+            if !common_exponent(p[0]) {
+                return dispatch!(float dtype, T => Some(block::<AnyPower<T>>()), else None);
+            }
             return dispatch!(float dtype, T => with_exponent!(p[0], P =>
                 Some(block::<Forward<table::PowScalar, T, P>>())), else None);
         }
@@ -359,6 +394,9 @@ impl Unary {
     /// [`Unary::saves`] has them; the result is the gradient of the input. Floats only.
     pub fn backward(self, dtype: DType, p: &[f64; 2]) -> Option<Block> {
         if self == Self::PowScalar {
+            if !common_exponent(p[0]) {
+                return dispatch!(float dtype, T => Some(block::<AnyPowerBackward<T>>()), else None);
+            }
             return dispatch!(float dtype, T => with_exponent!(p[0], P =>
                 Some(block::<Backward1<table::PowScalar, T, P>>())), else None);
         }

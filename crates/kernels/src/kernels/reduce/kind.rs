@@ -116,14 +116,34 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
 /// registers for the accumulators.
 #[inline(always)]
 pub fn sum_mapped<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let (blocks, rest) = x.as_chunks::<256>();
     let mut sum = T::ZERO;
-    let mut values = [T::ZERO; 256];
-    for x in x.chunks(256) {
-        let values = &mut values[..x.len()];
-        for (value, &x) in values.iter_mut().zip(x) {
-            *value = f(x);
+    if !blocks.is_empty() {
+        let mut values = [T::ZERO; 256];
+        for x in blocks {
+            for (value, &x) in values.iter_mut().zip(x) {
+                *value = f(x);
+            }
+            sum += lanes_of::<32, _, _>(&values, T::ZERO, |x| x, |a, b| a + b);
         }
-        sum += lanes_of::<32, _, _>(values, T::ZERO, |x| x, |a, b| a + b);
+    }
+    // What is left, and short rows: vectors, then single elements.
+    let (pieces, rest) = rest.as_chunks::<SHORT>();
+    if !pieces.is_empty() {
+        let mut acc = [T::ZERO; SHORT];
+        for x in pieces {
+            let mut values = [T::ZERO; SHORT];
+            for (value, &x) in values.iter_mut().zip(x) {
+                *value = f(x);
+            }
+            for (acc, value) in acc.iter_mut().zip(values) {
+                *acc += value;
+            }
+        }
+        sum += tree(std::hint::black_box(acc), &|a, b| a + b);
+    }
+    for &x in rest {
+        sum += f(x);
     }
     sum
 }
@@ -315,6 +335,9 @@ macro_rules! extreme {
                     return lanes_of::<32, _, _>(
                         x, $identity, |$x| $load, |a, b| if b $op a { b } else { a },
                     );
+                }
+                if x.len() < 32 {
+                    return x.iter().fold($identity, |best, &$x| self.merge(best, $load));
                 }
                 // Eight strips side by side, not lanes: of floating-point comparisons the compiler
                 // makes vectors in plain loops only. NaN is passed over, and looked for apart.
