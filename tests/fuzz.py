@@ -75,8 +75,8 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any], loose: bool) -> It
                     yield f"{name}[{i}]: {a} | torch: {b}"
                 continue
             for key in a:
-                if key == "version" and name.startswith("g"):
-                    continue  # how often the engine itself wrote to a gradient
+                if key in ("version", "is_view") and name.startswith("g"):
+                    continue  # how the engine itself made a gradient
                 same = same_tensor(a[key], b[key]) if key in ("value", "grad") else a[key] == b[key]
                 if not same:
                     yield f"{key} of {name}[{i}]: {a[key]} | torch: {b[key]}"

@@ -56,7 +56,7 @@ BINARY: dict[str, Callable[[float, float], float]] = {
     "{x} / ({y} * {y} + 1)": lambda a, b: a, "T.maximum({x}, {y})": max, "T.minimum({x}, {y})": max,
     "T.where({x} > {y}, {x}, {y} * 2)": lambda a, b: a + 2 * b, "T.atan2({x}, {y} * {y} + 1)": lambda a, b: 1.6,
     "T.hypot({x}, {y} * {y} + 1)": lambda a, b: a + b * b + 1, "T.lerp({x}, {y}, 0.3)": lambda a, b: a + b,
-    "{x}.addcmul({y}, {y}, value=0.5)": lambda a, b: a + b * b, "T.nn.functional.mse_loss({x}, {y}, reduction='none')": lambda a, b: (a + b) ** 2,
+    "{x}.addcmul({y}, {y}, value=0.5)": lambda a, b: a + b * b, "({x} - {y}).square()": lambda a, b: (a + b) ** 2,
     "({x} * {x} + 1) ** {y}.tanh()": lambda a, b: a * a + 1, "{x}.sub({y}, alpha=2)": lambda a, b: a + 2 * b,
     "T.logaddexp({x}, {y})": lambda a, b: a + b + 1,
 }  # fmt: skip
@@ -71,8 +71,6 @@ def binary(w: Writer) -> bool:
     if y is None or shape is None:
         return False
     text = w.random.choice(list(BINARY))
-    if "mse" in text and x.shape != y.shape:
-        return False
     w.new(text.format(x=x.name, y=y.name), shape, [x, y], bound=BINARY[text](x.bound, y.bound))
     return True
 
@@ -232,7 +230,7 @@ def view(w: Writer) -> bool:
     elif kind == "flatten":
         w.new(f"{at}.flatten()", (x.size,), [x], bound=bound)
     elif kind == "unfold" and length >= 2:
-        w.new(f"{at}.unfold({dim}, 2, 1)", (*x.shape[:place], length - 1, *x.shape[place + 1 :], 2), [x], bound=bound)
+        w.new(f"{at}.unfold({dim}, 2, 2)", (*x.shape[:place], length // 2, *x.shape[place + 1 :], 2), [x], bound=bound)
     else:
         return False
     return True

@@ -15,6 +15,8 @@ warnings.simplefilter("ignore")
 import op_answers  # noqa: E402
 import oracle  # noqa: E402
 import programs  # noqa: E402
+import test_autograd_table  # noqa: E402
+import test_random_programs  # noqa: E402
 
 
 def main(wanted: list[str]) -> None:
@@ -29,6 +31,12 @@ def main(wanted: list[str]) -> None:
         if not wanted or family in wanted:
             path = oracle.save_golden(family, programs.record(family))
             print(f"{path.name}: {path.stat().st_size} bytes")
+    if not wanted or "random" in wanted:
+        path = oracle.save_golden("random_programs", test_random_programs.record())
+        print(f"{path.name}: {path.stat().st_size} bytes")
+    if not wanted or "autograd_names" in wanted:
+        path = oracle.save_golden("autograd_names", test_autograd_table.record())
+        print(f"{path.name}: {path.stat().st_size} bytes")
     if not wanted or "tour" in wanted:
         (oracle.GOLDEN / "autograd_tour.txt").write_text(programs.tour(), encoding="utf-8")
 

@@ -20,6 +20,8 @@ from rustgrad.autograd.grad_mode import set_grad_enabled as set_grad_enabled
 
 __version__ = "0.1.0"
 
+is_inference = Tensor.is_inference
+
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = ("linalg", "nn", "optim", "random", "return_types", "testing", "utils")
 

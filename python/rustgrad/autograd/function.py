@@ -34,6 +34,13 @@ class FunctionCtx:
     materialize_grads: bool = True
     needs_input_grad: tuple[bool, ...] | None = None
 
+    @property
+    def saved_variables(self) -> tuple[Tensor, ...]:
+        """The old name of ``saved_tensors``."""
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
+        saved: tuple[Tensor, ...] = self.saved_tensors  # type: ignore[attr-defined]
+        return saved
+
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for ``backward``, where ``ctx.saved_tensors`` gives them back.
 
@@ -88,13 +95,6 @@ class BackwardCFunction(_core._FunctionBase, FunctionCtx):
         """Refuse: there is no forward mode."""
         message = "forward-mode differentiation is not supported"
         raise NotImplementedError(message)
-
-    @property
-    def saved_variables(self) -> tuple[Tensor, ...]:
-        """The old name of ``saved_tensors``."""
-        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
-        saved: tuple[Tensor, ...] = self.saved_tensors
-        return saved
 
 
 class FunctionMeta(type):
