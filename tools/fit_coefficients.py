@@ -50,6 +50,8 @@ L = mp.log(2) / 2 * (1 + mpf(2) ** -10)
 g = around(lambda r: (mp.exp(r) - 1 - r) / r**2, 2)
 emit("EXP_F32", "`(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.", fit(g, -L, L, 5), "f32")
 emit("EXP_F64", "`(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.", fit(g, -L, L, 10), "f64")
+g = around(lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, 1)
+emit("TANH_F32", "`(tanh(x) / x - 1) / x^2` in `x^2` on `|x| <= 0.55`.", fit(g, 0, mpf("0.5525") ** 2, 4), "f32")
 g = around(lambda f: (mp.log(1 + f) - f + f * f / 2) / f**3, 3)
 lo, hi = mp.sqrt(mpf(1) / 2) - 1, mp.sqrt(2) - 1
 emit("LOG_F32", "`(log(1 + f) - f + f^2 / 2) / f^3` on `[1/sqrt 2 - 1, sqrt 2 - 1]`.", fit(g, lo, hi, 8), "f32")

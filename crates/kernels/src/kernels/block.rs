@@ -239,11 +239,23 @@ unsafe fn run<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize, p:
             }
             for k in 0..units {
                 std::ptr::copy_nonoverlapping(tmp.add(k * unit), out.add(k * unit), unit);
+                apart();
             }
             ptrs = F::In::advance(ptrs, take);
             out = out.add(take);
             left -= take;
         }
+    }
+}
+
+/// Keeps the compiler from making one call of `memcpy` of the copies around it: inline they are a few
+/// vector moves each, and a tenth of the time of a cheap block is saved.
+#[inline(always)]
+fn apart() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: an empty instruction, said to touch memory.
+    unsafe {
+        std::arch::asm!("", options(nostack, preserves_flags));
     }
 }
 

@@ -3,7 +3,7 @@
 //! `x = n ln 2 + r`, a polynomial for `exp(r)`, and a multiplication by `2^n` in two steps, so
 //! that results overflow and become subnormal where they should.
 
-use super::coefficients::{EXP_F32, EXP_F64};
+use super::coefficients::{EXP_F32, EXP_F64, TANH_F32};
 use super::{fma32, fma64, poly32, poly64, select};
 use crate::kernels::block::Mode;
 
@@ -162,14 +162,19 @@ pub fn expm1_f64<M: Mode>(x: f64) -> f64 {
 /// `tanh(x)`, 2 ulp.
 #[inline(always)]
 pub fn tanh_f32<M: Mode>(x: f32) -> f32 {
-    // With t = expm1(2 a) / 2 small results are t / (t + 1); large ones, with t = expm1(-2 a) / 2,
-    // lie (2 t + 1) / (t + 1) below one. Either way errors shrink.
+    // Small: an odd polynomial. Large: below one by q = 2 e / (1 + e) with e = exp(-2 a), of which q
+    // is at most half the result, so that its errors shrink. The exponent is added to the bits.
     let a = x.abs();
-    let large = a > 0.55;
-    let t = half_expm1_f32::<M>(select(large, -2.0 * a, 2.0 * a));
-    let q = (select(large, 2.0 * t + 1.0, t)) / (t + 1.0);
-    let y = (select(large, 1.0 - q, q)).copysign(x);
-    select(x.abs() < 1e-30, x, y)
+    let z = -2.0 * select(a > 10.0, 10.0, a);
+    let shifted = fma32::<M>(z, std::f32::consts::LOG2_E, ROUND_F32);
+    let n = shifted - ROUND_F32;
+    let r = fma32::<M>(n, -LN2_LO_F32, fma32::<M>(n, -LN2_HI_F32, z));
+    let e = reduced_f32::<M>(r);
+    let twice = f32::from_bits(e.to_bits().wrapping_add((shifted.to_bits().wrapping_add(1)) << 23));
+    let large = 1.0 - twice / fma32::<M>(0.5, twice, 1.0);
+    let square = a * a;
+    let small = fma32::<M>(a * square, poly32::<M, 5>(square, &TANH_F32), a);
+    (select(a > 0.55, large, small)).copysign(x)
 }
 
 /// `tanh(x)`, 2 ulp.

@@ -1,0 +1,192 @@
+"""Elementwise work on large tensors is put off and fused: nothing of that may be visible."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import T
+
+N = 50_000  # large enough to be put off
+
+
+def ramp() -> Any:
+    return T.linspace(-2, 2, N, dtype=T.float64)
+
+
+def reference(x: Any) -> np.ndarray[Any, Any]:
+    """Copy the values through a list, so that no memory is shared."""
+    return np.array(x.tolist())
+
+
+def test_a_chain_has_the_values_of_its_parts() -> None:
+    x = ramp()
+    values = reference(x)
+    y = ((x * 2 + 1).tanh() * x).sigmoid()
+    want = 1 / (1 + np.exp(-np.tanh(values * 2 + 1) * values))
+    np.testing.assert_allclose(reference(y), want, rtol=1e-14)
+
+
+def test_a_write_to_an_input_comes_after_what_was_asked_before() -> None:
+    x = ramp()
+    before = reference(x)
+    y = x * 2
+    z = y + 1
+    x.add_(5)
+    y.mul_(10)
+    np.testing.assert_array_equal(reference(z), before * 2 + 1)
+    np.testing.assert_array_equal(reference(y), before * 2 * 10)
+    np.testing.assert_array_equal(reference(x), before + 5)
+
+
+def test_a_write_through_a_view_counts_too() -> None:
+    x = ramp()
+    before = reference(x)
+    y = x * 3
+    x[:100] = 0
+    x.view(2, -1)[1].zero_()
+    np.testing.assert_array_equal(reference(y), before * 3)
+
+
+def test_out_arguments_and_item_assignment_are_writes() -> None:
+    x = ramp()
+    before = reference(x)
+    y = x + 1
+    T.mul(x, 2, out=x)
+    w = x - 1
+    x[5] = 100.0
+    np.testing.assert_array_equal(reference(y), before + 1)
+    np.testing.assert_array_equal(reference(w), before * 2 - 1)
+
+
+def test_numpy_sees_and_shows_writes() -> None:
+    array = np.linspace(0.0, 1.0, N)
+    x = T.from_numpy(array)
+    y = x * 2
+    array[0] = 7.0
+    assert y[0].item() == 0.0
+    z = T.ones(N, dtype=T.float64)
+    shared = z.numpy()
+    w = z + 1
+    shared[3] = 10.0
+    assert w[3].item() == 2.0
+    late = (z * 2).numpy()
+    assert late[3] == 20.0
+
+
+def test_a_shared_result_is_not_overwritten_later() -> None:
+    x = ramp()
+    y = x + 1
+    lent = y.numpy()
+    copy = lent.copy()
+    z = y * 2
+    z.add_(1)
+    np.testing.assert_array_equal(lent, copy)
+
+
+def test_broadcast_operands() -> None:
+    m = T.arange(60_000.0, dtype=T.float64).view(200, 300)
+    rows, columns = T.arange(200.0, dtype=T.float64)[:, None], T.arange(300.0, dtype=T.float64)
+    got = ((m - rows) * columns + 2.0) / (rows + 1)
+    values, r, c = reference(m), np.arange(200.0)[:, None], np.arange(300.0)
+    np.testing.assert_array_equal(reference(got), ((values - r) * c + 2.0) / (r + 1))
+
+
+def test_transposed_and_stepped_operands() -> None:
+    m = T.arange(90_000.0, dtype=T.float64).view(300, 300)
+    values = reference(m)
+    np.testing.assert_array_equal(reference(m.t() * m + m), values.T * values + values)
+    np.testing.assert_array_equal(reference((m * 2).t() + m), (values * 2).T + values)
+    np.testing.assert_array_equal(reference((m * 2)[::2] + 1), (values * 2)[::2] + 1)
+
+
+def test_sums_of_what_was_put_off() -> None:
+    m = T.arange(60_000.0, dtype=T.float64).view(200, 300) / 1000
+    values = reference(m)
+    for dims in (None, 0, 1):
+        want = (values * 2 - 1).sum(dims)
+        fused = (m * 2 - 1).sum() if dims is None else (m * 2 - 1).sum(dims)
+        np.testing.assert_allclose(reference(fused), want, rtol=1e-12)
+    y = m * 2
+    assert y.sum().item() == y.sum().item() == y.clone().sum().item()
+    assert y.mean().item() == pytest.approx((values * 2).mean(), rel=1e-12)
+
+
+def test_gradients_through_a_chain_and_its_held_parts() -> None:
+    x = ramp().requires_grad_()
+    a = x * 2 + 1
+    b = a.tanh()
+    c = b * x
+    (c.sigmoid().sum() + (a * b).mean()).backward()
+    again = ramp().requires_grad_()
+    with T.no_grad():
+        values = again.detach()
+        t = (values * 2 + 1).tanh()
+        s = (t * values).sigmoid()
+        slope = s * (1 - s)
+        want = slope * t + slope * values * (1 - t * t) * 2 + (2 * t + (values * 2 + 1) * (1 - t * t) * 2) / N
+    np.testing.assert_allclose(reference(x.grad), reference(want), rtol=1e-12, atol=1e-15)
+
+
+def test_a_saved_value_that_is_overwritten_is_still_refused() -> None:
+    x = ramp().requires_grad_()
+    y = (x * 2).exp()
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_errors_stay_at_their_line() -> None:
+    x, y = ramp() * 2, T.ones(3) * 2
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        x + y
+
+
+def test_results_that_are_never_asked_for_go_away() -> None:
+    x = ramp()
+    for _ in range(500):
+        x * 2 + 1
+    kept = [x + i for i in range(200)]
+    assert [k[0].item() for k in kept] == [-2.0 + i for i in range(200)]
+
+
+def test_a_long_chain() -> None:
+    x = ramp()
+    y = x
+    for _ in range(1000):
+        y = y + 1
+    np.testing.assert_allclose(reference(y), reference(x) + 1000, rtol=1e-12)
+
+
+def test_several_threads_ask_for_the_same() -> None:
+    for _ in range(20):
+        x = ramp()
+        before = reference(x)
+        y = x * 2
+        z = y + 1
+        seen: list[Any] = []
+
+        def ask(what: Any, seen: list[Any] = seen) -> None:
+            seen.append(reference(what))
+
+        workers = [threading.Thread(target=ask, args=(what,)) for what in (y, z, y, z)]
+        for worker in workers:
+            worker.start()
+        x.zero_()
+        for worker in workers:
+            worker.join()
+        assert len(seen) == 4
+        np.testing.assert_array_equal(reference(z), before * 2 + 1)
+        np.testing.assert_array_equal(reference(y), before * 2)
+        assert sorted(float(s[0]) for s in seen) == [-4.0, -4.0, -3.0, -3.0]
+
+
+def test_mixed_dtypes_and_masks() -> None:
+    x = ramp()
+    values = reference(x)
+    mask = (x > 0.5) & (x < 1)
+    got = T.where(mask, x.float().double() * 0 + 1, x * 2)
+    np.testing.assert_array_equal(reference(got), np.where((values > 0.5) & (values < 1), 1, values * 2))
+    assert mask.sum().item() == int(((values > 0.5) & (values < 1)).sum())
