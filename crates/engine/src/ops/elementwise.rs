@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use smallvec::{SmallVec, smallvec};
 
 use super::binary::{Binary, ResultType};
+use super::check::{check_difference, check_divisor, not_implemented};
 use super::unary::{IntRule, Saves, Unary};
 use super::{Cx, Op};
 use crate::dtype::{DType, Scalar};
@@ -13,7 +14,7 @@ use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
-use crate::launch::blocks::{cast, dense_pair, map};
+use crate::launch::blocks::{cast, dense_pair};
 use crate::launch::program::{map_dense_later, map_later};
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
@@ -25,45 +26,6 @@ pub(crate) fn add_block(dtype: DType) -> Result<Block> {
         Some(block) => Ok(block),
         None => bail!(runtime, "add is not implemented for {dtype}"),
     }
-}
-
-/// Refuses differences with a bool, which torch does not define.
-#[inline]
-fn check_difference(kind: Binary, any_bool: bool, all_bool: bool) -> Result<()> {
-    if kind == Binary::Sub && any_bool {
-        if all_bool {
-            return Err(not_implemented("sub", DType::Bool));
-        }
-        bail!(
-            runtime,
-            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying \
-             to invert a mask, use the `~` or `logical_not()` operator instead."
-        );
-    }
-    Ok(())
-}
-
-#[cold]
-fn not_implemented(name: &str, dtype: DType) -> crate::error::Error {
-    match (name, dtype) {
-        ("sub", DType::Bool) => {
-            return crate::error::Error::runtime(
-                "Subtraction, the `-` operator, with two bool tensors is not supported. Use the \
-                 `^` or `logical_xor()` operator instead.",
-            );
-        }
-        ("neg", DType::Bool) => {
-            return crate::error::Error::runtime(
-                "Negation, the `-` operator, on a bool tensor is not supported. If you are trying \
-                 to invert a mask, use the `~` or `logical_not()` operator instead.",
-            );
-        }
-        _ => {}
-    }
-    crate::error::Error::not_implemented(format!(
-        "\"{name}\" not implemented for '{}'",
-        dtype.scalar_name()
-    ))
 }
 
 // ---- unary
@@ -397,20 +359,6 @@ fn shape_error(
     ))
 }
 
-pub(super) fn check_divisor(kind: Binary, divisor: &Core) -> Result<()> {
-    if kind.divides() && divisor.dtype().is_int() && has_zero(divisor)? {
-        bail!(runtime, "ZeroDivisionError");
-    }
-    Ok(())
-}
-
-fn has_zero(core: &Core) -> Result<bool> {
-    let Some(block) = Binary::Eq.forward_scalar(core.dtype(), false) else { return Ok(false) };
-    let zeros = map(block, &[0.0; 2], DType::Bool, core.shape(), &[core])?;
-    let any = crate::launch::reduce(crate::launch::Reduction::Any, &zeros, u64::MAX)?;
-    Ok(any.get(&[]).is_some_and(|any| any.to_i64() != 0))
-}
-
 impl Tensor {
     /// Applies a row of the binary table; `p` is its parameter (`alpha`).
     ///
@@ -659,58 +607,6 @@ pub(super) fn scalar_vjp(
         values[3] = Some(cx.saved(at)?);
     }
     Ok(smallvec![Some(binary_grad(kind, me, 1.0, &grad, &values)?)])
-}
-
-// ---- choice by a condition
-
-/// `where`: the gradient goes to the side that was chosen.
-struct Where(&'static str);
-
-impl super::Rule for Where {
-    fn name(&self) -> &str {
-        self.0
-    }
-    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
-        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
-        let condition = cx.saved(0)?;
-        let zero = Tensor::from_scalar(Scalar::Int(0), grad.dtype())?;
-        let a = cx.needs(0).then(|| condition.where_(grad, &zero)).transpose()?;
-        let b = cx.needs(1).then(|| condition.where_(&zero, grad)).transpose()?;
-        Ok(smallvec![a, b])
-    }
-}
-
-impl Tensor {
-    /// `a` where this condition holds, else `b`; all three are broadcast.
-    ///
-    /// # Errors
-    /// If the condition is not bool or uint8, or the shapes do not broadcast.
-    #[track_caller]
-    pub fn where_(&self, a: &Self, b: &Self) -> Result<Self> {
-        self.choose("WhereBackward0", a, b)
-    }
-
-    /// [`Self::where_`] under the name of the operation that is made of it.
-    #[track_caller]
-    pub(crate) fn choose(&self, name: &'static str, a: &Self, b: &Self) -> Result<Self> {
-        ensure!(
-            matches!(self.dtype(), DType::Bool | DType::U8),
-            runtime,
-            "where expected condition to be a boolean tensor, but got a tensor with dtype {}",
-            self.dtype().scalar_name()
-        );
-        let dtype = Self::result_type(a, b);
-        let (x, y) = (cast(&a.core(), dtype)?, cast(&b.core(), dtype)?);
-        let condition = self.core();
-        let wide = broadcast(&broadcast(condition.shape(), x.shape())?, y.shape())?;
-        let block = super::binary::where_block(dtype.size());
-        let core = map_later(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
-        let output = Self::from_core(core);
-        if dtype.is_float() && recording(&[a, b]) {
-            attach(Op::rule(Where(name)), &[a, b], &[Save::Private(&condition)], &[&output])?;
-        }
-        Ok(output)
-    }
 }
 
 macro_rules! binary_methods {

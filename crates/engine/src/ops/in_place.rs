@@ -4,7 +4,8 @@
 use smallvec::SmallVec;
 
 use super::binary::{Binary, ResultType};
-use super::elementwise::{apply, check_divisor, compute_type, parameter};
+use super::check::check_divisor;
+use super::elementwise::{apply, compute_type, parameter};
 use super::unary::{IntRule, Unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;

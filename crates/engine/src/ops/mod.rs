@@ -21,6 +21,8 @@ pub use rustgrad_kernels::{algebra, binary, unary};
 
 pub mod advanced;
 pub(crate) mod along;
+mod check;
+mod choice;
 pub mod conv;
 pub mod count;
 mod diff;
