@@ -119,7 +119,7 @@ fn store(leaf: &Tensor, grad: Tensor, taken: bool) -> Result<()> {
         grad.copy_like(leaf)?
     };
     // The pass ends with what it made, not with promises that keep its saved tensors.
-    fresh.core().settle();
+    fresh.settle();
     loop {
         let Some((old, back)) = leaf.offer_grad(fresh) else { return Ok(()) };
         fresh = back;

@@ -178,7 +178,7 @@ impl<'a> Pass<'a> {
         let from = self.captures.partition_point(|capture| capture.0 < id);
         for &(_, out, result) in self.captures[from..].iter().take_while(|c| c.0 == id) {
             if let Some(Some(grad)) = grads.get(out as usize) {
-                grad.core().settle();
+                grad.settle();
                 self.results[result] = Some(grad.clone());
             }
         }

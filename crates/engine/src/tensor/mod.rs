@@ -254,6 +254,12 @@ impl Tensor {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Makes the elements now. Elementwise work on large tensors is put off until somebody asks for
+    /// elements, and then done in one pass; nobody but a clock can tell.
+    pub fn settle(&self) {
+        self.core().settle();
+    }
+
     /// A number that is the same for all handles of one live tensor.
     pub fn address(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
