@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 SOURCES := $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' 2>/dev/null) Cargo.toml Cargo.lock pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python bench bench-rust oracle golden lint fmt stubtest fuzz wheel ci clean
+.PHONY: help demo test test-rust test-python bench bench-rust oracle golden lint fmt stub stubtest fuzz wheel ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,7 @@ lint: $(VENV)/tools ## format check, clippy, rustdoc, ruff, mypy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --release --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	$(BIN)/python tools/check_sizes.py
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --python-executable $(BIN)/python
@@ -68,6 +69,9 @@ fmt: $(VENV)/tools ## format everything
 	cargo fmt --all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+stub: $(VENV)/installed ## write the stub of the compiled module
+	$(BIN)/python tools/make_stub.py
 
 stubtest: $(VENV)/installed ## hold the stub against the compiled module
 	cd $(VENV) && $(BIN)/python -m mypy.stubtest rustgrad._core --concise --ignore-disjoint-bases
