@@ -99,6 +99,89 @@ def test_errors_in_custom_functions_are_attributed() -> None:
         Fails.apply(x).sum().backward()
 
 
+class Bad(Function):
+    """Gives a gradient that is not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * float("nan")
+
+
+class Induces(Function):
+    """Has a derivative whose derivative is not a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return Bad.apply(x) * g
+
+
+def texts(run: Any) -> list[str]:
+    """Run something that fails on a NaN; give its warnings but the one of entering."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(RuntimeError, match="returned nan values in its 0th output"):
+            run()
+    return [str(w.message) for w in caught if "Anomaly Detection has been enabled" not in str(w.message)]
+
+
+def test_graphs_recorded_before() -> None:
+    y = Bad.apply(T.ones(1, requires_grad=True))
+
+    def run() -> None:
+        with T.autograd.detect_anomaly():
+            y.backward()
+
+    (text,) = texts(run)
+    assert "Error detected in BadBackward. No forward pass information available." in text
+
+
+def test_graphs_recorded_inside() -> None:
+    def run() -> None:
+        with T.autograd.detect_anomaly():
+            Bad.apply(T.ones(1, requires_grad=True)).backward()
+
+    (text,) = texts(run)
+    assert "Error detected in BadBackward. Traceback of forward call that caused the error:" in text
+    assert "Bad.apply" in text
+
+
+def test_what_induced_the_failing_calculation() -> None:
+    def run() -> None:
+        with T.autograd.detect_anomaly():
+            x = T.ones(1, requires_grad=True)
+            (g,) = T.autograd.grad(Induces.apply(x), x, create_graph=True)
+            g.backward()
+
+    first, second = texts(run)
+    assert "Bad.apply" in first
+    assert "Previous calculation was induced by InducesBackward" in second
+    assert "Induces.apply" in second
+
+
+def test_warnings_that_are_errors_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    a = T.ones(5, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with T.autograd.detect_anomaly():
+            d = a + 1
+            e = d**2
+            d += 1
+            warnings.simplefilter("error")
+            with pytest.raises(RuntimeError, match=r"modified by an inplace operation.*Good luck!"):
+                e.sum().backward()
+    assert "Error detected in PowBackward0" in capsys.readouterr().err
+
+
 def test_finite_gradients_pass() -> None:
     x = T.tensor([1.0, 4.0], requires_grad=True)
     with T.autograd.set_detect_anomaly(True):

@@ -860,3 +860,18 @@ def test_hooks_go_when_the_graph_goes() -> None:
     run()
     gc.collect()
     assert deleted == [1]
+
+
+def test_hooks_that_register_hooks_on_the_running_node() -> None:
+    x = leaf()
+    nodes: list[Any] = []
+
+    def unpack(t: Any) -> Any:
+        nodes[0].register_hook(lambda i, o: tuple(one / 2 if one is not None else None for one in i))
+        return t
+
+    with graph.saved_tensors_hooks(lambda t: t, unpack):
+        y = x.exp()
+    nodes.append(y.grad_fn)
+    y.sum().backward()
+    assert T.allclose(x.grad, x.exp() / 2)

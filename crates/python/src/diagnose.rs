@@ -1,5 +1,6 @@
 //! Anomaly detection, the search for numbers that are not finite, and what graphs hold in memory.
 
+use pyo3::exceptions::PyWarning;
 use pyo3::prelude::*;
 use rustgrad_engine::graph;
 use rustgrad_engine::graph::{Range, Site};
@@ -28,23 +29,59 @@ fn _set_anomaly(enabled: bool, check_nan: bool) {
 /// Warns of the line that recorded the node a pass failed in.
 pub(crate) fn report_failure(py: Python<'_>) -> PyResult<()> {
     let Some(failure) = graph::take_failure() else { return Ok(()) };
-    let place = match line(failure.site) {
-        Some((file, number)) => {
-            let text: String = py
-                .import("linecache")?
-                .call_method1("getline", (&file, number))?
-                .extract::<String>()?;
-            format!("  File \"{file}\", line {number}\n    {}", text.trim())
-        }
-        None => "  an unknown line".to_owned(),
-    };
-    crate::function::warn(
-        py,
-        &format!(
+    let place = place(py, failure.site)?;
+    let text = if failure.witnessed {
+        format!(
             "Error detected in {}. Traceback of forward call that caused the error:\n{place}\n",
             failure.name
-        ),
-    )
+        )
+    } else {
+        format!(
+            "Error detected in {}. No forward pass information available. Enable detect anomaly \
+             during forward pass for more information. It was recorded at\n{place}\n",
+            failure.name
+        )
+    };
+    say(py, &text)?;
+    let mut next = failure.cause;
+    while let Some(cause) = next {
+        let place = self::place(py, cause.site)?;
+        let text = if cause.witnessed {
+            format!(
+                "\n\nPrevious calculation was induced by {}. Traceback of forward call that induced \
+                 the previous calculation:\n{place}\n",
+                cause.name
+            )
+        } else {
+            format!(
+                "\n\nPrevious calculation was induced by {}. No forward pass information \
+                 available. It was recorded at\n{place}\n",
+                cause.name
+            )
+        };
+        say(py, &text)?;
+        next = cause.cause.clone();
+    }
+    Ok(())
+}
+
+/// A line of the program, as tracebacks show it.
+fn place(py: Python<'_>, site: Site) -> PyResult<String> {
+    let Some((file, number)) = line(site) else { return Ok("  an unknown line".to_owned()) };
+    let text: String =
+        py.import("linecache")?.call_method1("getline", (&file, number))?.extract::<String>()?;
+    Ok(format!("  File \"{file}\", line {number}\n    {}", text.trim()))
+}
+
+/// Warns; a warning that is an error goes to stderr, since the error of the pass comes after it.
+fn say(py: Python<'_>, text: &str) -> PyResult<()> {
+    match crate::function::warn(py, text) {
+        Err(error) if error.is_instance_of::<PyWarning>(py) => {
+            error.print(py);
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Shape, dtype, least and largest finite element, and the counts of NaN and infinities.

@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use rustgrad_engine::graph::hooks::GradList;
-use rustgrad_engine::graph::{GradMode, NodeRef, SavedTensor, record_custom};
+use rustgrad_engine::graph::{Edge, GradMode, NodeRef, SavedTensor, record_custom};
 use rustgrad_engine::ops::{Cx, Rule};
 use rustgrad_engine::storage::Core;
 use rustgrad_engine::tensor::Creation;
@@ -322,6 +322,12 @@ fn apply<'py>(
     }
     let recorded = rustgrad_engine::graph::is_grad_enabled() && needs.contains(&true);
     context.setattr("needs_input_grad", PyTuple::new(py, needs)?)?;
+    // Before the function can overwrite any of them.
+    let edges = if recorded {
+        inputs.iter().map(Tensor::try_gradient_edge).collect::<Result<Vec<Edge>>>()?
+    } else {
+        Vec::new()
+    };
     let raw = {
         let _mode = GradMode::no_grad();
         if split {
@@ -338,12 +344,16 @@ fn apply<'py>(
         Ok(tuple) => tuple.iter().collect(),
         Err(_) => vec![raw.clone()],
     };
-    let wrapped = finish(py, &function, &context, &inputs, arguments, results, recorded)?;
+    let edges = recorded.then_some(edges);
+    let wrapped = finish(py, &function, &context, &inputs, arguments, results, edges)?;
     if raw.is_instance_of::<PyTuple>() {
         return Ok(PyTuple::new(py, wrapped)?.into_any());
     }
     Ok(wrapped.into_iter().next().unwrap_or(raw))
 }
+
+const NOT_AN_INPUT: &str = "ctx.mark_dirty() received a tensor that was not an input. Only input \
+     Tensors that have been mutated should be passed to ctx.mark_dirty().";
 
 /// Hangs the results of a forward function on a node of their own.
 fn finish<'py>(
@@ -353,7 +363,7 @@ fn finish<'py>(
     inputs: &[Tensor],
     arguments: Vec<Option<usize>>,
     results: Vec<Bound<'py, PyAny>>,
-    recorded: bool,
+    edges: Option<Vec<Edge>>,
 ) -> Bind<Vec<Bound<'py, PyAny>>> {
     let dirty = marked(context, "dirty_tensors", "mark_dirty")?;
     let constant = addresses(&marked(context, "non_differentiable", "mark_non_differentiable")?);
@@ -376,13 +386,18 @@ fn finish<'py>(
         .into());
     }
     if !dirty.is_subset(&input_set) {
-        warn(
-            py,
-            "ctx.mark_dirty() received a tensor that was not an input. Only input Tensors that have \
-             been mutated should be passed to ctx.mark_dirty().",
-        )?;
+        let view = outputs.iter().flatten().any(|output| {
+            output.is_view()
+                && dirty.contains(&output.address())
+                && !input_set.contains(&output.address())
+        });
+        if view {
+            return Err(PyRuntimeError::new_err(NOT_AN_INPUT).into());
+        }
+        warn(py, NOT_AN_INPUT)?;
     }
-    let node = if recorded {
+    let node = if let Some(edges) = edges {
+        let quiet = !context.getattr("_materialize_non_diff_grads")?.is_truthy()?;
         let name: String = context.get_type().name()?.extract()?;
         let shapes: Vec<_> = outputs
             .iter()
@@ -397,11 +412,19 @@ fn finish<'py>(
             context: context.clone().unbind(),
             state: function.get().state.clone(),
             arguments,
-            outputs: shapes.clone(),
+            // What has no gradient and is not to be given zeros is like no tensor.
+            outputs: shapes
+                .iter()
+                .zip(&outputs)
+                .map(|(shape, output)| {
+                    let address = output.as_ref().map_or(0, Tensor::address);
+                    shape.clone().filter(|_| !(quiet && constant.contains(&address)))
+                })
+                .collect(),
             materialize: context.getattr("materialize_grads")?.is_truthy()?,
             _counted: Counted::new(),
         };
-        let node = record_custom(Box::new(rule), inputs, &metas)?;
+        let node = record_custom(Box::new(rule), edges, &metas)?;
         function.as_super().get().bind(&node);
         Some(node)
     } else {

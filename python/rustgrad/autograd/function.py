@@ -32,6 +32,7 @@ class FunctionCtx:
     dirty_tensors: tuple[Tensor, ...] | None = None
     non_differentiable: tuple[Tensor, ...] | None = None
     materialize_grads: bool = True
+    _materialize_non_diff_grads: bool = True
     needs_input_grad: tuple[bool, ...] | None = None
 
     @property

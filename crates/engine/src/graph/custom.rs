@@ -8,7 +8,7 @@ use crate::error::{Result, ensure};
 use crate::ops::{Op, Rule};
 use crate::tensor::{Creation, Tensor};
 
-/// Records a custom function: a node with an edge for each input and an output for each of `outs`
+/// Records a custom function: a node with the edges of its inputs and an output for each of `outs`
 /// (`None` for what is not a tensor).
 ///
 /// # Errors
@@ -16,10 +16,9 @@ use crate::tensor::{Creation, Tensor};
 #[track_caller]
 pub fn record_custom(
     rule: Box<dyn Rule>,
-    inputs: &[Tensor],
+    edges: Vec<Edge>,
     outs: &[Option<(DType, &[usize])>],
 ) -> Result<NodeRef> {
-    let edges = inputs.iter().map(Tensor::try_gradient_edge).collect::<Result<Vec<Edge>>>()?;
     let floor = edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.seq).max();
     let meta = |out: &Option<(DType, &[usize])>| match out {
         Some((dtype, shape)) => OutMeta::new(*dtype, shape),
@@ -28,7 +27,7 @@ pub fn record_custom(
     let first = outs.first().map_or_else(|| OutMeta::new(DType::F32, &[0]), meta);
     let outs = if outs.len() > 1 { outs.iter().map(meta).collect() } else { Box::default() };
     let more = Box::new(More { edges: edges.into_boxed_slice(), outs, ..More::default() });
-    NodeRef::new(Node::new(
+    let node = NodeRef::new(Node::new(
         Op::Rule(rule),
         next_seq(floor.unwrap_or(0)),
         Site::here(),
@@ -38,7 +37,9 @@ pub fn record_custom(
         [Saved::EMPTY, Saved::EMPTY],
         SAVES,
         Some(more),
-    ))
+    ))?;
+    super::diagnose::witness(&node);
+    Ok(node)
 }
 
 impl Tensor {
@@ -104,7 +105,8 @@ pub fn delayed_error(message: &str, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     let outs: Vec<Tensor> = tensors.iter().map(Tensor::detach).collect();
     let shapes: Vec<_> = outs.iter().map(|out| (out.dtype(), out.shape())).collect();
     let metas: Vec<_> = shapes.iter().map(|(dtype, shape)| Some((*dtype, &shape[..]))).collect();
-    let node = record_custom(Box::new(Delayed(message.to_owned())), tensors, &metas)?;
+    let edges = tensors.iter().map(Tensor::try_gradient_edge).collect::<Result<Vec<Edge>>>()?;
+    let node = record_custom(Box::new(Delayed(message.to_owned())), edges, &metas)?;
     for (i, out) in outs.iter().enumerate().filter(|(_, out)| out.dtype().is_float()) {
         out.set_edge(Edge { node: Some(node.clone()), out: i as u32 });
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::hooks::GradList;
-use super::node::Node;
+use super::node::{Node, WITNESSED};
 use super::site::Site;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -32,6 +32,17 @@ pub fn set_anomaly(enabled: bool, check_nan: bool) {
     ANOMALY.store(mode, Ordering::Relaxed);
 }
 
+/// Where to look for the write that a saved tensor did not survive.
+pub(crate) fn hint() -> &'static str {
+    if anomaly().0 {
+        "Hint: the backtrace further above shows the operation that failed to compute its gradient. \
+         The variable in question was changed in there or anywhere later. Good luck!"
+    } else {
+        "Hint: enable anomaly detection to find the operation that failed to compute its gradient, \
+         with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    }
+}
+
 /// Whether a pass has to stay on one thread and be looked at node by node.
 #[inline]
 pub(super) fn watching_backward() -> bool {
@@ -45,9 +56,37 @@ pub struct Failure {
     pub name: String,
     /// The line that recorded it.
     pub site: Site,
+    /// Whether it was recorded under anomaly detection.
+    pub witnessed: bool,
+    /// The node whose gradient was being computed when it was recorded.
+    pub cause: Option<Arc<Failure>>,
+}
+
+impl Failure {
+    fn of(node: &Node) -> Self {
+        Self {
+            name: node.name().to_owned(),
+            site: node.site(),
+            witnessed: node.has(WITNESSED),
+            cause: node.more_if().and_then(|more| more.cause.get().cloned()),
+        }
+    }
+}
+
+/// Notes of a fresh node that it was recorded under anomaly detection, and in whose gradient.
+#[inline]
+pub(super) fn witness(node: &Node) {
+    if ANOMALY.load(Ordering::Relaxed) & ENABLED != 0 {
+        node.set(WITNESSED);
+        if let Some(cause) = CAUSE.with_borrow(Clone::clone) {
+            let _ = node.more().cause.set(cause);
+        }
+    }
 }
 
 thread_local! {
+    /// The node whose rule is running, under anomaly detection.
+    static CAUSE: RefCell<Option<Arc<Failure>>> = const { RefCell::new(None) };
     static FAILURE: RefCell<Option<Failure>> = const { RefCell::new(None) };
     static WATCH: Cell<bool> = const { Cell::new(false) };
     static FOUND: RefCell<Option<NonFinite>> = const { RefCell::new(None) };
@@ -58,14 +97,22 @@ pub fn take_failure() -> Option<Failure> {
     FAILURE.take()
 }
 
-/// Looks at what a node's rule gave, while someone watches.
+/// Runs a node's rule and looks at what it gives, while someone watches.
 #[cold]
 pub(super) fn inspect(
     node: &Node,
     incoming: &GradList,
-    result: Result<GradList>,
+    run: impl FnOnce() -> Result<GradList>,
 ) -> Result<GradList> {
     let (enabled, check_nan) = anomaly();
+    let result = if enabled {
+        let outer = CAUSE.replace(Some(Arc::new(Failure::of(node))));
+        let result = run();
+        CAUSE.set(outer);
+        result
+    } else {
+        run()
+    };
     let note = || format!("  {} was recorded at {}", node.name(), node.site());
     let mut result = result;
     if enabled && check_nan {
@@ -95,7 +142,7 @@ pub(super) fn inspect(
         result = result.map_err(|error| {
             let noted = error.with_note(note());
             FAILURE.with_borrow_mut(|failure| {
-                failure.get_or_insert(Failure { name: node.name().to_owned(), site: node.site() });
+                failure.get_or_insert(Failure::of(node));
             });
             noted
         });

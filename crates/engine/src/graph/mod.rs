@@ -26,6 +26,7 @@ pub(crate) use accumulate::{accumulate_leaf, fit};
 pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
 pub use backward::{Backward, Root, Running, Target, running};
 pub use custom::{delayed_error, record_custom};
+pub(crate) use diagnose::hint;
 pub use diagnose::{
     Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
     take_failure, watch_nonfinite,

@@ -135,6 +135,8 @@ pub(crate) struct More {
     pub(crate) hooks: Mutex<Hooks>,
     /// The embedder's own handle of this node, without ownership.
     pub(crate) foreign: AtomicPtr<()>,
+    /// Whose gradient was being computed when the node was recorded, under anomaly detection.
+    pub(crate) cause: std::sync::OnceLock<Arc<super::diagnose::Failure>>,
     /// What the embedder keeps with the node.
     pub(crate) note: std::sync::OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -161,6 +163,8 @@ pub(crate) const RELEASED: u8 = 1;
 pub(crate) const SAVES: u8 = 2;
 /// The node's only output was cut from its history in place (`detach_`).
 pub(crate) const DETACHED: u8 = 4;
+/// The node was recorded under anomaly detection.
+pub(crate) const WITNESSED: u8 = 8;
 /// Whether any node ever got [`DETACHED`]: until then nobody need look.
 pub(crate) static ANY_DETACHED: AtomicBool = AtomicBool::new(false);
 

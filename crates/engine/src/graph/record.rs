@@ -127,7 +127,7 @@ pub(crate) fn attach_node(
         }))
     };
     let flags = if saves.is_empty() { 0 } else { SAVES };
-    NodeRef::new(Node::new(
+    let node = NodeRef::new(Node::new(
         op,
         next_seq(floor),
         Site::here(),
@@ -137,7 +137,9 @@ pub(crate) fn attach_node(
         saved,
         flags,
         more,
-    ))
+    ))?;
+    super::diagnose::witness(&node);
+    Ok(node)
 }
 
 /// A node with edges given, whose only output has the shape and dtype of `output`.

@@ -371,12 +371,12 @@ impl SavedTensor {
         crate::Error::runtime(format!(
             "one of the variables needed for gradient computation has been modified by an inplace \
              operation: [torch.{}Tensor {}]{maker} is at version {}; expected version {} instead. \
-             Hint: enable anomaly detection to find the operation that failed to compute its \
-             gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).{saved}\n  overwritten at {}",
+             {}{saved}\n  overwritten at {}",
             core.dtype().scalar_name(),
             crate::shape::shape_text(core.shape()),
             core.version(),
             self.version,
+            super::hint(),
             super::Site(core.last_writer()),
         ))
     }

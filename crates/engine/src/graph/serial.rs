@@ -107,12 +107,16 @@ pub(super) fn run_node(
     let seen = node.has_post_hooks().then(|| incoming.clone());
     let mut outgoing = if super::diagnose::watching_backward() {
         let before = incoming.clone();
-        super::diagnose::inspect(node, &before, crate::ops::vjp(node, id, incoming, needs))?
+        let run = || crate::ops::vjp(node, id, incoming, needs);
+        super::diagnose::inspect(node, &before, run)?
     } else {
         crate::ops::vjp(node, id, incoming, needs)?
     };
     if let Some(seen) = seen {
         node.run_post_hooks(&mut outgoing, &seen)?;
+    } else if node.has_post_hooks() {
+        // Registered while the node ran: what went in is gone by now, in torch as well.
+        node.run_post_hooks(&mut outgoing, &smallvec::smallvec![None; node.num_outputs()])?;
     }
     if !retain {
         node.release_saved();

@@ -270,12 +270,11 @@ fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::err
     crate::error::Error::runtime(format!(
         "one of the variables needed for gradient computation has been modified by an inplace \
          operation: [torch.{}Tensor {}]{what} is at version {}; expected version {version} \
-         instead. Hint: enable anomaly detection to find the operation that failed to compute its \
-         gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False).\n  saved by {} at {}\n  \
-         overwritten at {writer}",
+         instead. {}\n  saved by {} at {}\n  overwritten at {writer}",
         core.dtype().scalar_name(),
         crate::shape::shape_text(core.shape()),
         core.version(),
+        crate::graph::hint(),
         node.name(),
         node.site(),
     ))

@@ -556,7 +556,7 @@ impl Tensor {
              DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as \
              True, gradients are views of DDP buckets, and hence detach_() cannot be called on \
              these gradients. To fix this error, please refer to the Optimizer.zero_grad() \
-             function in torch/optim/optimizer.py as a reference."
+             function in torch/optim/optimizer.py as the solution."
         );
         if let Some((node, _)) = self.present_fn().filter(|(node, _)| node.num_outputs() == 1) {
             crate::graph::node::ANY_DETACHED.store(true, Ordering::Relaxed);

@@ -86,6 +86,26 @@ impl PyTensor {
         Ok(self.tensor.try_grad_fn()?.map_or(0, |(_, out)| out))
     }
 
+    /// A relic: always False.
+    #[getter]
+    fn volatile(&self, py: Python<'_>) -> Bind<bool> {
+        crate::function::warn(py, "volatile was removed (Variable.volatile is always False)")?;
+        Ok(false)
+    }
+
+    /// Refuses to look at another buffer behind the graph's back.
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn set_(
+        &self,
+        _args: &Bound<'_, pyo3::types::PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> Bind<()> {
+        Err(PyRuntimeError::new_err(
+            "set_ is not supported: assign `.data` to use another tensor's buffer, or copy_ into this one",
+        )
+        .into())
+    }
+
     /// Tensors have no names.
     #[getter]
     fn name(&self, py: Python<'_>) -> Py<PyAny> {
