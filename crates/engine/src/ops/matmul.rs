@@ -113,6 +113,8 @@ fn unfit(op: &str, a: &Tensor, b: &Tensor) -> crate::error::Error {
     ))
 }
 
+const UNSAFE_VIEW: &str = "UnsafeViewBackward0";
+
 impl Tensor {
     /// The product of two matrices.
     ///
@@ -277,9 +279,14 @@ impl Tensor {
             (1, 1) => self.dot(other),
             (2, 2) => self.mm(other),
             (2, 1) => self.mv(other),
-            (1, 2) => self.unsqueeze(0)?.mm(other)?.squeeze(Some(&[0])),
-            (1, _) => self.unsqueeze(0)?.matmul(other)?.squeeze(Some(&[-2])),
-            (n, 1) if n > 2 => self.matmul(&other.unsqueeze(1)?)?.squeeze(Some(&[-1])),
+            (1, 2) => {
+                let result = self.unsqueeze(0)?.mm(other)?.without(0, "SqueezeBackward4")?;
+                // torch takes the dimension out in place, which counts as a write.
+                result.core().bump_version(0);
+                Ok(result)
+            }
+            (1, m) => self.unsqueeze(0)?.matmul(other)?.without(m - 2, UNSAFE_VIEW),
+            (n, 1) if n > 2 => self.matmul(&other.unsqueeze(1)?)?.without(n - 1, UNSAFE_VIEW),
             // Rows of a stack times one matrix: one large product.
             (n, 2) => {
                 if a[n - 1] != b[0] {
@@ -288,7 +295,7 @@ impl Tensor {
                 let mut shape = a.clone();
                 shape[n - 1] = b[1];
                 let rows: usize = a[..n - 1].iter().product();
-                self.reshape_to(&[rows, a[n - 1]])?.mm(other)?.reshape_to(&shape)
+                self.reshape_to(&[rows, a[n - 1]])?.mm(other)?.unsafe_view(UNSAFE_VIEW, &shape)
             }
             (n, m) => {
                 if a[n - 1] != b[m - 2] {
@@ -305,8 +312,18 @@ impl Tensor {
                     stack(self, a[n - 2], a[n - 1])?.bmm(&stack(other, b[m - 2], b[m - 1])?)?;
                 let mut shape: Dims = lead;
                 shape.extend([a[n - 2], b[m - 1]]);
-                product.reshape_to(&shape)
+                product.unsafe_view(UNSAFE_VIEW, &shape)
             }
         }
+    }
+}
+
+impl Tensor {
+    /// This fresh result without a dimension of length one.
+    #[track_caller]
+    fn without(&self, dim: usize, name: &'static str) -> Result<Self> {
+        let mut shape = self.shape();
+        shape.remove(dim);
+        self.unsafe_view(name, &shape)
     }
 }

@@ -403,18 +403,28 @@ impl Tensor {
         );
         match view_strides(core.shape(), core.strides(), shape) {
             Some(strides) => {
-                self.view_op("ViewBackward0", shape, &strides, core.offset(), |core| {
+                let dense = core.is_contiguous();
+                let name = if dense { "ViewBackward0" } else { "ReshapeAliasBackward0" };
+                self.view_op(name, shape, &strides, core.offset(), |core| {
                     Inverse::Reshape(Dims::from_slice(core.shape()))
                 })
             }
-            None => {
-                let dense = self.copied()?;
-                let strides = contiguous_strides(shape);
-                dense.view_op("UnsafeViewBackward0", shape, &strides, 0, |core| {
-                    Inverse::Reshape(Dims::from_slice(core.shape()))
-                })
-            }
+            None => self.copied()?.unsafe_view("UnsafeViewBackward0", shape),
         }
+    }
+
+    /// The same elements in another shape, of a dense tensor that nobody else has: what results does
+    /// not count as a view.
+    #[track_caller]
+    pub(crate) fn unsafe_view(&self, name: &'static str, shape: &[usize]) -> Result<Self> {
+        let core = self.core();
+        let view = core.view(shape, &contiguous_strides(shape), core.offset())?;
+        let output = Self::from_core(view);
+        if recording1(self) {
+            let inverse = Inverse::Reshape(Dims::from_slice(core.shape()));
+            attach(Op::rule(View { name, inverse }), &[self], &[], &[&output])?;
+        }
+        Ok(output)
     }
 
     /// Dimensions in another order, as a view.

@@ -130,8 +130,9 @@ impl PyTensor {
 
     /// Whether the tensor was not computed by a recorded operation.
     #[getter]
-    fn is_leaf(&self) -> bool {
-        self.tensor.is_leaf()
+    fn is_leaf(&self) -> Bind<bool> {
+        self.tensor.try_grad_fn()?;
+        Ok(self.tensor.is_leaf())
     }
 
     /// The gradients of this tensor with respect to the leaves, added to their `.grad`.
@@ -204,8 +205,9 @@ impl PyTensor {
 
     /// Whether a non-leaf keeps its gradient.
     #[getter]
-    fn retains_grad(&self) -> bool {
-        self.tensor.retains_grad()
+    fn retains_grad(&self) -> Bind<bool> {
+        self.tensor.try_grad_fn()?;
+        Ok(self.tensor.retains_grad())
     }
 
     /// How often the data was written in place.
