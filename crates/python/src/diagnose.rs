@@ -60,7 +60,7 @@ pub(crate) fn report_failure(py: Python<'_>) -> PyResult<()> {
             )
         };
         say(py, &text)?;
-        next = cause.cause.clone();
+        next.clone_from(&cause.cause);
     }
     Ok(())
 }

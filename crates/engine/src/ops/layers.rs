@@ -102,7 +102,7 @@ impl Tensor {
     pub fn constant_pad(&self, pads: &[i64], value: Scalar) -> Result<Self> {
         let n = self.ndim();
         ensure!(
-            pads.len() % 2 == 0,
+            pads.len().is_multiple_of(2),
             runtime,
             "Length of pad must be even but instead it equals {}",
             pads.len()

@@ -97,7 +97,7 @@ impl<T: Float> Job for Average<T> {
                     }
                     // SAFETY: a place of the plane.
                     unsafe {
-                        *to.add(y * p.output[1] + x) = sum / p.share::<T>(self.divisor, y, x)
+                        *to.add(y * p.output[1] + x) = sum / p.share::<T>(self.divisor, y, x);
                     };
                 }
             }
