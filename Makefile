@@ -72,6 +72,7 @@ fmt: $(VENV)/tools ## format everything
 
 stub: $(VENV)/installed ## write the stub of the compiled module
 	$(BIN)/python tools/make_stub.py
+	$(BIN)/ruff format --quiet python/rustgrad/_core.pyi
 
 stubtest: $(VENV)/installed ## hold the stub against the compiled module
 	cd $(VENV) && $(BIN)/python -m mypy.stubtest rustgrad._core --concise --ignore-disjoint-bases

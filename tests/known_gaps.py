@@ -26,8 +26,5 @@ GAPS: dict[str, str] = {
     "autograd/test_nodes.py::test_graphs_look_like_torchs[T.nn.functional.mse_loss(x, y)]": "composed of elementwise operations",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[T.outer(x, y)]": "unsqueezes where torch views",
     'autograd/test_nodes.py::test_graphs_look_like_torchs[T.einsum("ij,j->i", m, x)]': "another order of views",
-    "test_random_programs.py::test_recorded_program[1000026]": "a copy made by reshape, and a product of a vector, count as views (branch func has the fix)",
-    "test_random_programs.py::test_recorded_program[1000065]": "as above",
     "test_random_programs.py::test_recorded_program[1000161]": "a view by unbind whose base was written is refused where torch takes it",
-    "test_random_programs.py::test_recorded_program[1000179]": "as 1000026",
 }

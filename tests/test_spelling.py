@@ -89,7 +89,7 @@ def test_views_have_no_out(x: Any) -> None:
 
 @pytest.mark.rustgrad_only
 def test_memoryview_shares_memory(x: Any) -> None:
-    view = memoryview(x)
+    view: Any = memoryview(x)
     assert (view.shape, view.strides, view.format, view.readonly) == ((2, 3), (12, 4), "f", False)
     view[0, 0] = 9.0
     assert x[0, 0].item() == 9.0
@@ -107,7 +107,7 @@ def test_memoryview_of_every_dtype(name: str) -> None:
 @pytest.mark.rustgrad_only
 def test_memoryview_outlives_the_data_of_its_tensor() -> None:
     x = T.ones(2)
-    view = memoryview(x)
+    view: Any = memoryview(x)
     x.data = T.zeros(5)
     del x
     assert view.tolist() == [1.0, 1.0]

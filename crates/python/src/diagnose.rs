@@ -60,7 +60,7 @@ pub(crate) fn report_failure(py: Python<'_>) -> PyResult<()> {
             )
         };
         say(py, &text)?;
-        next.clone_from(&cause.cause);
+        next = cause.cause.as_ref().map(std::sync::Arc::clone);
     }
     Ok(())
 }
