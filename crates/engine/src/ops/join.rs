@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::view::Geometry;
+use super::strided::Geometry;
 use super::{Cx, Op, Rule, SavedValue};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;

@@ -45,6 +45,7 @@ pub mod scatter;
 pub mod sort;
 mod special;
 mod statistic;
+pub(crate) mod strided;
 pub mod subscript;
 pub mod view;
 

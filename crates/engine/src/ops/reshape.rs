@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::join::{cat, stack};
-use super::view::{Geometry, regather};
+use super::strided::{Geometry, regather};
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::shape::{Dims, broadcast, norm_dim, norm_dims};

@@ -165,8 +165,8 @@ impl Tensor {
     pub(crate) fn rebase(&self, edge: Edge) -> Result<()> {
         if self.flag(VIEW) {
             if let (Some(base), Some(node)) = (self.base(), edge.node) {
-                crate::ops::view::rebase_base(&base, self, node, edge.out)?;
-                let fresh = crate::ops::view::as_strided_edge(&base, self)?;
+                crate::ops::strided::rebase_base(&base, self, node, edge.out)?;
+                let fresh = crate::ops::strided::as_strided_edge(&base, self)?;
                 self.set_view_edge(fresh);
                 return Ok(());
             }

@@ -117,7 +117,7 @@ impl Tensor {
         }
         let Some(base) = self.base() else { return Ok(()) };
         self.check_creation(true)?;
-        let edge = crate::ops::view::as_strided_edge(&base, self)?;
+        let edge = crate::ops::strided::as_strided_edge(&base, self)?;
         self.set_view_edge(edge);
         Ok(())
     }
