@@ -14,6 +14,8 @@ use crate::dtype::{Bool, Element};
 const TILE: usize = 256;
 /// Lines gone through side by side.
 const LINES: usize = 8;
+/// As many of them as an 8-way cache can hold with their results when all fall into one set.
+const FEW_LINES: usize = 3;
 
 /// A type with cumulative sums and products: integers and bool give int64, float32 is carried in
 /// float64, as in torch.
@@ -76,6 +78,33 @@ struct Scan<T, C, S, W> {
     last: usize,
 }
 
+impl<T, C, S, W> Scan<T, C, S, W>
+where
+    T: Element,
+    C: Copy,
+    S: Fn(C, T, usize) -> C,
+    W: Fn(isize, C),
+{
+    /// Runs groups of `N` contiguous lines from `first` on; gives the first line not done.
+    #[inline(always)]
+    fn side_by_side<const N: usize>(&self, mut first: usize) -> usize {
+        let n = self.along.n;
+        while first + N <= self.last {
+            let mut carries = [self.start; N];
+            for i in 0..n {
+                for (l, carry) in carries.iter_mut().enumerate() {
+                    let at = ((first + l) * n + i) as isize;
+                    // SAFETY: within line first + l.
+                    *carry = (self.step)(*carry, unsafe { *self.x.at(at) }, i);
+                    (self.write)(at, *carry);
+                }
+            }
+            first += N;
+        }
+        first
+    }
+}
+
 impl<T, C, S, W> Job for Scan<T, C, S, W>
 where
     T: Element,
@@ -91,18 +120,12 @@ where
         let mut carries = [self.start; TILE];
         let mut first = self.first;
         if inner == 1 {
-            // Some lines side by side: each waits for its last sum.
-            while first + LINES <= self.last {
-                let mut carries = [self.start; LINES];
-                for i in 0..n {
-                    for (l, carry) in carries.iter_mut().enumerate() {
-                        let at = ((first + l) * n + i) as isize;
-                        // SAFETY: within line first + l.
-                        *carry = (self.step)(*carry, unsafe { *self.x.at(at) }, i);
-                        (self.write)(at, *carry);
-                    }
-                }
-                first += LINES;
+            // Some lines side by side: each waits for its last sum. Where lines begin at the same place
+            // of a page they share one set of the first cache, which then holds only a few.
+            if (n * size_of::<T>()).is_multiple_of(2048) {
+                first = self.side_by_side::<FEW_LINES>(first);
+            } else {
+                first = self.side_by_side::<LINES>(first);
             }
         }
         for unit in first..self.last {

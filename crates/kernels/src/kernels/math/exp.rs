@@ -43,12 +43,13 @@ fn scale_f64(x: f64, n: f64) -> f64 {
     x * power_of_two_f64(half) * power_of_two_f64(n - half)
 }
 
-/// `(n, r)` with `x = n ln 2 + r`.
+/// `(m, r)` with `x = n ln 2 + r`, where m is n plus the rounding constant: n stands in its low bits.
 #[inline(always)]
 fn reduce_f32<M: Mode>(x: f32) -> (f32, f32) {
-    let n = fma32::<M>(x, std::f32::consts::LOG2_E, ROUND_F32) - ROUND_F32;
+    let shifted = fma32::<M>(x, std::f32::consts::LOG2_E, ROUND_F32);
+    let n = shifted - ROUND_F32;
     let r = fma32::<M>(n, -LN2_HI_F32, x);
-    (n, fma32::<M>(n, -LN2_LO_F32, r))
+    (shifted, fma32::<M>(n, -LN2_LO_F32, r))
 }
 
 /// `(n, r)` with `x = n ln 2 + r`.
@@ -77,8 +78,19 @@ fn reduced_f32<M: Mode>(r: f32) -> f32 {
 /// `exp(x)`, 1 ulp.
 #[inline(always)]
 pub fn exp_f32<M: Mode>(x: f32) -> f32 {
-    let (n, r) = reduce_f32::<M>(clamp!(x, -110.0, 90.0));
-    scale_f32(reduced_f32::<M>(r), n)
+    let (shifted, r) = reduce_f32::<M>(clamp!(x, -110.0, 90.0));
+    // In two steps, so that results overflow and become subnormal; the integer is in the low bits.
+    let k = (shifted.to_bits() as i32).wrapping_sub(ROUND_F32.to_bits() as i32);
+    let half = k >> 1;
+    let power = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
+    reduced_f32::<M>(r) * power(half) * power(k.wrapping_sub(half))
+}
+
+/// `exp(x)` for `|x| < 87`, whose result is a normal number: its exponent is added to the bits.
+#[inline(always)]
+pub(super) fn exp_normal_f32<M: Mode>(x: f32) -> f32 {
+    let (shifted, r) = reduce_f32::<M>(x);
+    f32::from_bits(reduced_f32::<M>(r).to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
 /// `exp(hi + lo)` for a `lo` far below `hi`.
@@ -166,9 +178,7 @@ pub fn tanh_f32<M: Mode>(x: f32) -> f32 {
     // is at most half the result, so that its errors shrink. The exponent is added to the bits.
     let a = x.abs();
     let z = -2.0 * select(a > 10.0, 10.0, a);
-    let shifted = fma32::<M>(z, std::f32::consts::LOG2_E, ROUND_F32);
-    let n = shifted - ROUND_F32;
-    let r = fma32::<M>(n, -LN2_LO_F32, fma32::<M>(n, -LN2_HI_F32, z));
+    let (shifted, r) = reduce_f32::<M>(z);
     let e = reduced_f32::<M>(r);
     let twice = f32::from_bits(e.to_bits().wrapping_add((shifted.to_bits().wrapping_add(1)) << 23));
     let large = 1.0 - twice / fma32::<M>(0.5, twice, 1.0);
@@ -208,7 +218,7 @@ pub fn cosh_f64<M: Mode>(x: f64) -> f64 {
     half + 0.25 / half
 }
 
-/// `1 / (1 + exp(-x))`, 2 ulp; subnormal results are kept.
+/// `1 / (1 + exp(-x))`, 2.3 ulp; subnormal results are kept.
 #[inline(always)]
 pub fn sigmoid_f32<M: Mode>(x: f32) -> f32 {
     let e = exp_f32::<M>(-x.abs());

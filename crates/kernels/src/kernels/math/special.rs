@@ -3,7 +3,7 @@
 use super::coefficients::{
     ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
 };
-use super::exp::{exp_f32, exp_parts};
+use super::exp::{exp_normal_f32, exp_parts};
 use super::{fma32, fma64, poly32, poly64, select, two_product};
 use crate::kernels::block::{Exact, Mode};
 
@@ -14,7 +14,7 @@ pub fn erf_f32<M: Mode>(x: f32) -> f32 {
     let small = fma32::<M>(x, poly32::<M, 8>(x * x, &ERF_F32), x);
     // Beyond 4 the result is 1 in single precision.
     let t = select(a > 4.0, 4.0, a);
-    let tail = exp_f32::<M>(poly32::<M, 8>(t, &ERFC_TAIL_F32));
+    let tail = exp_normal_f32::<M>(poly32::<M, 8>(t, &ERFC_TAIL_F32));
     let large = (1.0 - tail).copysign(x);
     let y = select(a < 1.0, small, large);
     select(x.is_nan(), x, y)
