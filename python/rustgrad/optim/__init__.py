@@ -11,12 +11,10 @@ from rustgrad.optim.optimizer import Optimizer as Optimizer
 
 
 def __getattr__(name: str) -> Any:
-    # Modules that most programs do not need are imported when they are first named.
+    # What most programs do not need is imported when it is first named.
     from importlib import import_module
 
-    if name == "LBFGS":
-        return import_module("rustgrad.optim.lbfgs").LBFGS
-    if name in ("lr_scheduler", "swa_utils"):
-        return import_module(f"rustgrad.optim.{name}")
+    if name == "lr_scheduler":
+        return import_module("rustgrad.optim.lr_scheduler")
     message = f"module 'rustgrad.optim' has no attribute {name!r}"
     raise AttributeError(message)
