@@ -4,7 +4,7 @@
 //! Nothing a user can see changes. Memory that would run short does so at the line that asks for it;
 //! whoever touches elements takes an [`Access`](super::Access), which has them
 //! made first; a write in place first has everything made that reads what is overwritten; memory
-//! lent to others is never read later. At most [`MOST`] cores wait at a time.
+//! lent to others is never read later. At most 64 cores wait at a time.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
