@@ -10,6 +10,8 @@ use std::sync::{Arc, Once, OnceLock};
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::storage::sharing::Others;
+
 /// The wanted number of threads; 0 until first asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -47,8 +49,8 @@ impl Shared {
     }
 }
 
-/// A use of the pool; the pool outlives it.
-struct Guard(&'static Shared);
+/// A use of the pool; the pool outlives it. Its threads count as others meanwhile.
+struct Guard(&'static Shared, Others);
 
 impl Guard {
     fn pool(&self) -> &ThreadPool {
@@ -75,7 +77,7 @@ fn acquire() -> Option<Guard> {
         // SAFETY: pointers stored in POOL come from leaked boxes.
         let shared = unsafe { &*current };
         shared.users.fetch_add(2, Ordering::AcqRel);
-        let guard = Guard(shared);
+        let guard = Guard(shared, Others::enter());
         if POOL.load(Ordering::Acquire) == current {
             return Some(guard);
         }

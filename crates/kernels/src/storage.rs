@@ -2,12 +2,14 @@
 //! with the buffer it owns or the root whose buffer it views.
 //!
 //! Invariants: a root's buffer lives as long as any of its views; whoever reads or writes elements
-//! holds the root's lock through `Access`, taken in address order, so that safe code cannot race;
+//! holds the root's lock through `Access`, taken in address order, so that safe code cannot race
+//! (no lock is taken where no other thread can be, see [`sharing`]);
 //! a buffer that was just made and not yet shared needs no lock.
 #![allow(unsafe_code)]
 
 pub mod deferred;
 mod pool;
+pub mod sharing;
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -90,8 +92,12 @@ impl Core {
         } else {
             (pool::allocate(bytes)?, Buf::Pool { bytes })
         };
-        let strides = if shape.is_empty() { Strides::new() } else { contiguous_strides(shape) };
-        Ok(Self::make(ptr, dtype, Dims::from_slice(shape), strides, numel, buf))
+        let (shape, strides) = if shape.is_empty() {
+            (Dims::new(), Strides::new())
+        } else {
+            (Dims::from_slice(shape), contiguous_strides(shape))
+        };
+        Ok(Self::make(ptr, dtype, shape, strides, numel, buf))
     }
 
     /// A root whose buffer [`Self::provide`] is to give it: for elements that are put off. The memory
@@ -496,7 +502,9 @@ impl<'a> Access<'a> {
         let root = core.root();
         root.settle();
         let mut held = SmallVec::new();
-        held.push((root, Held::Shared(root.lock.lock_shared())));
+        if !sharing::alone() {
+            held.push((root, Held::Shared(root.lock.lock_shared())));
+        }
         Self { held }
     }
 
@@ -510,6 +518,9 @@ impl<'a> Access<'a> {
     /// [`Self::new`] to cores as they are, whether their elements are made or not.
     #[inline]
     pub(crate) fn locked(reads: &[&'a Core], writes: &[&'a Core]) -> Self {
+        if sharing::alone() {
+            return Self { held: SmallVec::new() };
+        }
         let mut roots: SmallVec<[(&'a Core, bool); 4]> = SmallVec::new();
         for core in writes {
             roots.push((core.root(), true));
@@ -547,6 +558,9 @@ impl<'a> Access<'a> {
                 root.settle_readers();
             }
         }
+        if sharing::alone() {
+            return Self { held: SmallVec::new() };
+        }
         // Writers first among equals, so that one that is also read is locked for writing.
         roots.sort_unstable_by_key(|&(core, write)| {
             (std::ptr::from_ref::<Core>(core) as usize, !write)
@@ -571,6 +585,9 @@ impl<'a> Access<'a> {
         settle_all(reads, Some(write));
         let root = write.root();
         let mut this = Self { held: SmallVec::new() };
+        if sharing::alone() {
+            return Some(this);
+        }
         this.held.push((root, Held::Exclusive(root.lock.try_lock_exclusive()?)));
         for core in reads {
             let root = core.root();
@@ -624,6 +641,9 @@ impl<'a> ReadTwo<'a> {
         let (a, b) = (a.root(), b.root());
         a.settle();
         b.settle();
+        if sharing::alone() {
+            return Self { first: (a, None), second: None };
+        }
         let (x, y) = (std::ptr::from_ref(a) as usize, std::ptr::from_ref(b) as usize);
         if x == y {
             return Self { first: (a, Some(a.lock.lock_shared())), second: None };

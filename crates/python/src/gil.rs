@@ -1,8 +1,10 @@
 //! The one place that detaches from the interpreter.
+#![allow(unsafe_code)]
 
 use pyo3::prelude::*;
 use rustgrad_engine::graph::Site;
 use rustgrad_engine::graph::site::Forced;
+use rustgrad_engine::storage::sharing::{self, Others};
 
 use crate::error::{Bind, to_engine};
 
@@ -10,12 +12,19 @@ use crate::error::{Bind, to_engine};
 /// with small tensors would wait for each other.
 const WORTH: usize = 1 << 18;
 
-/// Lets Ctrl-C end long work.
+/// Lets Ctrl-C end long work, and the engine do without locks while nobody else can run.
 pub(crate) fn register() {
+    if cfg!(not(Py_GIL_DISABLED)) {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        // SAFETY: all calls into the engine come from Python with the interpreter lock held, but for
+        // what this file lets go of it (and for the engine's pool, which counts itself).
+        ONCE.call_once(|| unsafe { sharing::serialised() });
+    }
     rustgrad_engine::interrupt::set_around(|work| {
         // What is recorded meanwhile belongs to the line that called.
         let site = Site::here();
         let attached = Python::try_attach(|py| {
+            let _others = Others::enter();
             py.detach(|| {
                 let _site = Forced::new(site);
                 work();
@@ -50,6 +59,7 @@ fn detached_large<T: Send>(
 ) -> Bind<T> {
     // What is recorded meanwhile belongs to the line that called.
     let site = Site::here();
+    let _others = Others::enter();
     Ok(py.detach(|| {
         let _site = Forced::new(site);
         work()

@@ -47,6 +47,7 @@ mod _core {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::site::register();
         crate::gil::register();
+        crate::tensor::register(module.py())?;
         crate::dtype::export(module)?;
         crate::create::export(module)?;
         crate::random::export(module)?;

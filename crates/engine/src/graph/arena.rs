@@ -18,6 +18,7 @@ use parking_lot::lock_api::RawMutex as _;
 
 use super::node::{More, Node, Saved};
 use crate::error::{Error, Result};
+use crate::storage::sharing::alone;
 
 const CHUNK: usize = 8192;
 const CHUNKS: usize = 1 << 16;
@@ -233,9 +234,13 @@ fn release(id: u32) {
             return;
         }
     }
+    let mut done = None;
     loop {
         let next = LOCAL.with(|local| {
             let mut local = local.borrow_mut();
+            if let Some(id) = done {
+                give_id(&mut local, id);
+            }
             let id = local.doomed.pop();
             if id.is_none() {
                 local.draining = false;
@@ -244,12 +249,11 @@ fn release(id: u32) {
         });
         let Some(id) = next else { return };
         let slot = slot(id);
-        // SAFETY: `refs` fell to zero exactly once, so the node is initialised and nobody else can
-        // reach it; it is moved out once.
-        let node = unsafe { (*slot.node.get()).assume_init_read() };
         slot.generation.fetch_add(1, Ordering::Release);
-        LOCAL.with(|local| give_id(&mut local.borrow_mut(), id));
-        drop(node);
+        // SAFETY: `refs` fell to zero exactly once, so the node is initialised and nobody else can
+        // reach it; it is dropped once, and the slot is given back afterwards.
+        unsafe { (*slot.node.get()).assume_init_drop() };
+        done = Some(id);
     }
 }
 
@@ -329,10 +333,23 @@ impl Node {
                 }
             }
         }
-        let _unlock = Unlock(self, Some(self.lock.lock()));
-        // SAFETY: the lock is held, and `saved` is only reached here.
+        let guard = if alone() { None } else { Some(self.lock.lock()) };
+        let _unlock = Unlock(self, guard);
+        // SAFETY: the lock is held or nobody else can run, and `saved` is only reached here, by
+        // closures that touch nothing else.
         f(unsafe { &mut *self.saved.get() })
     }
+}
+
+/// Reads what a mutex guards, without taking it where nobody else can run; `f` must only read.
+#[inline]
+pub(crate) fn peek<T, R>(mutex: &Mutex<T>, f: impl FnOnce(&T) -> R) -> R {
+    if alone() {
+        // SAFETY: no other thread can hold the lock, and this one does not while it calls `peek`,
+        // as it would wait for itself.
+        return f(unsafe { &*mutex.data_ptr() });
+    }
+    f(&mutex.lock())
 }
 
 pub(super) fn load_more(place: &AtomicPtr<More>) -> Option<&More> {

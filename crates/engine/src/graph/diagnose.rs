@@ -17,6 +17,8 @@ use crate::tensor::Tensor;
 
 const ENABLED: u8 = 1;
 const CHECK_NAN: u8 = 2;
+/// Some thread watched for numbers that are not finite; until then nobody need look.
+const WATCHED: u8 = 4;
 static ANOMALY: AtomicU8 = AtomicU8::new(0);
 
 /// Whether anomaly detection is on, and whether it looks for NaN.
@@ -29,7 +31,8 @@ pub fn anomaly() -> (bool, bool) {
 /// an error that names the line of the operation it belongs to.
 pub fn set_anomaly(enabled: bool, check_nan: bool) {
     let mode = if enabled { ENABLED } else { 0 } | if check_nan { CHECK_NAN } else { 0 };
-    ANOMALY.store(mode, Ordering::Relaxed);
+    let watched = ANOMALY.load(Ordering::Relaxed) & WATCHED;
+    ANOMALY.store(mode | watched, Ordering::Relaxed);
 }
 
 /// Where to look for the write that a saved tensor did not survive.
@@ -46,7 +49,8 @@ pub(crate) fn hint() -> &'static str {
 /// Whether a pass has to stay on one thread and be looked at node by node.
 #[inline]
 pub(super) fn watching_backward() -> bool {
-    ANOMALY.load(Ordering::Relaxed) & ENABLED != 0 || WATCH.get()
+    let mode = ANOMALY.load(Ordering::Relaxed);
+    mode & (ENABLED | WATCHED) != 0 && (mode & ENABLED != 0 || WATCH.get())
 }
 
 /// The node a pass failed in.
@@ -234,6 +238,7 @@ pub fn watch_nonfinite(on: bool) -> bool {
         FOUND.take();
     }
     super::mode::set_extra(super::mode::WATCHING, on);
+    ANOMALY.fetch_or(WATCHED, Ordering::Relaxed);
     WATCH.replace(on)
 }
 

@@ -32,12 +32,15 @@ pub use diagnose::{
     take_failure, watch_nonfinite,
 };
 pub use hooks::visit_owned;
+pub(crate) use mode::Modes;
 pub use mode::{
     GradMode, current_task, current_task_is_selective, grad_wanted, is_grad_enabled, is_inference,
     is_multithreading_enabled, set_grad_enabled, set_inference, set_multithreading_enabled,
 };
 pub use node::{Edge, Node, Packed};
-pub(crate) use record::{Save, attach, attach_edges, attach_node, recording, recording1};
+pub(crate) use record::{
+    Save, attach, attach_edges, attach_node, attach_pair, recording, recording1,
+};
 pub use rows::Rows;
 pub use saved::{
     BeforeWrite, SavedHooks, SavedRole, SavedTensor, disable_saved_hooks, pop_saved_hooks,

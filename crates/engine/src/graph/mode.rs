@@ -9,23 +9,60 @@ pub(super) const PACKING: u8 = 1;
 pub(super) const WATCHING: u8 = 2;
 /// Tell the embedder of writes in place before they happen.
 pub(super) const WRITES: u8 = 4;
+const EXTRAS: u8 = PACKING | WATCHING | WRITES;
+/// Operations are recorded: what was asked for, unless in inference mode.
+const RECORDS: u8 = 8;
+const INFERENCE: u8 = 16;
+
+/// All modes that an operation asks for, in one look: thread-local variables of a shared library cost
+/// a call each.
+#[derive(Clone, Copy)]
+pub(crate) struct Modes(u8);
+
+impl Modes {
+    /// Those of this thread, now.
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self(MODES.get())
+    }
+
+    /// Whether operations are recorded.
+    #[inline]
+    pub(crate) fn records(self) -> bool {
+        self.0 & RECORDS != 0
+    }
+
+    /// Whether the thread is in inference mode.
+    #[inline]
+    pub(crate) fn inference(self) -> bool {
+        self.0 & INFERENCE != 0
+    }
+
+    /// Whether recording has to do something beyond its work.
+    #[inline]
+    pub(crate) fn any_extra(self) -> bool {
+        self.0 & EXTRAS != 0
+    }
+
+    fn set(mode: u8, on: bool) {
+        let rest = MODES.get() & !mode;
+        MODES.set(if on { rest | mode } else { rest });
+    }
+}
 
 thread_local! {
-    static EXTRAS: Cell<u8> = const { Cell::new(0) };
+    static MODES: Cell<u8> = const { Cell::new(RECORDS) };
     /// What the user asked for.
     static GRAD: Cell<bool> = const { Cell::new(true) };
     static TASK: Cell<TaskState> = const { Cell::new(TaskState { id: 0, selective: false }) };
-    static INFERENCE: Cell<bool> = const { Cell::new(false) };
     /// Whether backward passes may use several threads.
     static THREADS: Cell<bool> = const { Cell::new(true) };
-    /// Whether operations are recorded: what was asked for, unless in inference mode.
-    static RECORDS: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Whether operations on this thread are recorded.
 #[inline]
 pub fn is_grad_enabled() -> bool {
-    RECORDS.get()
+    Modes::now().records()
 }
 
 /// Whether recording is asked for on this thread; inference mode may overrule it.
@@ -35,7 +72,7 @@ pub fn grad_wanted() -> bool {
 
 /// Switches recording on this thread; returns what was asked for before.
 pub fn set_grad_enabled(enabled: bool) -> bool {
-    RECORDS.set(enabled && !INFERENCE.get());
+    Modes::set(RECORDS, enabled && !is_inference());
     GRAD.replace(enabled)
 }
 
@@ -52,25 +89,26 @@ pub fn set_multithreading_enabled(enabled: bool) -> bool {
 /// Which extras are on, on this thread.
 #[inline]
 pub(super) fn extras() -> u8 {
-    EXTRAS.get()
+    MODES.get() & EXTRAS
 }
 
 /// Switches an extra.
 pub(super) fn set_extra(extra: u8, on: bool) {
-    let rest = EXTRAS.get() & !extra;
-    EXTRAS.set(if on { rest | extra } else { rest });
+    Modes::set(extra, on);
 }
 
 /// Whether this thread is in inference mode: no recording, no views or versions tracked.
 #[inline]
 pub fn is_inference() -> bool {
-    INFERENCE.get()
+    Modes::now().inference()
 }
 
 /// Switches inference mode on this thread; returns what it was.
 pub fn set_inference(enabled: bool) -> bool {
-    RECORDS.set(GRAD.get() && !enabled);
-    INFERENCE.replace(enabled)
+    let before = is_inference();
+    Modes::set(RECORDS, GRAD.get() && !enabled);
+    Modes::set(INFERENCE, enabled);
+    before
 }
 
 /// Restores the grad mode when dropped.

@@ -78,6 +78,18 @@ impl OutMeta {
         }
     }
 
+    /// Bytes of the elements.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        let (dtype, numel) = match self {
+            Self::Small { dtype, ndim, dims } => {
+                (*dtype, dims[..*ndim as usize].iter().map(|&n| n as usize).product::<usize>())
+            }
+            Self::Big(big) | Self::Any(big) => (big.0, big.1.iter().product()),
+        };
+        numel * dtype.size()
+    }
+
     /// Whether a tensor has this dtype and shape.
     #[inline]
     pub(crate) fn fits(&self, core: &Core) -> bool {
@@ -293,6 +305,9 @@ impl Node {
     /// Drops what the node saved; later use is an error that names the node's line.
     pub(crate) fn release_saved(&self) {
         if self.has(SAVES) {
+            if self.has(RELEASED) && self.more_if().is_none() {
+                return;
+            }
             self.set(RELEASED);
             // Dropped only after the locks are free: a destructor may run foreign code.
             let _inline = self.with_saved(|saved| std::mem::replace(saved, [Saved::EMPTY; 2]));
@@ -303,6 +318,23 @@ impl Node {
             self.set(RELEASED);
         }
         self.op.release();
+    }
+
+    /// [`Self::release_saved`] for a node whose saved tensors are all in the node itself, which are given
+    /// to the caller; `None`, and nothing done, if one is gone, was overwritten or must be unpacked.
+    #[inline]
+    pub(crate) fn take_saved(&self) -> Option<[Option<Arc<Core>>; 2]> {
+        if self.more_if().is_some() || ANY_DETACHED.load(Ordering::Relaxed) {
+            return None;
+        }
+        let taken = self.with_saved(|saved| {
+            let good =
+                |one: &Saved| one.core.as_ref().is_none_or(|core| core.version() == one.version);
+            (saved[0].core.is_some() && saved.iter().all(good))
+                .then(|| [saved[0].core.take(), saved[1].core.take()])
+        })?;
+        self.set(RELEASED);
+        Some(taken)
     }
 
     /// The error for using what is gone.

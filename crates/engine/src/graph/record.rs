@@ -142,6 +142,49 @@ pub(crate) fn attach_node(
     Ok(node)
 }
 
+/// [`attach_node`] for the usual case, two inputs, one output and nothing extra to do: the node, and the
+/// tensor it made.
+#[track_caller]
+#[inline]
+pub(crate) fn attach_pair(
+    op: Op,
+    inputs: [&Tensor; 2],
+    saves: [Option<Role>; 2],
+    output: Arc<Core>,
+) -> Result<Tensor> {
+    let edges = [inputs[0].try_gradient_edge()?, inputs[1].try_gradient_edge()?];
+    let seq = |edge: &Edge| edge.node.as_ref().map_or(0, |node| node.seq);
+    let floor = seq(&edges[0]).max(seq(&edges[1]));
+    let mut saved = [Saved::EMPTY; 2];
+    for (place, role) in saved.iter_mut().zip(saves) {
+        let Some(role) = role else { break };
+        let core = match role {
+            Role::Input(i) => {
+                let input = inputs[usize::from(i != 0)];
+                input.check_savable()?;
+                input.shared_core()
+            }
+            _ => output.clone(),
+        };
+        *place = Saved { version: core.version(), core: Some(core), role };
+    }
+    let flags = if saves[0].is_some() { SAVES } else { 0 };
+    let out = OutMeta::new(output.dtype(), output.shape());
+    let node = NodeRef::new(Node::new(
+        op,
+        next_seq(floor),
+        Site::here(),
+        2,
+        edges,
+        out,
+        saved,
+        flags,
+        None,
+    ))?;
+    super::diagnose::witness(&node);
+    Ok(Tensor::with_edge(output, Edge { node: Some(node), out: 0 }))
+}
+
 /// A node with edges given, whose only output has the shape and dtype of `output`.
 #[track_caller]
 pub(crate) fn attach_edges(op: Op, edges: Vec<Edge>, output: &Tensor) -> Result<NodeRef> {

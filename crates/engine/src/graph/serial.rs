@@ -31,7 +31,9 @@ pub(super) fn run(
         let n = node.num_outputs();
         let first = step.first as usize;
         let mut incoming = GradList::new();
-        incoming.extend(grads[first..first + n].iter_mut().map(Option::take));
+        for grad in &mut grads[first..first + n] {
+            incoming.push(grad.take());
+        }
         if !step.runs {
             node.run_tensor_hooks(&mut incoming)?;
             pass.capture(step.id, &mut incoming)?;
@@ -107,10 +109,10 @@ pub(super) fn run_node(
     let seen = node.has_post_hooks().then(|| incoming.clone());
     let mut outgoing = if super::diagnose::watching_backward() {
         let before = incoming.clone();
-        let run = || crate::ops::vjp(node, id, incoming, needs);
+        let run = || crate::ops::vjp(node, id, incoming, needs, !retain);
         super::diagnose::inspect(node, &before, run)?
     } else {
-        crate::ops::vjp(node, id, incoming, needs)?
+        crate::ops::vjp(node, id, incoming, needs, !retain)?
     };
     if let Some(seen) = seen {
         node.run_post_hooks(&mut outgoing, &seen)?;

@@ -12,9 +12,10 @@ use super::{Cx, Op};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
+use crate::graph::node::Role;
+use crate::graph::{Modes, Save, attach, attach_pair, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
-use crate::launch::blocks::{cast, dense_pair};
+use crate::launch::blocks::{cast, dense_pair, map_over};
 use crate::launch::program::{map_dense_later, map_later};
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
@@ -106,6 +107,10 @@ pub(super) fn unary_vjp(
     let Some(block) = kind.backward(grad.dtype(), p) else {
         bail!(runtime, "the derivative of {} is not implemented", kind.name());
     };
+    if cores.len() <= 1 && write_over(block, p, &grad, cores.first()) {
+        drop(g);
+        return Ok(smallvec![Some(grad)]);
+    }
     let out = match &cores[..] {
         [saved] if dense_pair(&g, saved) => map_dense_later(block, p, g.dtype(), &g, saved)?,
         _ => {
@@ -179,13 +184,15 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
             if let (Some(block), false) =
                 (facts.forward[usize::from(dtype == DType::F64)], facts.test)
             {
-                let output = Tensor::from_core(map_dense_later(block, &[p, 0.0], dtype, &a, &b)?);
-                if is_grad_enabled() {
+                let core = map_dense_later(block, &[p, 0.0], dtype, &a, &b)?;
+                let modes = Modes::now();
+                if modes.records() {
                     let wanted = [x.requires_grad(), y.requires_grad()];
                     if wanted[0] || wanted[1] {
-                        record_two(kind, facts, [x, y], wanted, p, &output)?;
+                        return record_two(kind, facts, [x, y], wanted, p, modes, core);
                     }
                 }
+                let output = Tensor::from_core_in(modes, core);
                 return Ok(if x.is_number() && y.is_number() {
                     output.into_number()
                 } else {
@@ -207,6 +214,23 @@ struct Facts {
     reads: [[bool; NAMES]; 3],
     /// Whether the result is not of the inputs' dtype.
     test: bool,
+    /// For each set of two inputs that are to get a gradient (as bits), what is saved for it, if it is
+    /// no more than two values.
+    saves: [Option<[Option<Role>; 2]>; 4],
+}
+
+/// What is saved of a row of two inputs for the inputs in `mask` to get a gradient.
+fn saves(kind: Binary, mask: usize) -> Option<[Option<Role>; 2]> {
+    let needs = [0, 1].map(|i| (mask >> i & 1 == 1).then(|| kind.needs(i)));
+    let needs = needs.iter().flatten();
+    let roles = [
+        needs.clone().any(|needs| needs.a).then_some(Role::Input(0)),
+        needs.clone().any(|needs| needs.b).then_some(Role::Input(1)),
+        needs.clone().any(|needs| needs.y).then_some(Role::Output(0)),
+    ];
+    let mut roles = roles.into_iter().flatten();
+    let saves = [roles.next(), roles.next()];
+    roles.next().is_none().then_some(saves)
 }
 
 fn facts(kind: Binary) -> &'static Facts {
@@ -222,6 +246,7 @@ fn facts(kind: Binary) -> &'static Facts {
                     [needs.a, needs.b, needs.c, needs.y]
                 }),
                 test: kind.result() == ResultType::Bool,
+                saves: [0, 1, 2, 3].map(|mask| saves(kind, mask)),
             })
             .collect()
     });
@@ -235,34 +260,18 @@ fn record_two(
     inputs: [&Tensor; 2],
     wanted: [bool; 2],
     p: f64,
-    output: &Tensor,
-) -> Result<()> {
-    let read =
-        |value: usize| (wanted[0] && facts.reads[0][value]) || (wanted[1] && facts.reads[1][value]);
-    let mut saves = [Save::Input(0), Save::Input(1), Save::Output(0)];
-    let n = match (read(0), read(1), read(3)) {
-        (false, false, false) => 0,
-        (true, false, false) => 1,
-        (true, true, false) => 2,
-        (true, true, true) => 3,
-        (false, true, false) => {
-            saves[0] = Save::Input(1);
-            1
+    modes: Modes,
+    core: Arc<Core>,
+) -> Result<Tensor> {
+    let mask = usize::from(wanted[0]) | usize::from(wanted[1]) << 1;
+    match facts.saves[mask] {
+        Some(saves) if !modes.any_extra() => attach_pair(Op::Binary(kind, p), inputs, saves, core),
+        _ => {
+            let output = Tensor::from_core(core);
+            record(kind, &inputs, p, &output)?;
+            Ok(output)
         }
-        (false, false, true) => {
-            saves[0] = Save::Output(0);
-            1
-        }
-        (true, false, true) => {
-            saves[1] = Save::Output(0);
-            2
-        }
-        (false, true, true) => {
-            saves = [Save::Input(1), Save::Output(0), Save::Output(0)];
-            2
-        }
-    };
-    attach(Op::Binary(kind, p), &inputs, &saves[..n], &[output])
+    }
 }
 
 #[track_caller]
@@ -472,6 +481,10 @@ pub(super) fn binary_vjp(
     let edges = cx.node().edges();
     let n = edges.len();
     let Some(grad) = grad else { return Ok(smallvec![None; n]) };
+    let grad = match binary_vjp_last(kind, p, cx, grad)? {
+        Ok(grads) => return Ok(grads),
+        Err(grad) => grad,
+    };
     // What was saved follows from which inputs had an edge, as in `record`.
     let (mut had, mut want) = ([false; 3], [false; 3]);
     for (i, edge) in edges.iter().enumerate() {
@@ -482,26 +495,102 @@ pub(super) fn binary_vjp(
     if is_grad_enabled() {
         return binary_vjp_recorded(kind, p, cx, &grad, &want[..n], saved, read);
     }
-    let g = grad.shared_core();
+    let dtype = grad.dtype();
     let mut values: [Option<Arc<Core>>; NAMES] = [const { None }; NAMES];
     let mut at = 0;
     for value in 0..NAMES {
         if read[value] {
-            values[value] = Some(cast_shared(cx.saved_core(at)?, g.dtype())?);
+            values[value] = Some(cast_shared(cx.saved_core(at)?, dtype)?);
         }
         at += usize::from(saved[value]);
     }
-    let mut grads: GradList = smallvec![];
-    for i in 0..n {
-        grads.push(if !want[i] {
-            None
-        } else if passes(kind, i, p) {
-            Some(grad.clone())
-        } else {
-            Some(Tensor::from_core(backward_core(kind, i, p, &g, &values)?))
-        });
+    let mut grads: GradList = smallvec![None; n];
+    let mut grad = Some(grad);
+    for i in (0..n).rev().filter(|&i| want[i]) {
+        // The last one may have the gradient for itself.
+        let last = want[..i].iter().all(|want| !want);
+        let Some(mine) = (if last { grad.take() } else { grad.clone() }) else { continue };
+        grads[i] = Some(backward_input(kind, i, p, mine, &values)?);
     }
     Ok(grads)
+}
+
+/// The gradients of a row of two inputs in a pass after which nobody needs what the node saved: that is
+/// taken, not copied. The gradient is given back where this is not the case.
+#[inline]
+fn binary_vjp_last(
+    kind: Binary,
+    p: f64,
+    cx: &Cx<'_>,
+    grad: Tensor,
+) -> Result<std::result::Result<GradList, Tensor>> {
+    let [one, two] = cx.node().edges() else { return Ok(Err(grad)) };
+    let dtype = grad.dtype();
+    if !cx.is_last() || !dtype.is_float() || is_grad_enabled() {
+        return Ok(Err(grad));
+    }
+    let mask = usize::from(one.node.is_some()) | usize::from(two.node.is_some()) << 1;
+    let facts = facts(kind);
+    let Some(saves) = facts.saves[mask] else { return Ok(Err(grad)) };
+    let mut values: [Option<Arc<Core>>; NAMES] = [const { None }; NAMES];
+    if saves[0].is_some() {
+        let Some(taken) = cx.node().take_saved() else { return Ok(Err(grad)) };
+        for (core, role) in taken.into_iter().zip(saves) {
+            let (Some(core), Some(role)) = (core, role) else { continue };
+            let value = match role {
+                Role::Input(i) => usize::from(i != 0),
+                _ => 3,
+            };
+            values[value] = Some(cast_shared(core, dtype)?);
+        }
+    }
+    let mut grads = GradList::from_buf([None, None]);
+    let wanted = [cx.needs(0), cx.needs(1)];
+    match wanted {
+        [true, true] => {
+            grads[1] = Some(backward_input(kind, 1, p, grad.clone(), &values)?);
+            grads[0] = Some(backward_input(kind, 0, p, grad, &values)?);
+        }
+        [true, false] => grads[0] = Some(backward_input(kind, 0, p, grad, &values)?),
+        [false, true] => grads[1] = Some(backward_input(kind, 1, p, grad, &values)?),
+        [false, false] => {}
+    }
+    Ok(Ok(grads))
+}
+
+/// The gradient of input `i`: that of the output itself, or one fused pass, written over that if nobody
+/// else holds it.
+#[inline]
+fn backward_input(
+    kind: Binary,
+    i: usize,
+    p: f64,
+    grad: Tensor,
+    values: &[Option<Arc<Core>>; NAMES],
+) -> Result<Tensor> {
+    if passes(kind, i, p) {
+        return Ok(grad);
+    }
+    let dtype = grad.dtype();
+    if dtype.is_float() && i < 2 {
+        let facts = facts(kind);
+        let mut ins = values.iter().zip(facts.reads[i]).filter(|(_, read)| *read);
+        let value = ins.next().and_then(|(value, _)| value.as_ref());
+        if let (None, Some(block)) =
+            (ins.next(), facts.backward[i][usize::from(dtype == DType::F64)])
+        {
+            if write_over(block, &[p, 0.0], &grad, value) {
+                return Ok(grad);
+            }
+        }
+    }
+    Ok(Tensor::from_core(backward_core(kind, i, p, &grad.core(), values)?))
+}
+
+/// Runs a block over a gradient that is on its way to nobody else.
+#[inline]
+fn write_over(block: Block, p: &[f64; 2], grad: &Tensor, value: Option<&Arc<Core>>) -> bool {
+    grad.owns_buffer_alone() && map_over(block, p, &grad.core(), value.map(|core| &**core))
 }
 
 #[inline]
@@ -591,6 +680,13 @@ pub(super) fn scalar_vjp(
         return Ok(smallvec![Some(grad)]);
     }
     if matches!((kind, reversed), (Binary::Mul, _) | (Binary::Div, false)) {
+        if !is_grad_enabled() && grad.dtype().is_float() {
+            if let Some(block) = kind.forward_scalar(grad.dtype(), false) {
+                if write_over(block, &[s, 1.0], &grad, None) {
+                    return Ok(smallvec![Some(grad)]);
+                }
+            }
+        }
         return Ok(smallvec![Some(grad.binary_scalar(kind, Scalar::Float(s), false)?)]);
     }
     let mut values: [Option<Tensor>; NAMES] = [const { None }; NAMES];

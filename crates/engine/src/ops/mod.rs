@@ -154,11 +154,18 @@ pub struct Cx<'a> {
     node: &'a Node,
     id: u32,
     needs: u64,
+    last: bool,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn new(node: &'a Node, id: u32, needs: u64) -> Self {
-        Self { node, id, needs }
+        Self { node, id, needs, last: false }
+    }
+
+    /// Whether what the node saved is released after this run, so that the rule may take it.
+    #[inline]
+    pub(crate) fn is_last(&self) -> bool {
+        self.last
     }
 
     /// Whether the gradient of input `i` is needed.
@@ -281,12 +288,18 @@ fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::err
     ))
 }
 
-/// Runs the rule of a node.
-pub(crate) fn vjp(node: &Node, id: u32, grads: GradList, needs: u64) -> Result<GradList> {
+/// Runs the rule of a node; `last`: what it saved is not needed again.
+pub(crate) fn vjp(
+    node: &Node,
+    id: u32,
+    grads: GradList,
+    needs: u64,
+    last: bool,
+) -> Result<GradList> {
     if node.has(crate::graph::node::RELEASED) && node.op.runs_once() {
         return Err(node.released_error());
     }
-    let cx = Cx::new(node, id, needs);
+    let cx = Cx { last, ..Cx::new(node, id, needs) };
     match &node.op {
         Op::Accumulate(_) => bail!(runtime, "an accumulator has no inputs"),
         Op::Unary(kind, p) => elementwise::unary_vjp(*kind, p, &cx, first(grads)),
@@ -312,7 +325,7 @@ pub fn run_alone(handle: &NodeRef, grads: GradList) -> Result<GradList> {
     for (i, edge) in handle.edges().iter().enumerate().take(64) {
         needs |= u64::from(edge.node.is_some()) << i;
     }
-    let mut out = vjp(handle, handle.id(), grads, needs)?;
+    let mut out = vjp(handle, handle.id(), grads, needs, false)?;
     out.resize(handle.num_inputs(), None);
     for (i, edge) in handle.edges().iter().enumerate() {
         if let (Some(next), Some(grad)) = (&edge.node, out[i].take()) {

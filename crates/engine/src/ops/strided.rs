@@ -213,7 +213,7 @@ impl Rule for CopySlices {
         for i in 0..self.inner.edges().len().min(64) {
             needs |= u64::from(cx.needs(i)) << i;
         }
-        let mut inner = super::vjp(&self.inner, self.inner.id(), outputs, needs)?;
+        let mut inner = super::vjp(&self.inner, self.inner.id(), outputs, needs, false)?;
         inner.resize(self.inner.edges().len(), None);
         if cx.needs(0) {
             let part = inner[0].take();

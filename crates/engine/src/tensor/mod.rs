@@ -133,6 +133,12 @@ impl Tensor {
         Self::with_flags(core, 0)
     }
 
+    /// [`Self::from_core`] for those who have looked at the modes already.
+    #[inline]
+    pub(crate) fn from_core_in(modes: crate::graph::Modes, core: Arc<Core>) -> Self {
+        Self::with_exact_flags(core, if modes.inference() { INFERENCE } else { 0 })
+    }
+
     #[inline]
     fn with_flags(core: Arc<Core>, flags: u32) -> Self {
         let flags = if crate::graph::is_inference() { flags | INFERENCE } else { flags };
@@ -150,6 +156,7 @@ impl Tensor {
     }
 
     /// A tensor made by output `edge.out` of a node.
+    #[inline]
     pub(crate) fn with_edge(core: Arc<Core>, edge: Edge) -> Self {
         let flags = if edge.node.is_some() { HAS_FN } else { 0 };
         Self(Arc::new(Inner {
@@ -500,8 +507,7 @@ impl Node {
 
     /// A rough figure of what running the node costs, in bytes moved.
     pub(crate) fn work(&self) -> usize {
-        let meta = self.out_meta(0);
-        meta.shape().iter().product::<usize>() * meta.dtype().size()
+        self.out_meta(0).bytes()
     }
 
     /// The leaf of an accumulator that nothing but the accumulator keeps alive.

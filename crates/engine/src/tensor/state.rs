@@ -199,7 +199,7 @@ impl Tensor {
             return Edge::default();
         }
         if self.flag(HAS_FN) {
-            return self.0.auto.lock().grad_fn.clone();
+            return crate::graph::arena::peek(&self.0.auto, |auto| auto.grad_fn.clone());
         }
         if self.flag(REQUIRES_GRAD) {
             return Edge { node: self.accumulator(), out: 0 };
@@ -210,7 +210,10 @@ impl Tensor {
     /// The leaf's accumulator, if one is alive or can be made.
     pub(super) fn accumulator(&self) -> Option<NodeRef> {
         // Made outside the lock, since making a node may free others.
-        let alive = self.meta(|meta| meta.accumulator).upgrade();
+        let known = crate::graph::arena::peek(&self.0.auto, |auto| {
+            auto.meta.as_ref().map(|meta| meta.accumulator)
+        });
+        let alive = known.and_then(WeakNode::upgrade);
         if alive.is_some() {
             return alive;
         }

@@ -74,6 +74,23 @@ pub fn map_dense(
     Ok(out)
 }
 
+/// Writes the result of a block over `a`, its first input, if nobody else can reach that and the result
+/// would be laid out like it: saves the allocation, and memory that is in cache is written again.
+/// `false`, and nothing done, where that is not so, or putting the work off is worth more.
+#[inline]
+pub fn map_over(block: Block, p: &[f64; 2], a: &Arc<Core>, b: Option<&Core>) -> bool {
+    let fits = b.is_none_or(|b| dense_pair(a, b));
+    if !fits || !a.owned_by_one() || crate::storage::deferred::pays(a.numel(), a.dtype()) {
+        return false;
+    }
+    let b = b.unwrap_or(a);
+    let access = ReadTwo::new(b, b);
+    // A block may write over an input, and `a` is reached by the caller alone.
+    run_dense(block, p, a, &[a, b]);
+    drop(access);
+    true
+}
+
 /// Runs a block on dense cores of one shape, locked by the caller.
 #[inline]
 fn run_dense(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core; 2]) {

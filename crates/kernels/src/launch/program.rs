@@ -12,7 +12,7 @@ use crate::kernels::block::Block;
 use crate::kernels::copy::fill_bits;
 use crate::kernels::elementwise::MAX_INPUTS;
 use crate::kernels::reduce as kernel;
-use crate::storage::deferred::{Reach, Step, count_pass, defer};
+use crate::storage::deferred::{Reach, Step, count_pass, defer, pays};
 use crate::storage::{Access, Core};
 
 /// Bytes of a buffer: a few of them and the streams of a pass share L1 and the start of L2.
@@ -130,8 +130,10 @@ pub fn map_later(
     shape: &[usize],
     ins: &[&Arc<Core>],
 ) -> Result<Arc<Core>> {
-    if let Some(core) = defer(make, block, p, dtype, shape, ins) {
-        return core;
+    if pays(shape.iter().product(), dtype) {
+        if let Some(core) = defer(make, block, p, dtype, shape, ins) {
+            return core;
+        }
     }
     let ins: SmallVec<[&Core; 4]> = ins.iter().map(|core| &***core).collect();
     super::blocks::map(block, p, dtype, shape, &ins)
@@ -146,8 +148,10 @@ pub fn map_dense_later(
     a: &Arc<Core>,
     b: &Arc<Core>,
 ) -> Result<Arc<Core>> {
-    if let Some(core) = defer(make, block, p, dtype, a.shape(), &[a, b]) {
-        return core;
+    if pays(a.numel(), dtype) {
+        if let Some(core) = defer(make, block, p, dtype, a.shape(), &[a, b]) {
+            return core;
+        }
     }
     super::blocks::map_dense(block, p, dtype, a, b)
 }

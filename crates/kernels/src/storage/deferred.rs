@@ -86,6 +86,12 @@ fn least() -> usize {
     })
 }
 
+/// Whether elementwise work with a result of this size is put off, if nothing forbids it.
+#[inline]
+pub fn pays(numel: usize, dtype: DType) -> bool {
+    numel >= 2 && numel * dtype.size() >= least()
+}
+
 /// How an input goes with an output of this shape, if simply.
 fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
     if core.is_contiguous() && core.numel() == numel {
@@ -149,7 +155,7 @@ pub fn defer(
     ins: &[&Arc<Core>],
 ) -> Option<Result<Arc<Core>>> {
     let numel: usize = shape.iter().product();
-    if numel < 2 || numel * dtype.size() < least() || ins.len() > MAX_INPUTS {
+    if !pays(numel, dtype) || ins.len() > MAX_INPUTS {
         return None;
     }
     let mut step = Step { block, p: *p, ins: SmallVec::new() };

@@ -25,10 +25,10 @@ pub(crate) const FUNCTIONS: &[&[&str]] =
 /// Functions whose result shares memory with their input, so that there is no `out=`.
 pub(crate) const VIEWS: &[&str] = view::FUNCTIONS;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::{PyTypeInfo, ffi};
 use rustgrad_engine::Tensor;
 
 use crate::error::Bind;
@@ -82,9 +82,57 @@ pub(crate) fn wrap(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyTenso
             }
         }
     }
-    let bound = Bound::new(py, PyTensor { tensor })?;
+    let bound = make(py, tensor)?;
     adopt(&bound);
     Ok(bound)
+}
+
+/// Whether an object of the class is, apart from its head and the tensor, all zeros when it is made.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+/// Finds out how objects of the class are laid out, see [`make`].
+pub(crate) fn register(py: Python<'_>) -> PyResult<()> {
+    use rustgrad_engine::{DType, Scalar};
+    let Ok(probe) = Tensor::from_scalar(Scalar::Float(0.0), DType::F32) else { return Ok(()) };
+    let bound = Bound::new(py, PyTensor { tensor: probe })?;
+    adopt(&bound);
+    let from = OFFSET.load(Ordering::Relaxed) + size_of::<PyTensor>();
+    // SAFETY: a live type object, and the bytes of a live object of that type that is not subclassed;
+    // what PyO3 keeps there are pointers.
+    let (rest, dict) = unsafe {
+        let class = bound.get_type().as_type_ptr();
+        let size = (*class).tp_basicsize as usize;
+        let rest = std::slice::from_raw_parts(bound.as_ptr().cast::<u8>().add(from), size - from);
+        (rest, (*class).tp_dictoffset as usize)
+    };
+    // The place of the dictionary may be filled: Python makes one where there is none.
+    let is_dict = |at: usize| (dict..dict + size_of::<usize>()).contains(&(from + at));
+    let plain = rest.iter().enumerate().all(|(at, &byte)| byte == 0 || is_dict(at));
+    PLAIN.store(plain, Ordering::Relaxed);
+    Ok(())
+}
+
+/// A new Python object. `Bound::new` asks `object.__new__`, which on Python 3.11 makes a dictionary for
+/// every object; here Python makes one when somebody asks for it.
+#[inline]
+fn make(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyTensor>> {
+    if !PLAIN.load(Ordering::Relaxed) {
+        return Bound::new(py, PyTensor { tensor });
+    }
+    // SAFETY: attached; the memory is zeroed, and `register` saw that this is how objects of the class
+    // start, apart from the tensor (no dictionary, no weak references); that is written to the place where it was found in another object of the class.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(PyTensor::type_object_raw(py), 0);
+        if object.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        object
+            .cast::<u8>()
+            .add(OFFSET.load(Ordering::Relaxed))
+            .cast::<PyTensor>()
+            .write(PyTensor { tensor });
+        Ok(Bound::from_owned_ptr(py, object).cast_into_unchecked())
+    }
 }
 
 /// Notes the Python object in its tensor.
