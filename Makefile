@@ -40,6 +40,7 @@ test-python: $(VENV)/installed ## run the tests of the installed wheel
 
 bench: $(VENV)/installed ## time rustgrad and, where `make oracle` was run, torch in turn
 	$(BIN)/python benchmarks/run.py --torch-python $(ORACLE)/bin/python $(BENCH_ARGS)
+	$(BIN)/python benchmarks/threads.py
 
 bench-rust: ## time the engine from Rust
 	cargo bench --workspace --locked
