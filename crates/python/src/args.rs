@@ -96,6 +96,9 @@ fn size_of(value: &Bound<'_, PyAny>, position: usize) -> PyResult<i64> {
             class_name(value)?
         )))
     };
+    if value.is_exact_instance_of::<PyInt>() {
+        return value.extract();
+    }
     if value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyString>() {
         return wrong();
     }
@@ -104,6 +107,11 @@ fn size_of(value: &Bound<'_, PyAny>, position: usize) -> PyResult<i64> {
 
 /// Sizes as a sequence, or one number.
 pub(crate) fn size_list(value: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+    // The usual kinds first: asking anything else for an attribute it lacks costs an exception.
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        let sizes = tuple.iter_borrowed().enumerate();
+        return sizes.map(|(position, item)| size_of(&item, position)).collect();
+    }
     if value.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("sizes must be a tuple of integers, not str"));
     }

@@ -86,6 +86,10 @@ pub(crate) fn tensor_or_number_like(value: &Bound<'_, PyAny>, other: &Tensor) ->
 pub(crate) fn sizes(args: &Bound<'_, PyTuple>) -> PyResult<Vec<i64>> {
     if args.len() == 1 {
         let only = args.get_item(0)?;
+        // The usual kinds first: asking a tuple for an attribute it lacks costs an exception.
+        if let Ok(tuple) = only.cast::<PyTuple>() {
+            return tuple.iter_borrowed().map(|item| item.extract()).collect();
+        }
         if !only.is_instance_of::<PyInt>() && !only.hasattr("__index__")? {
             return only.extract();
         }
@@ -107,6 +111,9 @@ pub(crate) enum DimArg {
 impl<'a, 'py> FromPyObject<'a, 'py> for DimArg {
     type Error = PyErr;
     fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if value.is_instance_of::<PyTuple>() {
+            return Ok(Self::Many(value.extract()?));
+        }
         if let Ok(one) = value.extract::<i64>() {
             return Ok(Self::One(one));
         }

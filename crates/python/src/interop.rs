@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -180,22 +181,23 @@ impl Memory {
         let core = &self.core;
         let size = core.dtype().size() as isize;
         let interface = PyDict::new(py);
-        interface.set_item("version", 3)?;
-        interface.set_item("typestr", code(core.dtype()))?;
-        interface.set_item("shape", PyTuple::new(py, core.shape())?)?;
-        interface.set_item(
-            "strides",
-            PyTuple::new(py, core.strides().iter().map(|stride| stride * size))?,
-        )?;
-        interface.set_item("data", (core.address(), !core.writable()))?;
+        interface.set_item(intern!(py, "version"), 3)?;
+        interface.set_item(intern!(py, "typestr"), code(core.dtype()))?;
+        interface.set_item(intern!(py, "shape"), PyTuple::new(py, core.shape())?)?;
+        if !core.is_contiguous() {
+            let strides = core.strides().iter().map(|stride| stride * size);
+            interface.set_item(intern!(py, "strides"), PyTuple::new(py, strides)?)?;
+        }
+        interface.set_item(intern!(py, "data"), (core.address(), !core.writable()))?;
         Ok(interface)
     }
 }
 
 /// A NumPy array over the memory of a tensor.
 pub(crate) fn to_array<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
+    static AS_ARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let memory = Bound::new(py, Memory { core: tensor.shared_core() })?;
-    py.import("numpy")?.call_method1("asarray", (memory,))
+    AS_ARRAY.import(py, "numpy", "asarray")?.call1((memory,))
 }
 
 /// [`to_array`], but not of tensors that require a gradient.

@@ -31,6 +31,19 @@ def _unrows(loss: Tensor, target: Tensor, dims: int) -> Tensor:
     return loss.reshape(target.transpose(1, -1).shape).transpose(1, -1)
 
 
+def _check_batch(input: Tensor, target: Tensor) -> None:
+    """Refuse targets that do not have the shape of the input without its classes."""
+    classes_at = 0 if input.dim() == 1 else 1
+    expected = (*input.shape[:classes_at], *input.shape[classes_at + 1 :])
+    if tuple(target.shape) == expected:
+        return
+    if input.dim() >= 2 and target.dim() and target.shape[0] != input.shape[0]:
+        message = f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
+        raise ValueError(message)
+    message = f"Expected target size {list(expected)}, got {list(target.shape)}"
+    raise RuntimeError(message)
+
+
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -57,16 +70,9 @@ def cross_entropy(
         check(reduction)
         return input._cross_entropy(target, weight, ignore_index, reduction != "none", reduction == "mean")
     check(reduction)
-    classes_at = 0 if input.dim() == 1 else 1
     if target.dtype.is_floating_point:
-        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, classes_at)
-    expected = (*input.shape[:classes_at], *input.shape[classes_at + 1 :])
-    if tuple(target.shape) != expected:
-        if input.dim() >= 2 and target.dim() and target.shape[0] != input.shape[0]:
-            message = f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
-            raise ValueError(message)
-        message = f"Expected target size {list(expected)}, got {list(target.shape)}"
-        raise RuntimeError(message)
+        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, 0 if input.dim() == 1 else 1)
+    _check_batch(input, target)
     rows, list_ = _rows(input), _targets(target, input.dim())
     if label_smoothing == 0.0:
         loss = rows._cross_entropy(list_, weight, ignore_index, reduction != "none", reduction == "mean")
@@ -114,18 +120,23 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return the negated log-probabilities of the classes."""
-    reduction = legacy(size_average, reduce, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = legacy(size_average, reduce, reduction)
     check(reduction)
-    constant("nll_loss_forward", weight=weight)
+    if weight is not None:
+        constant("nll_loss_forward", weight=weight)
     if not input.dtype.is_floating_point:
         message = f'"nll_loss_out_frame" not implemented for {input.dtype}'
         raise NotImplementedError(message)
-    rows, list_ = _rows(input), _targets(target, input.dim())
-    counts = list_ != ignore_index
-    safe = _rg.where(counts, list_, _rg.zeros_like(list_))
-    factors = rows.detach().new_ones(rows.shape[0]) if weight is None else weight.index_select(0, safe)
-    factors = _rg.where(counts, factors, _rg.zeros_like(factors))
-    loss = -rows.gather(1, safe.unsqueeze(1)).squeeze(1) * factors
-    if reduction == "none":
-        return _unrows(loss, target, input.dim())
-    return loss.sum() / factors.sum() if reduction == "mean" else _reduce(loss, reduction)
+    if input.dim() == 2 and target.dim() == 1 and target.dtype is _rg.int64 and len(target) == len(input):
+        # What most programs do, in one call.
+        return input._nll_loss(target, weight, ignore_index, reduction != "none", reduction == "mean", False)
+    if target.dtype not in (_rg.int64, _rg.uint8):
+        name = {"torch.float32": "Float", "torch.float64": "Double", "torch.int32": "Int", "torch.int16": "Short"}
+        given = name.get(str(target.dtype), str(target.dtype).removeprefix("torch.").capitalize())
+        message = f"expected target dtype to be Long or Byte, but got {given}"
+        raise RuntimeError(message)
+    _check_batch(input, target)
+    rows, list_ = _rows(input), _targets(target, input.dim()).to(_rg.int64)
+    loss = rows._nll_loss(list_, weight, ignore_index, reduction != "none", reduction == "mean", input.dim() > 2)
+    return loss if reduction != "none" else _unrows(loss, target, input.dim())

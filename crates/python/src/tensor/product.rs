@@ -174,6 +174,25 @@ impl PyTensor {
             self.tensor.cross_entropy_rows(target, weight, ignore_index, reduce, mean)
         })
     }
+
+    /// `nll_loss` of rows, see `rustgrad.nn.functional`.
+    #[pyo3(signature = (target, weight, ignore_index, reduce, mean, wide))]
+    fn _nll_loss(
+        &self,
+        py: Python<'_>,
+        target: &Bound<'_, PyTensor>,
+        weight: Option<&Bound<'_, PyTensor>>,
+        ignore_index: i64,
+        reduce: bool,
+        mean: bool,
+        wide: bool,
+    ) -> Out {
+        let target = &target.get().tensor;
+        let weight = weight.map(|weight| &weight.get().tensor);
+        run(py, &self.tensor, || {
+            self.tensor.nll_rows(target, weight, ignore_index, reduce, mean, wide)
+        })
+    }
 }
 
 /// Sums of products by Einstein's convention.
