@@ -114,6 +114,54 @@ def test_sums_of_what_was_put_off() -> None:
     assert y.mean().item() == pytest.approx((values * 2).mean(), rel=1e-12)
 
 
+def test_cheap_results_that_are_held_may_be_made_again_and_again() -> None:
+    x = ramp()
+    values = reference(x)
+    y = x * 2  # cheap to make from x, so that sums of it need not write it
+    total = y.sum().item()
+    assert all(y.sum().item() == total for _ in range(10))
+    z = y - 1
+    sums = [z.sum().item() for _ in range(3)]
+    x.mul_(0)  # writes what y and z are made of
+    np.testing.assert_array_equal(reference(y), values * 2)
+    np.testing.assert_array_equal(reference(z), values * 2 - 1)
+    assert sums == [z.clone().sum().item()] * 3
+
+
+def test_normalised_rows_whose_parts_are_saved_for_gradients() -> None:
+    x = ramp().view(50, 1000).requires_grad_()
+    centred = x - x.mean(1, keepdim=True)
+    z = centred / x.std(1, keepdim=True)
+    (z**3).sum().backward()
+    wide = ramp().view(50, 1000).requires_grad_()
+    mean, std = wide.mean(1, keepdim=True), wide.std(1, keepdim=True)
+    parts = [T.stack([((row - m) / s) ** 3 for row, m, s in zip(wide, mean, std, strict=True)])]
+    parts[0].sum().backward()
+    np.testing.assert_allclose(reference(x.grad), reference(wide.grad), rtol=1e-9, atol=1e-9)
+    values = reference(x)
+    np.testing.assert_allclose(reference(centred), values - values.mean(1, keepdims=True), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_gradient_that_goes_straight_into_layer_norm(held: bool) -> None:
+    weight, bias = T.linspace(0.5, 1.5, 500, dtype=T.float64), T.zeros(500, dtype=T.float64)
+
+    def run(put_off: bool) -> list[Any]:
+        leaves = [leaf.clone().requires_grad_() for leaf in (ramp().view(100, 500), weight, bias)]
+        y = T.nn.functional.layer_norm(leaves[0], (500,), leaves[1], leaves[2])
+        seen: list[Any] = []
+        if held:
+            y.register_hook(seen.append)
+        if not put_off:
+            y.register_hook(lambda grad: grad.clone().contiguous())
+            y.register_hook(lambda grad: T.tensor(grad.tolist(), dtype=T.float64))
+        T.nn.functional.gelu(y).sum().backward()
+        return [leaf.grad for leaf in leaves] + seen
+
+    for got, want in zip(run(put_off=True), run(put_off=False), strict=True):
+        np.testing.assert_array_equal(reference(got), reference(want))
+
+
 def test_gradients_through_a_chain_and_its_held_parts() -> None:
     x = ramp().requires_grad_()
     a = x * 2 + 1

@@ -23,6 +23,23 @@ def fit(f, lo, hi, degree):
     return [solution[i] for i in range(n)]
 
 
+def fit_ratio(f, lo, hi, top, bottom, centre):
+    """Interpolate by a quotient of polynomials at the Chebyshev nodes of (x - centre) / (x + centre)."""
+    n = top + bottom + 1
+    first, last = ((mpf(x) - centre) / (mpf(x) + centre) for x in (lo, hi))
+    nodes = [(first + last) / 2 + (last - first) / 2 * mp.cos(mp.pi * (2 * k + 1) / (2 * n)) for k in range(n)]
+    matrix, values = mp.matrix(n, n), mp.matrix(n, 1)
+    for i, t in enumerate(nodes):
+        x = centre * (1 + t) / (1 - t)
+        values[i] = f(x)
+        for j in range(top + 1):
+            matrix[i, j] = x**j
+        for j in range(1, bottom + 1):
+            matrix[i, top + j] = -values[i] * x**j
+    solution = mp.lu_solve(matrix, values)
+    return [solution[i] for i in range(top + 1)], [mpf(1)] + [solution[i] for i in range(top + 1, n)]
+
+
 def emit(name, doc, values, kind):
     """Write one Rust constant."""
     digits = 10 if kind == "f32" else 18
@@ -48,10 +65,8 @@ def around(g, order):
 print("//! Polynomial coefficients, lowest degree first; written by `tools/fit_coefficients.py`.")
 L = mp.log(2) / 2 * (1 + mpf(2) ** -10)
 g = around(lambda r: (mp.exp(r) - 1 - r) / r**2, 2)
-emit("EXP_F32", "`(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.", fit(g, -L, L, 5), "f32")
+emit("EXP_F32", "`(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.", fit(g, -L, L, 4), "f32")
 emit("EXP_F64", "`(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.", fit(g, -L, L, 10), "f64")
-g = around(lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, 1)
-emit("TANH_F32", "`(tanh(x) / x - 1) / x^2` in `x^2` on `|x| <= 0.55`.", fit(g, 0, mpf("0.5525") ** 2, 4), "f32")
 g = around(lambda f: (mp.log(1 + f) - f + f * f / 2) / f**3, 3)
 lo, hi = mp.sqrt(mpf(1) / 2) - 1, mp.sqrt(2) - 1
 emit("LOG_F32", "`(log(1 + f) - f + f^2 / 2) / f^3` on `[1/sqrt 2 - 1, sqrt 2 - 1]`.", fit(g, lo, hi, 8), "f32")
@@ -79,6 +94,9 @@ emit(
     fit(lambda x: mp.log(mp.erfc(x)), mpf("0.99"), mpf("4.05"), 7),
     "f32",
 )
+above, below = fit_ratio(lambda a: mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2), 0, mpf("13.3"), 4, 5, 3)
+emit("TAIL_ABOVE_F32", "`exp(a^2 / 2)` times the normal distribution function of `-a` on `[0, 13.3]`.", above, "f32")
+emit("TAIL_BELOW_F32", "What [`TAIL_ABOVE_F32`] is divided by.", below, "f32")
 
 
 def tail(t):

@@ -136,6 +136,14 @@ pub trait Algebra: Clone {
         round,
     }
 
+    /// The normal distribution function, and its density.
+    #[inline(always)]
+    fn normal(&self) -> (Self, Self) {
+        let cdf = self.mul_lit(std::f64::consts::FRAC_1_SQRT_2).erf().add_lit(1.0).mul_lit(0.5);
+        let pdf = self.square().mul_lit(-0.5).exp().mul_lit(0.398_942_280_401_432_68);
+        (cdf, pdf)
+    }
+
     /// `self < other`
     fn lt(&self, other: &Self) -> Self::Mask;
     /// `self <= other`
@@ -282,6 +290,7 @@ macro_rules! algebra {
         wide: $($wide:ident = $wide_f:path),*;
         scalar: $($scalar:ident = $scalar_f:path),*;
         pow: $pow:path
+        $(, normal: $normal:path)?
     ) => {
         impl $($gen)* Algebra for $self {
             type Mask = bool;
@@ -301,6 +310,13 @@ macro_rules! algebra {
             }
             #[inline(always)]
             fn pow(&self, other: &Self) -> Self { $wrap($pow($get(self), $get(other))) }
+            $(
+                #[inline(always)]
+                fn normal(&self) -> (Self, Self) {
+                    let (cdf, pdf) = $normal($get(self));
+                    ($wrap(cdf), $wrap(pdf))
+                }
+            )?
             #[inline(always)]
             fn atan2(&self, x: &Self) -> Self {
                 $wrap(trig::atan2_f64::<$m>($get(self) as f64, $get(x) as f64) as $t)
@@ -380,7 +396,8 @@ macro_rules! algebra_f32 {
                 atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>;
             scalar: erfinv = special::erfinv, lgamma = gamma::lgamma, digamma = gamma::digamma,
                 i0 = special::i0, i1 = special::i1;
-            pow: log::pow_f32::<$m>
+            pow: log::pow_f32::<$m>,
+            normal: special::normal_f32::<$m>
         }
     };
 }

@@ -142,9 +142,7 @@ impl Tensor {
             }
             None => None,
         };
-        let largest = list.iter().copied().max().unwrap_or(0);
-        ensure!(largest < 1 << 40, memory, "bincount of numbers up to {largest}");
-        match sort::bincount(&list, weigh.as_deref(), minlength as usize)? {
+        match sort::bincount(&list, weigh.as_deref(), minlength as usize, 1 << 40)? {
             BinCount::Counts(counts) => Self::from_slice(&counts, &[counts.len()]),
             BinCount::Weighted(sums) => {
                 let sums = Self::from_slice(&sums, &[sums.len()])?;

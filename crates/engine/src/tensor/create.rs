@@ -120,10 +120,10 @@ impl Tensor {
         crate::dtype::dispatch!(dtype, T => {
             Ok(Self::from_core(if dtype.is_float() {
                 let (start, step) = (start.to_f64(), step.to_f64());
-                from_fn(&[count], |i| T::from_f64(start + i as f64 * step))?
+                from_fn(&[count], move |i| T::from_f64(start + i as f64 * step))?
             } else {
                 let (start, step) = (start.to_i64(), step.to_i64());
-                from_fn(&[count], |i| {
+                from_fn(&[count], move |i| {
                     T::from_i64(start.wrapping_add(step.wrapping_mul(i as i64)))
                 })?
             }))

@@ -97,9 +97,21 @@ pub trait Inputs {
         pad: &mut MaybeUninit<Self::Padded>,
         to: usize,
     ) -> Self::Pointers;
+    /// Whether some input is the memory at `out`.
+    fn meets(p: Self::Pointers, out: *const u8) -> bool;
+    /// Copies `n` elements of the inputs that are the memory at `out` into `pad`, and points there.
+    ///
+    /// # Safety
+    /// `n` elements must be readable, at most `CHUNK`.
+    unsafe fn set_aside(
+        p: Self::Pointers,
+        n: usize,
+        pad: &mut MaybeUninit<Self::Padded>,
+        out: *const u8,
+    ) -> Self::Pointers;
 }
 
-/// Elements of one pass through the L1 buffer of results.
+/// Elements that fit a buffer.
 const CHUNK: usize = 256;
 
 macro_rules! inputs {
@@ -149,6 +161,29 @@ macro_rules! inputs {
                     },)+)
                 }
             }
+            #[inline(always)]
+            fn meets(p: Self::Pointers, out: *const u8) -> bool {
+                $(p.$i.cast::<u8>() == out)||+
+            }
+            #[inline(always)]
+            unsafe fn set_aside(
+                p: Self::Pointers,
+                n: usize,
+                pad: &mut MaybeUninit<Self::Padded>,
+                out: *const u8,
+            ) -> Self::Pointers {
+                let pad = pad.as_mut_ptr();
+                ($(if p.$i.cast::<u8>() == out {
+                    // SAFETY: `n <= CHUNK`, and the arrays of `pad` hold CHUNK elements.
+                    unsafe {
+                        let q = (&raw mut (*pad).$i).cast::<$t>();
+                        std::ptr::copy_nonoverlapping(p.$i, q, n);
+                        q.cast_const()
+                    }
+                } else {
+                    p.$i
+                },)+)
+            }
         }
     )*};
 }
@@ -166,30 +201,20 @@ const fn unit<F: Map>() -> usize {
     }
 }
 
-/// Results go to a buffer first, so that the loop proper writes nothing that may alias an input.
-/// `m` is a multiple of `unit::<F>()` so that no scalar remainder loop is compiled.
+/// Whole units of results. Never inlined as such: only as a parameter is `out` known to the compiler to
+/// be apart from the inputs, without which it would not make vectors, or check first.
 #[inline(always)]
-unsafe fn chunk<F: Map, M: Mode>(
+unsafe fn units<F: Map, M: Mode>(
+    out: &mut [MaybeUninit<F::Out>],
     ptrs: <F::In as Inputs>::Pointers,
-    tmp: *mut F::Out,
-    units: usize,
     p: &[f64; 2],
 ) {
-    let m = units * unit::<F>();
-    // SAFETY: the caller checked that m elements are readable and that `tmp` holds them.
-    unsafe {
-        for j in 0..m {
-            tmp.add(j).write(F::call::<M>(F::In::get(ptrs, j), p));
-        }
-        if F::HARD {
-            let mut hard = false;
-            for j in 0..m {
-                hard |= F::hard(F::In::get(ptrs, j));
-            }
-            if hard {
-                exactly::<F>(ptrs, tmp, m, p);
-            }
-        }
+    // A multiple of the unit, so that no scalar remainder loop is compiled.
+    let m = out.len() / unit::<F>() * unit::<F>();
+    let out = out.as_mut_ptr();
+    for j in 0..m {
+        // SAFETY: the caller checked that m elements are readable and writable.
+        unsafe { (*out.add(j)).write(F::call::<M>(F::In::get(ptrs, j), p)) };
     }
 }
 
@@ -198,64 +223,85 @@ unsafe fn chunk<F: Map, M: Mode>(
 #[inline(never)]
 unsafe fn exactly<F: Map>(
     ptrs: <F::In as Inputs>::Pointers,
-    tmp: *mut F::Out,
+    out: *mut F::Out,
     m: usize,
     p: &[f64; 2],
 ) {
     for j in 0..m {
-        // SAFETY: as in `chunk`.
+        // SAFETY: as in `units`.
         unsafe {
             let x = F::In::get(ptrs, j);
             if F::hard(x) {
-                tmp.add(j).write(F::call::<Exact>(x, p));
+                out.add(j).write(F::call::<Exact>(x, p));
+            }
+        }
+    }
+}
+
+/// What [`units`] is for a level.
+type Units<F> =
+    unsafe fn(&mut [MaybeUninit<<F as Map>::Out>], <<F as Map>::In as Inputs>::Pointers, &[f64; 2]);
+
+/// Up to `CHUNK` elements that are apart from the inputs, or any number unless `F` is `HARD`.
+#[inline(always)]
+unsafe fn apart<F: Map>(
+    ptrs: <F::In as Inputs>::Pointers,
+    out: *mut F::Out,
+    m: usize,
+    p: &[f64; 2],
+    units: Units<F>,
+) {
+    // SAFETY: the caller checked that m elements are readable and writable.
+    unsafe {
+        units(std::slice::from_raw_parts_mut(out.cast(), m), ptrs, p);
+        if F::HARD {
+            let mut hard = false;
+            for j in 0..m {
+                hard |= F::hard(F::In::get(ptrs, j));
+            }
+            if hard {
+                exactly::<F>(ptrs, out, m, p);
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn run<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+unsafe fn run<F: Map>(
+    ins: *const *const u8,
+    out: *mut u8,
+    n: usize,
+    p: &[f64; 2],
+    units: Units<F>,
+) {
     let unit = const { unit::<F>() };
-    let p = *p;
     let mut out = out.cast::<F::Out>();
-    let mut tmp = MaybeUninit::<[F::Out; CHUNK]>::uninit();
-    let tmp = tmp.as_mut_ptr().cast::<F::Out>();
     let mut left = n;
     // SAFETY: all accesses stay within n elements of each operand, or within `tmp` and `pad`.
     unsafe {
         let mut ptrs = F::In::pointers(ins);
         let mut pad = MaybeUninit::<<F::In as Inputs>::Padded>::uninit();
-        while left > 0 {
-            let whole = left.min(CHUNK) / unit;
-            let (source, units, take) = if whole > 0 {
-                (ptrs, whole, whole * unit)
+        let meets = F::In::meets(ptrs, out.cast_const().cast());
+        let most = if F::HARD || meets { CHUNK } else { usize::MAX };
+        while left >= unit {
+            let take = left.min(most) / unit * unit;
+            let source = if meets {
+                F::In::set_aside(ptrs, take, &mut pad, out.cast_const().cast())
             } else {
-                (F::In::pad(ptrs, left, &mut pad, unit), 1, left)
+                ptrs
             };
-            chunk::<F, M>(source, tmp, units, &p);
-            if take == left && whole == 0 {
-                std::ptr::copy_nonoverlapping(tmp, out, take);
-                return;
-            }
-            for k in 0..units {
-                std::ptr::copy_nonoverlapping(tmp.add(k * unit), out.add(k * unit), unit);
-                apart();
-            }
+            apart::<F>(source, out, take, p, units);
             ptrs = F::In::advance(ptrs, take);
             out = out.add(take);
             left -= take;
         }
-    }
-}
-
-/// Keeps the compiler from making one call of `memcpy` of the copies around it: inline they are a few
-/// vector moves each, and a tenth of the time of a cheap block is saved.
-#[inline(always)]
-fn apart() {
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    // SAFETY: an empty instruction, said to touch memory.
-    unsafe {
-        std::arch::asm!("", options(nostack, preserves_flags));
+        if left > 0 {
+            let mut tmp = MaybeUninit::<[F::Out; CHUNK]>::uninit();
+            let tmp = tmp.as_mut_ptr().cast::<F::Out>();
+            let source = F::In::pad(ptrs, left, &mut pad, unit);
+            apart::<F>(source, tmp, unit, p, units);
+            std::ptr::copy_nonoverlapping(tmp, out, left);
+        }
     }
 }
 
@@ -277,7 +323,18 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
 const FEW: usize = 3;
 
 macro_rules! level {
-    ($name:ident, $mode:ty $(, $feature:literal)?) => {
+    ($name:ident, $units:ident, $mode:ty $(, $feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        #[inline(never)]
+        unsafe fn $units<F: Map>(
+            out: &mut [MaybeUninit<F::Out>],
+            ptrs: <F::In as Inputs>::Pointers,
+            p: &[f64; 2],
+        ) {
+            // SAFETY: the contract is passed on.
+            unsafe { units::<F, $mode>(out, ptrs, p) }
+        }
+
         $(#[target_feature(enable = $feature)])?
         unsafe fn $name<F: Map>(
             ins: *const *const u8,
@@ -290,18 +347,18 @@ macro_rules! level {
                 if n <= FEW {
                     run_few::<F, $mode>(ins, out, n, p);
                 } else {
-                    run::<F, $mode>(ins, out, n, p);
+                    run::<F>(ins, out, n, p, $units::<F>);
                 }
             }
         }
     };
 }
 
-level!(baseline, Unfused);
+level!(baseline, baseline_units, Unfused);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, Fused, "avx2,fma");
+level!(avx2, avx2_units, Fused, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-level!(avx512, Fused, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+level!(avx512, avx512_units, Fused, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 
 /// The block function of `F` for the level in use.
 pub fn block<F: Map>() -> Block {

@@ -3,9 +3,11 @@
 #![allow(clippy::cast_ptr_alignment, reason = "operands are aligned, SIMD loads need not be")]
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use super::block::{Block, Map, Mode, block_narrow};
 use super::elementwise::{Operand, run};
+use super::multiversion::{Job, run_narrow};
 use crate::dtype::{Bool, DType, Element, dispatch};
 
 /// Conversion between element types as torch does it.
@@ -157,14 +159,28 @@ pub unsafe fn fill_bits(out: *mut u8, n: usize, size: usize, bits: u64) {
         }
         match size {
             1 => std::ptr::write_bytes(out, bits as u8, n),
-            2 => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u16>>(), n)
-                .fill(std::mem::MaybeUninit::new(bits as u16)),
-            4 => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u32>>(), n)
-                .fill(std::mem::MaybeUninit::new(bits as u32)),
-            _ => std::slice::from_raw_parts_mut(out.cast::<std::mem::MaybeUninit<u64>>(), n)
-                .fill(std::mem::MaybeUninit::new(bits)),
+            2 => fill_with(out.cast(), n, bits as u16),
+            4 => fill_with(out.cast(), n, bits as u32),
+            _ => fill_with(out.cast(), n, bits),
         }
     }
+}
+
+/// Writes `n` elements, in the widest vectors there are.
+#[inline]
+unsafe fn fill_with<T: Copy>(out: *mut T, n: usize, value: T) {
+    struct Fill<T>(*mut T, usize, T);
+    impl<T: Copy> Job for Fill<T> {
+        type Output = ();
+        #[inline(always)]
+        fn run(self) {
+            for i in 0..self.1 {
+                // SAFETY: by the contract of the callers.
+                unsafe { self.0.add(i).write(self.2) };
+            }
+        }
+    }
+    run_narrow(Fill(out, n, value));
 }
 
 /// Fills a strided tensor with one value.
@@ -216,9 +232,9 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                 if c == size {
                     std::ptr::copy_nonoverlapping(row.cast::<T>(), to, cols);
                 } else if c == 2 * size {
-                    spread(row.cast::<T>(), 2, to, cols);
+                    spread::<T, 2>(row.cast::<T>(), to, cols);
                 } else if c == -size {
-                    spread(row.cast::<T>(), -1, to, cols);
+                    spread::<T, -1>(row.cast::<T>(), to, cols);
                 } else {
                     for j in 0..cols {
                         let value = row.offset(c * j as isize).cast::<T>().read();
@@ -242,12 +258,36 @@ pub(super) unsafe fn gather_tile<T: Copy>(
     }
 }
 
-/// Copies every `step`-th element.
+/// Copies every `STEP`-th element. The results are a reference so that the compiler knows them to be
+/// apart from what is read.
+macro_rules! spread {
+    ($name:ident $(, $feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        #[inline(never)]
+        unsafe fn $name<T: Copy, const STEP: isize>(from: *const T, to: &mut [MaybeUninit<T>]) {
+            for (j, to) in to.iter_mut().enumerate() {
+                // SAFETY: by the contract of the caller.
+                to.write(unsafe { from.offset(STEP * j as isize).read() });
+            }
+        }
+    };
+}
+
+spread!(spread_baseline);
+#[cfg(target_arch = "x86_64")]
+spread!(spread_avx2, "avx2");
+
+/// Copies every `STEP`-th element.
 #[inline(always)]
-unsafe fn spread<T: Copy>(from: *const T, step: isize, to: *mut T, n: usize) {
-    for j in 0..n {
-        // SAFETY: by the contract of the caller.
-        unsafe { to.add(j).write(from.offset(step * j as isize).read()) };
+unsafe fn spread<T: Copy, const STEP: isize>(from: *const T, to: *mut T, n: usize) {
+    // SAFETY: by the contract of the caller; the level was found to be there.
+    unsafe {
+        let to = std::slice::from_raw_parts_mut(to.cast::<MaybeUninit<T>>(), n);
+        #[cfg(target_arch = "x86_64")]
+        if super::isa::level() >= super::isa::Level::Avx2 {
+            return spread_avx2::<T, STEP>(from, to);
+        }
+        spread_baseline::<T, STEP>(from, to);
     }
 }
 

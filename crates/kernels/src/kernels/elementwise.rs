@@ -34,6 +34,8 @@ const TASK_BYTES: usize = 1 << 18;
 const BUFFER: usize = 1 << 14;
 /// Rows shorter than this are merged in the buffer, so that blocks are not called for crumbs.
 const SHORT: usize = 128;
+/// Bytes of a buffer that one value fills: it is read again and again, so it had better be short.
+const CONSTANT: usize = 2048;
 /// Outputs from this size on bypass the caches where the instruction set allows it.
 const STREAM_BYTES: usize = 1 << 25;
 
@@ -67,7 +69,10 @@ pub unsafe fn run(
         if n == 1 || plain {
             flat(n, out, ins, block, p);
         } else {
-            Plan::new(shape, out, ins).run(block, p);
+            let mut plan = Plan::new(shape, out, ins);
+            let copy = super::copy::copy_block(out.size);
+            plan.copies = ins.len() == 1 && std::ptr::fn_addr_eq(block, copy);
+            plan.run(block, p);
         }
     }
 }
@@ -96,7 +101,10 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
         *ptr = o.ptr;
         bytes += o.size;
     }
-    if n * bytes < parallel::threshold() {
+    // Blocks do not write where they read: in place, longer pieces by way of a buffer are faster than
+    // what they do about it themselves.
+    let in_place = n >= 1024 && ins.iter().any(|o| o.ptr == out.ptr);
+    if n * bytes < parallel::threshold() && !in_place {
         // SAFETY: by the contract of `run`.
         unsafe { block(ptrs.as_ptr(), out.ptr, n, p) };
         return;
@@ -121,8 +129,8 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
         // SAFETY: each task covers its own range of the n elements.
         unsafe {
             let target = out_ptr.add(start * out.size);
-            if stream {
-                streamed(len, target, out.size, ptrs, sizes, block, p);
+            if stream || in_place {
+                buffered(len, target, out.size, ptrs, sizes, stream, block, p);
             } else {
                 block(ptrs.as_ptr(), target, len, p);
             }
@@ -131,13 +139,14 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
     parallel::for_each(n.div_ceil(step), body);
 }
 
-/// As a block call, but the output is written past the caches.
-unsafe fn streamed(
+/// As a block call, but by way of a buffer; if `stream`, from there past the caches.
+unsafe fn buffered(
     n: usize,
     out: *mut u8,
     size: usize,
     mut ptrs: [*const u8; MAX_INPUTS],
     sizes: [usize; MAX_INPUTS],
+    stream: bool,
     block: Block,
     p: &[f64; 2],
 ) {
@@ -149,14 +158,20 @@ unsafe fn streamed(
         // SAFETY: `len` elements from `done` on are in bounds, and fit the buffer.
         unsafe {
             block(ptrs.as_ptr(), buffer, len, p);
-            super::copy::stream(buffer, out.add(done * size), len * size);
+            if stream {
+                super::copy::stream(buffer, out.add(done * size), len * size);
+            } else {
+                std::ptr::copy_nonoverlapping(buffer, out.add(done * size), len * size);
+            }
         }
         for (ptr, size) in ptrs.iter_mut().zip(sizes) {
             *ptr = ptr.wrapping_add(len * size);
         }
         done += len;
     }
-    super::copy::stream_fence();
+    if stream {
+        super::copy::stream_fence();
+    }
 }
 
 #[repr(align(64))]
@@ -195,6 +210,10 @@ struct Plan {
     tile_cols: usize,
     /// Whether a tile is one block call: rows follow each other without gap.
     packed: bool,
+    /// Elements per block call, fewer than a row has where an operand is constant along it.
+    piece: usize,
+    /// Whether the block only copies, so that rows can be gathered where they are to go.
+    copies: bool,
     access: [Access; MAX_OPERANDS],
 }
 
@@ -252,6 +271,8 @@ impl Plan {
             tile_rows: 1,
             tile_cols: 1,
             packed: false,
+            piece: usize::MAX,
+            copies: false,
             access: [Access::Direct; MAX_OPERANDS],
         };
         plan.choose_tiles();
@@ -330,6 +351,10 @@ impl Plan {
             self.tile_cols = if limited { self.col.len.min(tile) } else { self.col.len };
             // Several rows per tile only spare loop overhead.
             self.tile_rows = self.row.len.min((tile / self.tile_cols).max(1));
+            if constant {
+                let size = (1..self.count).map(|k| self.sizes[k]).max().unwrap_or(1);
+                self.piece = CONSTANT / size;
+            }
         }
     }
 
@@ -406,6 +431,30 @@ impl Plan {
         block: Block,
         p: &[f64; 2],
     ) {
+        if self.copies
+            && self.access[0] == Access::Direct
+            && self.access[1] == Access::Buffered
+            && self.col.strides[1].unsigned_abs() <= self.row.strides[1].unsigned_abs()
+        {
+            for i in 0..rows {
+                let i = i as isize;
+                let from = ptrs[1].wrapping_offset(self.row.strides[1] * i);
+                let to = ptrs[0].wrapping_offset(self.row.strides[0] * i);
+                // SAFETY: a row of the tile, of which the output is contiguous.
+                unsafe { gather(from, 0, self.col.strides[1], to, 1, cols, self.sizes[1]) };
+            }
+            return;
+        }
+        if self.copies && self.access[..2] == [Access::Direct, Access::Constant] {
+            for i in 0..rows {
+                let i = i as isize;
+                let from = ptrs[1].wrapping_offset(self.row.strides[1] * i);
+                let to = ptrs[0].wrapping_offset(self.row.strides[0] * i);
+                // SAFETY: one element, and a row of the tile, of which the output is contiguous.
+                unsafe { fill(from, to, cols, self.sizes[1]) };
+            }
+            return;
+        }
         let mut starts = [std::ptr::null_mut::<u8>(); MAX_OPERANDS];
         let mut steps = [0isize; MAX_OPERANDS];
         for k in 0..self.count {
@@ -430,14 +479,30 @@ impl Plan {
             for k in 1..self.count {
                 if self.access[k] == Access::Constant {
                     let value = ptrs[k].wrapping_offset(self.row.strides[k] * i as isize);
+                    let n = len.min(self.piece);
                     // SAFETY: one readable element; `cols` elements fit the buffer.
-                    unsafe { self.fill_constant(k, value, starts[k], cols, &mut filled[k]) };
+                    unsafe { self.fill_constant(k, value, starts[k], n, &mut filled[k]) };
                 }
                 inputs[k - 1] = starts[k].wrapping_offset(steps[k] * i as isize);
             }
             let target = starts[0].wrapping_offset(steps[0] * i as isize);
-            // SAFETY: `len` elements are contiguous at each pointer.
-            unsafe { block(inputs.as_ptr(), target, len, p) };
+            if len <= self.piece {
+                // SAFETY: `len` elements are contiguous at each pointer.
+                unsafe { block(inputs.as_ptr(), target, len, p) };
+                continue;
+            }
+            for at in (0..len).step_by(self.piece) {
+                // SAFETY: as above; a buffer of copies of one value does not move on.
+                unsafe {
+                    let n = (len - at).min(self.piece);
+                    block(inputs.as_ptr(), target.add(at * self.sizes[0]), n, p);
+                }
+                for k in 1..self.count {
+                    if self.access[k] != Access::Constant {
+                        inputs[k - 1] = inputs[k - 1].wrapping_add(self.piece * self.sizes[k]);
+                    }
+                }
+            }
         }
         if self.access[0] == Access::Buffered {
             let (r, c) = (self.row.strides[0], self.col.strides[0]);
@@ -457,12 +522,7 @@ impl Plan {
     ) {
         // SAFETY: the element is readable and the buffer holds `cols` elements.
         unsafe {
-            let bits = match self.sizes[k] {
-                1 => u64::from(value.read()),
-                2 => u64::from(value.cast::<u16>().read()),
-                4 => u64::from(value.cast::<u32>().read()),
-                _ => value.cast::<u64>().read(),
-            };
+            let bits = bits(value, self.sizes[k]);
             if filled.is_some_and(|(b, n)| b == bits && n >= cols) {
                 return;
             }
@@ -470,6 +530,29 @@ impl Plan {
             super::copy::fill_bits(buffer, cols, self.sizes[k], bits);
         }
     }
+}
+
+/// The bytes of an element of `size` bytes, zero-extended.
+#[inline]
+unsafe fn bits(value: *const u8, size: usize) -> u64 {
+    // SAFETY: by the contract of the callers.
+    unsafe {
+        match size {
+            1 => u64::from(value.read()),
+            2 => u64::from(value.cast::<u16>().read()),
+            4 => u64::from(value.cast::<u32>().read()),
+            _ => value.cast::<u64>().read(),
+        }
+    }
+}
+
+/// Writes `n` copies of an element of `size` bytes.
+///
+/// # Safety
+/// `value` must be readable, `to` writable for `n` elements.
+pub(crate) unsafe fn fill(value: *const u8, to: *mut u8, n: usize, size: usize) {
+    // SAFETY: by the contract.
+    unsafe { super::copy::fill_bits(to, n, size, bits(value, size)) }
 }
 
 /// Copies a tile with byte strides `(r, c)` to a packed buffer, in the order of the source.

@@ -182,40 +182,100 @@ pub unsafe fn maximum<T: Float + PartialOrd>(
 ) {
     let (from, to, at, pool) = (Src::new(input), Dst::new(output), Dst::new(places), *pool);
     split(pool.planes, pool.pixels(), |first, last| {
-        for plane in first..last {
-            let image = from.at((plane * pool.pixels()) as isize);
-            let base = plane * pool.places();
-            for y in 0..pool.output[0] {
-                for x in 0..pool.output[1] {
-                    let (mut best, mut place) = (T::NEG_INFINITY, usize::MAX);
-                    for ky in 0..pool.kernel[0] {
-                        let row = y * pool.stride[0] + ky * pool.dilation[0];
-                        if row < pool.padding[0] || row >= pool.padding[0] + pool.input[0] {
-                            continue;
-                        }
-                        let row = row - pool.padding[0];
-                        for kx in 0..pool.kernel[1] {
-                            let column = x * pool.stride[1] + kx * pool.dilation[1];
-                            if column < pool.padding[1] || column >= pool.padding[1] + pool.input[1]
-                            {
-                                continue;
-                            }
-                            let here = row * pool.input[1] + column - pool.padding[1];
-                            // SAFETY: inside the plane, as just checked.
-                            let value = unsafe { *image.add(here) };
-                            if place == usize::MAX || value > best || value.is_nan() {
-                                (best, place) = (value, here);
-                            }
+        multiversion::run(Maximum { pool, from, to, at, planes: (first, last) });
+    });
+}
+
+struct Maximum<T> {
+    pool: Pool,
+    from: Src<T>,
+    to: Dst<T>,
+    at: Dst<i64>,
+    planes: (usize, usize),
+}
+
+impl<T: Float + PartialOrd> Job for Maximum<T> {
+    type Output = ();
+    /// A row of windows at a time, all of whose elements at one place of the window are compared before
+    /// those at the next: without branches, and in vectors.
+    #[inline(always)]
+    fn run(self) {
+        let p = self.pool;
+        let width = p.output[1];
+        let (mut best, mut code) = (vec![T::NEG_INFINITY; width], vec![0u32; width]);
+        // The first column of each window inside the image: where nothing is greater, that is it.
+        let skipped = |dim: usize, place: usize| {
+            p.padding[dim].saturating_sub(place * p.stride[dim]).div_ceil(p.dilation[dim])
+        };
+        let left: Vec<u32> = (0..width).map(|x| skipped(1, x) as u32).collect();
+        for plane in self.planes.0..self.planes.1 {
+            let image = self.from.at((plane * p.pixels()) as isize);
+            for y in 0..p.output[0] {
+                let top = skipped(0, y);
+                best.fill(T::NEG_INFINITY);
+                for (code, &left) in code.iter_mut().zip(&left) {
+                    *code = (top * p.kernel[1]) as u32 + left;
+                }
+                for ky in top..p.kernel[0] {
+                    let row = y * p.stride[0] + ky * p.dilation[0] - p.padding[0];
+                    if row >= p.input[0] {
+                        break;
+                    }
+                    let row = image.wrapping_add(row * p.input[1]);
+                    for kx in 0..p.kernel[1] {
+                        let here = (ky * p.kernel[1] + kx) as u32;
+                        match p.stride[1] {
+                            1 => self.compare::<1>(row, kx, here, &mut best, &mut code),
+                            2 => self.compare::<2>(row, kx, here, &mut best, &mut code),
+                            _ => self.compare::<0>(row, kx, here, &mut best, &mut code),
                         }
                     }
-                    let index = (base + y * pool.output[1] + x) as isize;
+                }
+                let base = (plane * p.places() + y * width) as isize;
+                for (x, (&best, &code)) in best.iter().zip(&code).enumerate() {
+                    let (ky, kx) = (code as usize / p.kernel[1], code as usize % p.kernel[1]);
+                    let row = y * p.stride[0] + ky * p.dilation[0];
+                    let column = x * p.stride[1] + kx * p.dilation[1];
+                    let place = (row - p.padding[0]) * p.input[1] + column - p.padding[1];
                     // SAFETY: a place of this task's planes.
                     unsafe {
-                        *to.at(index) = best;
-                        *at.at(index) = place as i64;
+                        *self.to.at(base + x as isize) = best;
+                        *self.at.at(base + x as isize) = place as i64;
                     }
                 }
             }
         }
-    });
+    }
+}
+
+impl<T: Float + PartialOrd> Maximum<T> {
+    /// Compares the elements of a row at place `kx` of their windows; `STRIDE` 0 stands for any.
+    #[inline(always)]
+    fn compare<const STRIDE: usize>(
+        &self,
+        row: *const T,
+        kx: usize,
+        here: u32,
+        best: &mut [T],
+        code: &mut [u32],
+    ) {
+        let p = &self.pool;
+        let stride = if STRIDE == 0 { p.stride[1] } else { STRIDE };
+        let (ahead, pad) = (kx * p.dilation[1], p.padding[1]);
+        // The windows whose element at this place lies inside the row.
+        let first = pad.saturating_sub(ahead).div_ceil(stride).min(best.len());
+        let end = (p.input[1] + pad).saturating_sub(ahead).div_ceil(stride).min(best.len());
+        if first >= end {
+            return;
+        }
+        let start = row.wrapping_add(first * stride + ahead - pad);
+        for (i, (best, code)) in best[first..end].iter_mut().zip(&mut code[first..end]).enumerate()
+        {
+            // SAFETY: inside the row, as just computed.
+            let value = unsafe { *start.add(i * stride) };
+            let more = value > *best || value.is_nan();
+            *best = if more { value } else { *best };
+            *code = if more { here } else { *code };
+        }
+    }
 }

@@ -74,6 +74,8 @@ struct Scan<T, C, S, W> {
     start: C,
     step: S,
     write: W,
+    /// Whether a step takes so long that several lines had better wait at once.
+    slow: bool,
     first: usize,
     last: usize,
 }
@@ -119,7 +121,7 @@ where
         let tiles = inner.div_ceil(TILE);
         let mut carries = [self.start; TILE];
         let mut first = self.first;
-        if inner == 1 {
+        if inner == 1 && self.slow {
             // Some lines side by side: each waits for its last sum. Where lines begin at the same place
             // of a page they share one set of the first cache, which then holds only a few.
             if (n * size_of::<T>()).is_multiple_of(2048) {
@@ -160,6 +162,7 @@ fn scan<T: Element, C: Copy + Sync>(
     along: Along,
     input: *const T,
     start: C,
+    slow: bool,
     step: impl Fn(C, T, usize) -> C + Copy + Sync,
     write: impl Fn(isize, C) + Copy + Sync,
 ) {
@@ -169,7 +172,7 @@ fn scan<T: Element, C: Copy + Sync>(
     let x = Src::new(input);
     let units = along.outer * along.inner.div_ceil(TILE);
     split(units, along.n * along.inner.min(TILE), |first, last| {
-        multiversion::run_narrow(Scan { along, x, start, step, write, first, last });
+        multiversion::run_narrow(Scan { along, x, start, step, write, slow, first, last });
     });
 }
 
@@ -181,7 +184,9 @@ pub unsafe fn cumsum<T: Cumulative>(along: Along, input: *const T, output: *mut 
     let y = Dst::new(output);
     // SAFETY: `at` lies within `along`.
     let write = |at, carry| unsafe { *y.at(at) = T::narrow(carry) };
-    scan(along, input, T::ZERO, |carry, x: T, _| T::add(carry, x.widen()), write);
+    // An addition of integers takes no longer than a step of the loop.
+    let slow = T::DTYPE.is_float();
+    scan(along, input, T::ZERO, slow, |carry, x: T, _| T::add(carry, x.widen()), write);
 }
 
 /// Cumulative product.
@@ -192,7 +197,7 @@ pub unsafe fn cumprod<T: Cumulative>(along: Along, input: *const T, output: *mut
     let y = Dst::new(output);
     // SAFETY: `at` lies within `along`.
     let write = |at, carry| unsafe { *y.at(at) = T::narrow(carry) };
-    scan(along, input, T::ONE, |carry, x: T, _| T::multiply(carry, x.widen()), write);
+    scan(along, input, T::ONE, true, |carry, x: T, _| T::multiply(carry, x.widen()), write);
 }
 
 /// Cumulative maximum or minimum and where it is: the last of equals; NaN stays.
@@ -217,7 +222,7 @@ pub unsafe fn cumextreme<T: Ordered>(
         *v.at(at) = best;
         *k.at(at) = index;
     };
-    scan(along, input, start, step, write);
+    scan(along, input, start, true, step, write);
 }
 
 /// Cumulative log-sum-exp, carried in float64.
@@ -237,7 +242,7 @@ pub unsafe fn logcumsumexp<T: Real>(along: Along, input: *const T, output: *mut 
     };
     // SAFETY: `at` lies within `along`.
     let write = |at, carry| unsafe { *y.at(at) = T::from_f64(carry) };
-    scan(along, input, f64::NEG_INFINITY, step, write);
+    scan(along, input, f64::NEG_INFINITY, true, step, write);
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! Branch-free `exp` for loops that the compiler vectorises.
 
+use super::block::Fused;
+use super::math::exp::{exp_f32, exp_f64};
+use super::math::log::{log_f32, log_f64};
+
 /// A float with the few functions the row kernels need.
 pub trait Real:
     crate::dtype::Element
@@ -20,6 +24,8 @@ pub trait Real:
     fn vexp(self) -> Self;
     /// Natural logarithm.
     fn ln(self) -> Self;
+    /// Natural logarithm, without branches, 1 ulp.
+    fn vln(self) -> Self;
     /// log(1 + x).
     fn ln_1p(self) -> Self;
     /// Square root.
@@ -36,7 +42,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $exp:ident) => {
+    ($t:ident, $exp:path, $log:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -44,6 +50,10 @@ macro_rules! real {
             #[inline(always)]
             fn vexp(self) -> Self {
                 $exp(self)
+            }
+            #[inline(always)]
+            fn vln(self) -> Self {
+                $log(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
@@ -68,70 +78,21 @@ macro_rules! real {
         }
     };
 }
-real!(f32, exp_f32);
-real!(f64, exp_f64);
-
-/// Adding 1.5 * 2^23 leaves the rounded integer in the low bits.
-const MAGIC_F32: f32 = 12_582_912.0;
-const MAGIC_F64: f64 = 6_755_399_441_055_744.0;
-
-#[inline(always)]
-fn exp_f32(x: f32) -> f32 {
-    // Written so that NaN falls through both.
-    let x = if x > 89.0 { 89.0 } else { x };
-    let x = if x < -104.0 { -104.0 } else { x };
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, MAGIC_F32);
-    let n = shifted - MAGIC_F32;
-    let r = n.mul_add(-0.693_359_375, x);
-    let r = n.mul_add(2.121_944_4e-4, r);
-    // Minimax on [-ln2/2, ln2/2] (Cephes).
-    let p = 1.987_569_15e-4f32;
-    let p = p.mul_add(r, 1.398_199_95e-3);
-    let p = p.mul_add(r, 8.333_451_9e-3);
-    let p = p.mul_add(r, 4.166_579_6e-2);
-    let p = p.mul_add(r, 1.666_666_55e-1);
-    let p = p.mul_add(r, 5.000_000_1e-1);
-    let p = (r * r).mul_add(p, r) + 1.0;
-    // Two steps, since 2^n alone leaves the normal range at both ends.
-    let k = (shifted.to_bits() as i32).wrapping_sub(MAGIC_F32.to_bits() as i32);
-    let half = k >> 1;
-    let low = f32::from_bits((half.wrapping_add(127) << 23) as u32);
-    let high = f32::from_bits(((k.wrapping_sub(half)).wrapping_add(127) << 23) as u32);
-    p * low * high
-}
-
-#[inline(always)]
-fn exp_f64(x: f64) -> f64 {
-    let x = if x > 710.0 { 710.0 } else { x };
-    let x = if x < -746.0 { -746.0 } else { x };
-    let shifted = x.mul_add(std::f64::consts::LOG2_E, MAGIC_F64);
-    let n = shifted - MAGIC_F64;
-    let r = n.mul_add(-6.931_471_803_691_238_16e-1, x);
-    let r = n.mul_add(-1.908_214_929_270_587_70e-10, r);
-    // Taylor to the 13th term: below 2^-58 on the interval.
-    let p = 1.605_904_383_682_161_3e-10f64;
-    let p = p.mul_add(r, 2.087_675_698_786_81e-9);
-    let p = p.mul_add(r, 2.505_210_838_544_172e-8);
-    let p = p.mul_add(r, 2.755_731_922_398_589e-7);
-    let p = p.mul_add(r, 2.755_731_922_398_589_3e-6);
-    let p = p.mul_add(r, 2.480_158_730_158_73e-5);
-    let p = p.mul_add(r, 1.984_126_984_126_984_1e-4);
-    let p = p.mul_add(r, 1.388_888_888_888_889e-3);
-    let p = p.mul_add(r, 8.333_333_333_333_333e-3);
-    let p = p.mul_add(r, 4.166_666_666_666_666_4e-2);
-    let p = p.mul_add(r, 1.666_666_666_666_666_6e-1);
-    let p = p.mul_add(r, 0.5);
-    let p = (r * r).mul_add(p, r) + 1.0;
-    let k = (shifted.to_bits() as i64).wrapping_sub(MAGIC_F64.to_bits() as i64);
-    let half = k >> 1;
-    let low = f64::from_bits((half.wrapping_add(1023) << 52) as u64);
-    let high = f64::from_bits(((k.wrapping_sub(half)).wrapping_add(1023) << 52) as u64);
-    p * low * high
-}
+// With fused multiplications whether they are instructions or not: the same bits at every level.
+real!(f32, exp_f32::<Fused>, log_f32::<Fused>);
+real!(f64, exp_f64::<Fused>, log_f64::<Fused>);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Real;
+
+    fn exp_f32(x: f32) -> f32 {
+        x.vexp()
+    }
+
+    fn exp_f64(x: f64) -> f64 {
+        x.vexp()
+    }
 
     #[test]
     fn exp_is_close_everywhere() {

@@ -8,14 +8,16 @@ use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, split};
 use crate::storage::Core;
 
-struct Fill<'a, T, F> {
+/// The function by value: behind a reference what it knows might be overwritten with every element,
+/// as far as the compiler can tell.
+struct Fill<T, F> {
     out: Dst<T>,
     first: usize,
     last: usize,
-    f: &'a F,
+    f: F,
 }
 
-impl<T: Element, F: Fn(usize) -> T> Job for Fill<'_, T, F> {
+impl<T: Element, F: Fn(usize) -> T> Job for Fill<T, F> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
@@ -30,11 +32,14 @@ impl<T: Element, F: Fn(usize) -> T> Job for Fill<'_, T, F> {
 ///
 /// # Errors
 /// If memory is short.
-pub fn from_fn<T: Element>(shape: &[usize], f: impl Fn(usize) -> T + Sync) -> Result<Arc<Core>> {
+pub fn from_fn<T: Element>(
+    shape: &[usize],
+    f: impl Fn(usize) -> T + Copy + Sync,
+) -> Result<Arc<Core>> {
     let core = Core::alloc(T::DTYPE, shape)?;
     let out = Dst::new(core.data().cast::<T>());
     split(core.numel(), 1, |first, last| {
-        multiversion::run_narrow(Fill { out, first, last, f: &f });
+        multiversion::run_narrow(Fill { out, first, last, f });
     });
     Ok(core)
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::along::dense;
+use super::program::{Keep, with_made};
 use super::{ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Result, bail, ensure};
-use crate::kernels::rows::{self, Targets};
+use crate::kernels::rows::{self, Incoming, Targets};
 use crate::storage::{Access, Core};
 
 /// What [`layer_norm`] makes.
@@ -92,24 +95,40 @@ pub fn layer_norm_backward(
         if wanted { Core::alloc(dtype, shape).map(Some) } else { Ok(None) }
     };
     let result = [alloc(wants[0], input.shape())?, alloc(wants[1], &[n])?, alloc(wants[2], &[n])?];
-    let mut reads: Vec<&Core> = vec![&input, &grad, mean, rstd];
+    let mut reads: SmallVec<[&Core; 5]> = smallvec![&*input, mean, rstd];
     reads.extend(weight.as_deref());
-    let access = Access::new(&reads, None);
     dispatch!(float dtype, T => {
         let to = |core: &Option<Arc<Core>>| {
             core.as_ref().map_or(std::ptr::null_mut(), |core| ptr_mut::<T>(core))
         };
-        // SAFETY: sizes were checked, the inputs are dense and locked, the outputs fresh.
-        unsafe {
-            let weight =
-                weight.as_ref().map(|core| std::slice::from_raw_parts(ptr::<T>(core), n));
-            rows::layer_norm_backward::<T>(
-                rows, n, ptr::<T>(&input), weight, ptr::<T>(mean), ptr::<T>(rstd),
-                ptr::<T>(&grad), to(&result[0]), to(&result[1]), to(&result[2]),
-            );
+        let run = |incoming: Incoming<'_, T>| {
+            // SAFETY: sizes were checked, the inputs are dense and locked, the outputs fresh.
+            unsafe {
+                let weight =
+                    weight.as_ref().map(|core| std::slice::from_raw_parts(ptr::<T>(core), n));
+                rows::layer_norm_backward::<T>(
+                    rows, n, ptr::<T>(&input), weight, ptr::<T>(mean), ptr::<T>(rstd),
+                    incoming, to(&result[0]), to(&result[1]), to(&result[2]),
+                );
+            }
+            true
+        };
+        // A gradient that waits is made row by row on the way. Whoever else holds it and asks for it
+        // has it made once more.
+        let mut done = false;
+        if grad.deferred().is_some_and(|deferred| deferred.pass() == 0) {
+            for core in &reads {
+                core.settle();
+            }
+            done = with_made::<T>(&grad, Keep::Never, &reads, |made| run(Incoming::Made(made)));
+        }
+        if !done {
+            reads.push(&grad);
+            let access = Access::new(&reads, None);
+            run(Incoming::At(ptr::<T>(&grad)));
+            drop(access);
         }
     }, else bail!(not_implemented, "\"LayerNormBackward\" not implemented for '{}'", dtype.scalar_name()));
-    drop(access);
     Ok(result)
 }
 

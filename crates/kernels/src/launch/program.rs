@@ -1,22 +1,24 @@
 //! Runs of operations that were put off, as one pass: block by block in cache, each intermediate
 //! result in a small buffer unless somebody holds it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
 use super::Reduction;
-use crate::dtype::DType;
+use crate::binary::Binary;
+use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
-use crate::kernels::copy::fill_bits;
-use crate::kernels::elementwise::MAX_INPUTS;
+use crate::kernels::elementwise::{MAX_INPUTS, fill};
 use crate::kernels::reduce as kernel;
-use crate::storage::deferred::{Reach, Step, count_pass, defer, pays};
+use crate::storage::deferred::{Deferred, Reach, Step, count_pass, defer, pays};
 use crate::storage::{Access, Core};
 
 /// Bytes of a buffer: a few of them and the streams of a pass share L1 and the start of L2.
 const BUFFER: usize = 8 * 1024;
+/// Elements of a run that are worth blocks of their own.
+const LONG: usize = 256;
 /// Bytes of traffic per parallel task.
 const TASK_BYTES: usize = 1 << 18;
 
@@ -51,74 +53,150 @@ struct Program {
     spreads: Vec<Spread>,
     code: Vec<Instruction>,
     buffers: usize,
+    /// No block of elements goes over a multiple of this.
+    cut: usize,
 }
 
 // SAFETY: the pointers are into cores that the caller holds and has locked; tasks write disjoint
 // ranges of them.
 unsafe impl Sync for Program {}
 
-/// The steps that lead to a core, inputs first; the last one is its own.
-struct Plan<'a> {
-    steps: Vec<(&'a Core, Arc<Step>)>,
-    /// What is read that need not be made.
-    leaves: Vec<Arc<Core>>,
-    /// For each step whether its elements go to memory.
-    kept: Vec<bool>,
+/// One step of a plan.
+struct Made {
+    /// Whose elements it makes; none for the target of the plan.
+    owner: Option<Arc<Core>>,
+    step: Arc<Step>,
+    /// Whether its elements go to memory.
+    kept: bool,
+    /// Whether somebody outside the plan holds the core, too.
+    held: bool,
 }
 
-fn plan<'a>(
+/// The steps that lead to a core, inputs first; the last one is its own.
+struct Plan<'a> {
     target: &'a Core,
-    own: Arc<Step>,
-    keep: bool,
-    held: &'a mut Vec<Arc<Core>>,
-) -> Plan<'a> {
-    // Cores are found depth first and listed after their inputs; the stack holds what is open.
-    let mut order: Vec<Arc<Step>> = Vec::new();
-    let mut owners: Vec<Option<Arc<Core>>> = Vec::new();
-    let mut leaves: Vec<Arc<Core>> = Vec::new();
-    let mut stack: Vec<(Option<Arc<Core>>, Arc<Step>, usize)> = vec![(None, own, 0)];
-    while let Some((_, step, at)) = stack.last_mut() {
-        if *at < step.ins.len() {
-            let core = step.ins[*at].0.clone();
-            *at += 1;
-            let known = owners.iter().flatten().any(|have| Arc::ptr_eq(have, &core))
-                || leaves.iter().any(|have| Arc::ptr_eq(have, &core));
-            if known {
-                continue;
+    made: Vec<Made>,
+    /// What is read that need not be made.
+    leaves: Vec<Arc<Core>>,
+}
+
+/// What becomes of the elements of the target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// They go to memory.
+    Always,
+    /// They do unless making them once more costs less, see [`Plan::decide`].
+    Dear,
+    /// They do not.
+    Never,
+}
+
+impl<'a> Plan<'a> {
+    fn new(target: &'a Core, own: Arc<Step>, keep: Keep) -> Self {
+        // Cores are found depth first and listed after their inputs; the stack holds what is open.
+        let mut made: Vec<Made> = Vec::new();
+        let mut leaves: Vec<Arc<Core>> = Vec::new();
+        let mut stack: Vec<(Option<Arc<Core>>, Arc<Step>, usize)> = vec![(None, own, 0)];
+        while let Some((_, step, at)) = stack.last_mut() {
+            if *at < step.ins.len() {
+                let core = step.ins[*at].0.clone();
+                *at += 1;
+                let known = made.iter().filter_map(|made| made.owner.as_ref()).chain(&leaves);
+                if known.into_iter().any(|have| Arc::ptr_eq(have, &core)) {
+                    continue;
+                }
+                match core.deferred().and_then(|deferred| deferred.step()) {
+                    Some(step) => stack.push((Some(core), step, 0)),
+                    None => leaves.push(core),
+                }
+            } else if let Some((owner, step, _)) = stack.pop() {
+                made.push(Made { owner, step, kept: false, held: false });
             }
-            match core.deferred().and_then(|deferred| deferred.step()) {
-                Some(step) => stack.push((Some(core), step, 0)),
-                None => leaves.push(core),
+        }
+        let mut plan = Self { target, made, leaves };
+        plan.decide(keep);
+        plan
+    }
+
+    fn core<'b>(&'b self, made: &'b Made) -> &'b Core {
+        made.owner.as_deref().unwrap_or(self.target)
+    }
+
+    /// The cores whose elements go to memory.
+    fn writes(&self) -> SmallVec<[&Core; 4]> {
+        self.made.iter().filter(|made| made.kept).map(|made| self.core(made)).collect()
+    }
+
+    /// Says what is kept: what somebody else holds, unless it is *thin*, made by a few cheap operations
+    /// from one core in memory. Writing that and reading it again would cost more than making it once
+    /// more; it goes on waiting, though not for ever.
+    fn decide(&mut self, keep: Keep) {
+        /// Cheap operations that may be done again, and how often.
+        const COST: usize = 3;
+        const TIMES: usize = 6;
+        // For each step the operations done again, and the one large operand that is read.
+        let mut thin: SmallVec<[Option<(usize, *const Core)>; 8]> = SmallVec::new();
+        for at in 0..self.made.len() {
+            let Made { owner, step, .. } = &self.made[at];
+            // A core has more handles than the steps of this plan (and this list) have if it is held.
+            let held = owner.as_ref().map_or(keep != Keep::Never, |core| {
+                let here = |made: &Made| {
+                    made.step.ins.iter().filter(|(input, _)| Arc::ptr_eq(input, core)).count()
+                };
+                let inside: usize = self.made.iter().map(here).sum();
+                Arc::strong_count(core) > inside + 1
+            });
+            let mut again = is_cheap(step.block).then_some((1, std::ptr::null::<Core>()));
+            for (input, reach) in &step.ins {
+                let input = Arc::as_ptr(input);
+                let maker = |made: &Made| {
+                    made.owner.as_ref().is_some_and(|owner| std::ptr::eq(Arc::as_ptr(owner), input))
+                };
+                let maker = self.made[..at].iter().position(maker);
+                let (more, large) = match maker {
+                    Some(maker) if !self.made[maker].kept => match thin[maker] {
+                        Some(thin) => thin,
+                        None => {
+                            again = None;
+                            break;
+                        }
+                    },
+                    _ if *reach == Reach::Each => (0, input),
+                    _ => (0, std::ptr::null()),
+                };
+                again = again.and_then(|(cost, have)| {
+                    let one = have.is_null() || large.is_null() || std::ptr::eq(have, large);
+                    let large = if have.is_null() { large } else { have };
+                    (one && cost + more <= COST).then_some((cost + more, large))
+                });
             }
-        } else if let Some((core, step, _)) = stack.pop() {
-            owners.push(core);
-            order.push(step);
+            let core = owner.as_deref().unwrap_or(self.target);
+            let passes = core.deferred().map_or(0, Deferred::passes);
+            let must = owner.is_none() && keep == Keep::Always;
+            let kept = held && (must || again.is_none() || passes >= TIMES);
+            thin.push(again.filter(|_| !kept));
+            self.made[at].held = held;
+            self.made[at].kept = kept;
         }
     }
-    // A core is kept if it has more handles than the steps of this plan (and this list) hold.
-    let kept = owners
-        .iter()
-        .map(|owner| {
-            let Some(core) = owner else { return keep };
-            let inside: usize = order
-                .iter()
-                .map(|step| step.ins.iter().filter(|(input, _)| Arc::ptr_eq(input, core)).count())
-                .sum();
-            Arc::strong_count(core) > inside + 1
-        })
-        .collect();
-    let marks: Vec<bool> = owners.iter().map(Option::is_some).collect();
-    held.extend(owners.into_iter().flatten());
-    let mut inner = held.iter();
-    let steps = marks
-        .into_iter()
-        .zip(order)
-        .map(|(is_inner, step)| {
-            let core = if is_inner { inner.next().map_or(target, |core| &**core) } else { target };
-            (core, step)
-        })
-        .collect();
-    Plan { steps, leaves, kept }
+}
+
+/// Whether a block is an addition or the like.
+fn is_cheap(block: Block) -> bool {
+    static CHEAP: OnceLock<Vec<usize>> = OnceLock::new();
+    // Of two functions that were compiled to the same code one may stand for both, which does no harm.
+    let cheap = CHEAP.get_or_init(|| {
+        let mut blocks = Vec::new();
+        for dtype in [DType::F32, DType::F64] {
+            for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+                blocks.extend(op.forward(dtype));
+                blocks.extend(op.forward_scalar(dtype, false));
+                blocks.extend(op.forward_scalar(dtype, true));
+            }
+        }
+        blocks.into_iter().map(|block| block as usize).collect()
+    });
+    cheap.contains(&(block as usize))
 }
 
 /// [`map`](super::blocks::map), put off where that pays: the elements are made when they are asked for.
@@ -158,28 +236,24 @@ pub fn map_dense_later(
 
 /// Makes the elements of a core that waits for them.
 fn make(target: &Core) {
-    carry_out(target, true, |plan| run(plan));
+    carry_out(target, Keep::Always, &[], run);
 }
 
-/// Runs the pass that makes `target`, if it waits; it keeps its elements if `keep` says so. `false` if
-/// it does not wait, or `run` gives that.
-fn carry_out(target: &Core, keep: bool, run: impl Fn(&Plan<'_>) -> bool) -> bool {
+/// Runs the pass that makes `target`, if it waits; `keep` says whether its elements stay. What else
+/// `run` reads, `beside`, must not wait, and is locked with the rest. `false` if the target does not
+/// wait, or `run` gives that.
+fn carry_out(target: &Core, keep: Keep, beside: &[&Core], run: impl Fn(&Plan<'_>) -> bool) -> bool {
     loop {
         let own = target.deferred().and_then(|deferred| deferred.step());
         let Some(own) = own else { return false };
-        let mut held = Vec::new();
-        let plan = plan(target, own, keep, &mut held);
-        let writes: SmallVec<[&Core; 4]> = plan
-            .steps
-            .iter()
-            .zip(&plan.kept)
-            .filter_map(|((core, _), kept)| kept.then_some(*core))
-            .collect();
-        let reads: SmallVec<[&Core; 8]> = plan.leaves.iter().map(|core| &**core).collect();
+        let plan = Plan::new(target, own, keep);
+        let writes = plan.writes();
+        let reads: SmallVec<[&Core; 8]> =
+            plan.leaves.iter().map(|core| &**core).chain(beside.iter().copied()).collect();
         let access = Access::locked(&reads, &writes);
         // Another thread may have made some of it before the locks were ours; what it read may have
         // been overwritten since.
-        if plan.steps.iter().any(|(core, _)| !core.is_waiting()) {
+        if plan.made.iter().any(|made| !plan.core(made).is_waiting()) {
             drop(access);
             continue;
         }
@@ -193,6 +267,11 @@ fn carry_out(target: &Core, keep: bool, run: impl Fn(&Plan<'_>) -> bool) -> bool
             writes.iter().map(|core| core.set_made()).collect();
         drop(access);
         count_pass();
+        for made in plan.made.iter().filter(|made| made.held && !made.kept) {
+            if let Some(deferred) = plan.core(made).deferred() {
+                deferred.pass();
+            }
+        }
         // Inputs may go with their last handle: only now that no lock is held.
         drop(done);
         return true;
@@ -226,15 +305,18 @@ fn compile(plan: &Plan<'_>) -> Program {
     let last_use = |core: &Core| {
         let reads =
             |step: &Step| step.ins.iter().any(|(input, _)| std::ptr::eq(Arc::as_ptr(input), core));
-        plan.steps.iter().rposition(|(_, step)| reads(step)).unwrap_or(0)
+        plan.made.iter().rposition(|made| reads(&made.step)).unwrap_or(0)
     };
-    for (at, (core, step)) in plan.steps.iter().enumerate() {
+    for (at, made) in plan.made.iter().enumerate() {
+        let (core, step) = (plan.core(made), &made.step);
         let mut ins = SmallVec::new();
         let mut done_with: SmallVec<[usize; 3]> = SmallVec::new();
         for (input, reach) in &step.ins {
             let size = input.dtype().size();
-            let made_by =
-                plan.steps.iter().position(|(maker, _)| std::ptr::eq(*maker, Arc::as_ptr(input)));
+            let made_by = plan
+                .made
+                .iter()
+                .position(|maker| std::ptr::eq(plan.core(maker), Arc::as_ptr(input)));
             let place = match (made_by, reach) {
                 (Some(maker), _) => {
                     if let Place::Buffer(buffer) = places[maker] {
@@ -263,9 +345,9 @@ fn compile(plan: &Plan<'_>) -> Program {
             ins.push((place, size));
         }
         let size = core.dtype().size();
-        let out = if plan.kept[at] {
+        let out = if made.kept {
             Place::Memory(core.data())
-        } else if at + 1 == plan.steps.len() {
+        } else if at + 1 == plan.made.len() {
             Place::Result
         } else {
             Place::Buffer(buffers.take())
@@ -274,27 +356,33 @@ fn compile(plan: &Plan<'_>) -> Program {
         places.push(out);
         code.push(Instruction { block: step.block, p: step.p, ins, out, size });
     }
-    Program { spreads, code, buffers: buffers.count }
+    // Blocks end where the value of a long run changes.
+    let runs = spreads.iter().filter_map(|spread| match spread.reach {
+        Reach::Run(length) if length >= LONG => Some(length),
+        _ => None,
+    });
+    let cut = runs.min().unwrap_or(usize::MAX);
+    Program { spreads, code, buffers: buffers.count, cut }
 }
 
 /// Elements done at a time: those of the widest type fill a buffer.
 fn tile(plan: &Plan<'_>) -> usize {
-    let sizes = plan.steps.iter().flat_map(|(core, step)| {
-        step.ins.iter().map(|(input, _)| input.dtype().size()).chain([core.dtype().size()])
+    let sizes = plan.made.iter().flat_map(|made| {
+        let ins = made.step.ins.iter().map(|(input, _)| input.dtype().size());
+        ins.chain([plan.core(made).dtype().size()])
     });
     BUFFER / sizes.max().unwrap_or(8)
 }
 
 fn run(plan: &Plan<'_>) -> bool {
     let program = compile(plan);
-    let numel = plan.steps.last().map_or(0, |(core, _)| core.numel());
+    let numel = plan.target.numel();
     let tile = tile(plan);
     let traffic: usize = plan.leaves.iter().map(|core| core.dtype().size()).sum::<usize>()
         + plan
-            .steps
+            .made
             .iter()
-            .zip(&plan.kept)
-            .map(|((core, _), kept)| if *kept { core.dtype().size() } else { 1 })
+            .map(|made| if made.kept { plan.core(made).dtype().size() } else { 1 })
             .sum::<usize>();
     let step = (TASK_BYTES / traffic.max(1)).next_multiple_of(tile);
     let body = |task: usize| {
@@ -319,33 +407,52 @@ pub(super) fn reduce(what: Reduction, input: &Arc<Core>, mask: u64, out: &Core) 
     if !matches!(what, Reduction::Sum | Reduction::Mean(_)) || !input.dtype().is_float() {
         return false;
     }
-    let keep = Arc::strong_count(input) > 1 || deferred.pass();
-    carry_out(input, keep, |plan| {
-        let program = compile(plan);
-        let tile = tile(plan);
-        crate::dtype::dispatch!(float input.dtype(), T => {
-            let made = |at: usize, n: usize, to: *mut T| {
-                // SAFETY: the reduction asks for elements of the shape, and its tasks for disjoint
-                // ones; `to` holds so many. What is kept is dense and locked.
-                unsafe {
-                    execute(&program, at, at + n, tile, to.cast());
-                    if keep {
-                        let from = input.data().cast::<T>().cast_const().add(at);
-                        std::ptr::copy_nonoverlapping(from, to, n);
-                    }
-                }
-            };
+    // Whoever asks once may ask again: where nobody else holds it, the second time tells.
+    let held = Arc::strong_count(input) > 1 || deferred.passes() > 0;
+    let keep = if held { Keep::Dear } else { Keep::Never };
+    if !held {
+        deferred.pass();
+    }
+    crate::dtype::dispatch!(float input.dtype(), T => {
+        with_made::<T>(input, keep, &[], |made| {
             let to = out.data().cast::<T>();
             // SAFETY: the output is fresh, and dense over the kept dimensions.
             unsafe {
                 match what {
                     Reduction::Mean(count) => {
-                        kernel::reduce_made(kernel::Mean { count }, &made, input.shape(), mask, to)
+                        kernel::reduce_made(kernel::Mean { count }, made, input.shape(), mask, to)
                     }
-                    _ => kernel::reduce_made(kernel::Sum, &made, input.shape(), mask, to),
+                    _ => kernel::reduce_made(kernel::Sum, made, input.shape(), mask, to),
                 }
             }
-        }, else false)
+        })
+    }, else false)
+}
+
+/// Has `body` make the elements of a core that waits where it wants them, each of them once: in runs of
+/// row-major order. `keep` says whether they stay as well. `beside` are other cores that are read,
+/// none of which waits. `false` if the core does not wait, or `body` gives that.
+pub(super) fn with_made<T: Element>(
+    input: &Core,
+    keep: Keep,
+    beside: &[&Core],
+    body: impl Fn(kernel::Maker<'_, T>) -> bool,
+) -> bool {
+    carry_out(input, keep, beside, |plan| {
+        let program = compile(plan);
+        let tile = tile(plan);
+        let kept = plan.made.last().is_some_and(|made| made.kept);
+        body(&|at: usize, n: usize, to: *mut T| {
+            // SAFETY: elements of the shape are asked for, by tasks disjoint ones; `to` holds so many.
+            // What is kept is dense and locked.
+            unsafe {
+                execute(&program, at, at + n, tile, to.cast());
+                if kept {
+                    let from = input.data().cast::<T>().cast_const().add(at);
+                    std::ptr::copy_nonoverlapping(from, to, n);
+                }
+            }
+        })
     })
 }
 
@@ -363,16 +470,20 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
     let buffer = |i: usize| base.wrapping_add(i * SPACING);
     for spread in &program.spreads {
         if spread.reach == Reach::One {
+            let n = tile.min(end - start);
             // SAFETY: one element is readable, the buffer holds `tile` of them.
-            unsafe { fill(spread.from, spread.size, buffer(spread.buffer), tile) };
+            unsafe { fill(spread.from, buffer(spread.buffer), n, spread.size) };
         }
     }
+    // For each spread the run that its buffer is full of, and how full.
+    let mut full: SmallVec<[(usize, usize); 4]> =
+        SmallVec::from_elem((0, 0), program.spreads.len());
     let mut at = start;
     while at < end {
-        let n = tile.min(end - at);
-        for spread in &program.spreads {
+        let n = tile.min(end - at).min(program.cut - at % program.cut);
+        for (spread, full) in program.spreads.iter().zip(&mut full) {
             // SAFETY: within the input and the buffer.
-            unsafe { bring(spread, at, n, buffer(spread.buffer)) };
+            unsafe { bring(spread, at, n, buffer(spread.buffer), full) };
         }
         for instruction in &program.code {
             let mut ins = [std::ptr::null::<u8>(); MAX_INPUTS];
@@ -393,26 +504,12 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
     }
 }
 
-/// # Safety
-/// `from` must have an element of `size` bytes, `to` room for `n` of them.
-unsafe fn fill(from: *const u8, size: usize, to: *mut u8, n: usize) {
-    // SAFETY: passed on.
-    unsafe {
-        let bits = match size {
-            1 => u64::from(from.read()),
-            2 => u64::from(from.cast::<u16>().read()),
-            4 => u64::from(from.cast::<u32>().read()),
-            _ => from.cast::<u64>().read(),
-        };
-        fill_bits(to, n, size, bits);
-    }
-}
-
-/// The part of a spread input that goes with elements `at..at + n`.
+/// The part of a spread input that goes with elements `at..at + n`; `full` is which run the buffer holds
+/// already, and how many elements of it.
 ///
 /// # Safety
 /// The input must reach so far, and the buffer hold `n` elements.
-unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8) {
+unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8, full: &mut (usize, usize)) {
     let size = spread.size;
     let mut done = 0;
     while done < n {
@@ -422,8 +519,13 @@ unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8) {
             match spread.reach {
                 Reach::Each | Reach::One => return,
                 Reach::Run(length) => {
+                    let run = e / length;
                     let len = (length - e % length).min(n - done);
-                    fill(spread.from.add(e / length * size), size, to.add(done * size), len);
+                    let whole = len == n;
+                    if !(whole && full.0 == run && full.1 >= n) {
+                        fill(spread.from.add(run * size), to.add(done * size), len, size);
+                        *full = if whole { (run, n) } else { (0, 0) };
+                    }
                     done += len;
                 }
                 Reach::Cycle(length) => {

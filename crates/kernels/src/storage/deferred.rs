@@ -55,8 +55,8 @@ pub struct Deferred {
     run: fn(&Core),
     step: Mutex<Option<Arc<Step>>>,
     made: AtomicBool,
-    /// Whether the elements were made once and not kept.
-    passed: AtomicBool,
+    /// How often the elements were made and not kept.
+    passes: AtomicUsize,
     /// Operations in the program of this core, counted with repetitions.
     length: usize,
 }
@@ -199,7 +199,7 @@ pub fn defer(
         run,
         step,
         made: AtomicBool::new(false),
-        passed: AtomicBool::new(false),
+        passes: AtomicUsize::new(0),
         length,
     });
     match Arc::get_mut(&mut core) {
@@ -223,9 +223,14 @@ impl Deferred {
         self.step.lock().clone()
     }
 
-    /// Notes that the elements are made without being kept; gives whether that is not the first time.
-    pub(crate) fn pass(&self) -> bool {
-        self.passed.swap(true, Ordering::AcqRel)
+    /// Notes that the elements are made without being kept; gives how often that was so before.
+    pub(crate) fn pass(&self) -> usize {
+        self.passes.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// How often the elements were made without being kept.
+    pub(crate) fn passes(&self) -> usize {
+        self.passes.load(Ordering::Acquire)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The buffer pool: size classes, per-thread caches for small buffers, one shared list per class
-//! for the rest. Buffers are aligned to 64 bytes; from 2 MiB on to 2 MiB, advised as huge pages.
+//! for the rest. Buffers are aligned to 64 bytes; from 2 MiB on they begin within the first page of
+//! 2 MiB, advised as huge pages.
 //!
 //! What is live and cached together never exceeds a limit that follows from the live peak; beyond
 //! it the classes that were not used for the longest time give back first. So a steady loop takes
@@ -21,6 +22,12 @@ const SMALL: usize = 64 * 1024;
 const SMALL_CLASSES: usize = 44;
 const PER_THREAD: usize = 32;
 const HUGE: usize = 2 << 20;
+/// Buffers of `HUGE` and more begin at different places of a page: a write that lies a few bytes further
+/// in its page than the read after it looks to the processor as if it were of the same memory.
+#[cfg(target_os = "linux")]
+const PLACES: usize = 8;
+#[cfg(target_os = "linux")]
+const PLACE: usize = 4096 / PLACES;
 
 static SHARED: [Mutex<Vec<usize>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -184,7 +191,7 @@ fn from_system(size: usize) -> Result<*mut u8> {
     }
     // Mapped directly: an aligned allocation would be zeroed by writing to it, page by small page,
     // before it could be advised to be of huge ones.
-    let Some(wide) = size.checked_add(HUGE) else { return Ok(std::ptr::null_mut()) };
+    let Some(wide) = size.checked_add(2 * HUGE) else { return Ok(std::ptr::null_mut()) };
     let (access, kind) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping; what lies before and behind the aligned part is unmapped at once.
@@ -204,14 +211,17 @@ fn from_system(size: usize) -> Result<*mut u8> {
         }
         let ptr = base.add(before);
         libc::madvise(ptr.cast(), end, libc::MADV_HUGEPAGE);
-        Ok(ptr)
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // Steps of three, so that neighbours are far apart.
+        let place = 3 * NEXT.fetch_add(1, Ordering::Relaxed) % PLACES * PLACE;
+        Ok(ptr.add(place))
     }
 }
 
 /// Bytes of the mapping of a large block: whole small pages.
 #[cfg(target_os = "linux")]
 fn mapped(size: usize) -> usize {
-    size.next_multiple_of(64 * 1024)
+    (size + PLACES * PLACE).next_multiple_of(64 * 1024)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -253,8 +263,9 @@ pub(super) fn free(ptr: *mut u8, bytes: usize) {
 fn give_back(ptr: *mut u8, size: usize) {
     #[cfg(target_os = "linux")]
     if size >= HUGE {
-        // SAFETY: mapped by `from_system` with this very size.
-        unsafe { libc::munmap(ptr.cast(), mapped(size)) };
+        let base = ptr.wrapping_sub(ptr as usize % HUGE);
+        // SAFETY: mapped by `from_system` with this very size, from a multiple of `HUGE` on.
+        unsafe { libc::munmap(base.cast(), mapped(size)) };
         return;
     }
     if let Ok(layout) = layout(size) {

@@ -1,6 +1,6 @@
 //! The table of elementwise unary operations: one row each, from which everything else follows.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, LN_2, LN_10, PI};
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
 use super::{Row, Saves};
 use crate::algebra::Algebra;
@@ -193,11 +193,10 @@ macro_rules! for_each_unary {
         };
             }
             Gelu "gelu" "GeluBackward0" Refuse {} "`x` times the normal distribution function of `x`" {
-                value |x, _| x.mul_lit(0.5).mul(&x.mul_lit(FRAC_1_SQRT_2).erf().add_lit(1.0));
+                value |x, _| x.mul(&x.normal().0);
                 input |x, _| {
-            let cdf = x.mul_lit(FRAC_1_SQRT_2).erf().add_lit(1.0).mul_lit(0.5);
-            let pdf = x.square().mul_lit(-0.5).exp().mul_lit(NORMAL);
-            cdf.add(&x.mul(&pdf))
+            let (cdf, pdf) = x.normal();
+            x.fma(&pdf, &cdf)
         };
             }
             GeluTanh "gelu_tanh" "GeluBackward0" Refuse {} "`gelu` by its approximation with tanh" {
@@ -364,8 +363,6 @@ const SELU_ALPHA: f64 = 1.6732632423543772848170429916717;
 /// `sqrt(2 / pi)`
 const GELU_K: f64 = 0.79788456080286535588;
 const GELU_C: f64 = 0.044715;
-/// `1 / sqrt(2 pi)`
-const NORMAL: f64 = 0.39894228040143267794;
 
 /// Makes the type of each row.
 macro_rules! rows {

@@ -82,14 +82,15 @@ fn out_of_bounds(index: i64, dim: usize, size: usize) -> Error {
     Error::index(format!("index {index} is out of bounds for dimension {dim} with size {size}"))
 }
 
-/// The greatest index, a negative one counting as huge.
-struct Worst<'a>(&'a [i64]);
+/// Whether all indices lie in `0..=last`.
+struct Inside<'a>(&'a [i64], i64);
 
-impl Job for Worst<'_> {
-    type Output = u64;
+impl Job for Inside<'_> {
+    type Output = bool;
     #[inline(always)]
-    fn run(self) -> u64 {
-        self.0.iter().fold(0u64, |worst, &i| worst.max(i as u64))
+    fn run(self) -> bool {
+        // Without branches, so that it is one vector pass: the sign bit of either tells.
+        self.0.iter().fold(0, |bad, &i| bad | i | self.1.wrapping_sub(i)) >= 0
     }
 }
 
@@ -98,9 +99,7 @@ impl Job for Worst<'_> {
 /// # Errors
 /// torch's text, with the first index that does not.
 pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
-    // Without branches, so that the common case is one vector pass; a negative index is huge.
-    let worst = multiversion::run(Worst(indices));
-    if worst >= size as u64 {
+    if !multiversion::run_narrow(Inside(indices, size as i64 - 1)) {
         let bad = indices.iter().find(|&&i| i as u64 >= size as u64);
         ensure!(bad.is_none(), index, "{}", out_of_bounds(bad.map_or(0, |&i| i), dim, size));
     }

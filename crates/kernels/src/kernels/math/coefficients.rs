@@ -1,14 +1,8 @@
 //! Polynomial coefficients, lowest degree first; written by `tools/fit_coefficients.py`.
 
 /// `(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.
-pub(super) const EXP_F32: [f32; 6] = [
-    5.000000014e-1,
-    1.666666668e-1,
-    4.166646422e-2,
-    8.333310847e-3,
-    1.393372861e-3,
-    1.989107813e-4,
-];
+pub(super) const EXP_F32: [f32; 5] =
+    [5.0e-1, 1.666657667e-1, 4.166655422e-2, 8.363231481e-3, 1.392624908e-3];
 
 /// `(exp(r) - 1 - r) / r^2` on `|r| <= ln 2 / 2`.
 pub(super) const EXP_F64: [f64; 11] = [
@@ -24,10 +18,6 @@ pub(super) const EXP_F64: [f64; 11] = [
     2.51053102356897881e-8,
     2.0914753544959482e-9,
 ];
-
-/// `(tanh(x) / x - 1) / x^2` in `x^2` on `|x| <= 0.55`.
-pub(super) const TANH_F32: [f32; 5] =
-    [-3.333333195e-1, 1.333310619e-1, -5.39079523e-2, 2.130036882e-2, -6.593336439e-3];
 
 /// `(log(1 + f) - f + f^2 / 2) / f^3` on `[1/sqrt 2 - 1, sqrt 2 - 1]`.
 pub(super) const LOG_F32: [f32; 9] = [
@@ -154,6 +144,14 @@ pub(super) const ERFC_TAIL_F32: [f32; 8] = [
     3.12919243e-4,
     -1.302803304e-5,
 ];
+
+/// `exp(a^2 / 2)` times the normal distribution function of `-a` on `[0, 13.3]`.
+pub(super) const TAIL_ABOVE_F32: [f32; 5] =
+    [5.000000017e-1, 4.347574636e-1, 1.805767542e-1, 3.972606118e-2, 3.978534055e-3];
+
+/// What [`TAIL_ABOVE_F32`] is divided by.
+pub(super) const TAIL_BELOW_F32: [f32; 6] =
+    [1.0, 1.667399753, 1.191542716, 4.62443171e-1, 9.958598268e-2, 9.972560247e-3];
 
 /// `(1 + 2 x) exp(x^2) erfc(x)` in `(x - 4) / (x + 4)` on `[1/2, 30]`.
 pub(super) const ERFC_F64: [f64; 22] = [

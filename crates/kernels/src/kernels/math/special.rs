@@ -2,8 +2,9 @@
 
 use super::coefficients::{
     ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
+    TAIL_ABOVE_F32, TAIL_BELOW_F32,
 };
-use super::exp::{exp_normal_f32, exp_parts};
+use super::exp::{bell_f32, exp_normal_f32, exp_parts};
 use super::{fma32, fma64, poly32, poly64, select, two_product};
 use crate::kernels::block::{Exact, Mode};
 
@@ -18,6 +19,21 @@ pub fn erf_f32<M: Mode>(x: f32) -> f32 {
     let large = (1.0 - tail).copysign(x);
     let y = select(a < 1.0, small, large);
     select(x.is_nan(), x, y)
+}
+
+/// `1 / sqrt(2 pi)`
+const NORMAL: f32 = 0.398_942_28;
+
+/// The normal distribution function of `x` and its density. Where `x^2 / 2` is rounded to single
+/// precision so are the tails: 4.5 ulp for `x > -1`, then `4 + x^2 / 2` of them; 0 from where they
+/// would be subnormal.
+#[inline(always)]
+pub fn normal_f32<M: Mode>(x: f32) -> (f32, f32) {
+    let a = x.abs();
+    let a = select(a > 13.27, 13.27, a);
+    let e = bell_f32::<M>(a * a);
+    let tail = e * poly32::<M, 5>(a, &TAIL_ABOVE_F32) / poly32::<M, 6>(a, &TAIL_BELOW_F32);
+    (select(x < 0.0, tail, 1.0 - tail), e * NORMAL)
 }
 
 /// `erfc(a)` for `a >= 1/2`.

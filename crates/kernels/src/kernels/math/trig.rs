@@ -137,30 +137,12 @@ fn atan_ratio<M: Mode>(y: f64, x: f64) -> f64 {
     let steep = y > STEEP * x;
     let middle = y > FLAT * x && !steep;
     // atan(y/x) = pi/4 + atan((y - x) / (y + x)) = pi/2 - atan(x / y)
-    let n = if steep {
-        -x
-    } else if middle {
-        y - x
-    } else {
-        y
-    };
-    let d = if steep {
-        y
-    } else if middle {
-        y + x
-    } else {
-        x
-    };
+    let n = select(steep, -x, select(middle, y - x, y));
+    let d = select(steep, y, select(middle, y + x, x));
     let t = n / d;
     let z = t * t;
     let p = z * poly64::<M, 13>(z, &ATAN_F64);
-    let k = if steep {
-        2.0
-    } else if middle {
-        1.0
-    } else {
-        0.0
-    };
+    let k = select(steep, 2.0, select(middle, 1.0, 0.0));
     fma64::<M>(k, QUARTER.0, fma64::<M>(t, p, k * QUARTER.1) + t)
 }
 
@@ -181,11 +163,8 @@ pub fn atan2_f64<M: Mode>(y: f64, x: f64) -> f64 {
     // Ratios of huge or tiny numbers must not overflow on the way.
     let shrink = select(a > 1e300 || b > 1e300, 1e-10, 1.0);
     let angle = atan_ratio::<M>(a * shrink, b * shrink);
-    let angle = if x.is_sign_negative() {
-        std::f64::consts::PI - angle + 1.2246467991473532e-16
-    } else {
-        angle
-    };
+    let behind = std::f64::consts::PI - angle + 1.2246467991473532e-16;
+    let angle = select(x.is_sign_negative(), behind, angle);
     let angle = select(x.is_nan() || y.is_nan(), f64::NAN, angle);
     angle.copysign(y)
 }

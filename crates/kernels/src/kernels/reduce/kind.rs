@@ -1,6 +1,7 @@
 //! What a reduction does to its elements: identity, load, merge, finish.
 #![allow(unsafe_code)]
 
+use super::extreme::extreme;
 use crate::dtype::{Bool, Element};
 use crate::kernels::vexp::Real;
 
@@ -179,8 +180,9 @@ pub fn lanes_of_pairs<T: Copy, A: Copy>(
     total
 }
 
+/// Joins accumulators pairwise, the upper half to the lower.
 #[inline(always)]
-fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
+pub fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
     let mut width = N / 2;
     while width > 0 {
         for i in 0..width {
@@ -268,6 +270,10 @@ macro_rules! arithmetic {
             fn merge(self, a: $acc, b: $acc) -> $acc { $mul(a, b) }
             #[inline(always)]
             fn finish(self, acc: $acc) -> $acc { acc }
+            #[inline(always)]
+            fn block(self, x: &[$t]) -> $acc {
+                lanes_of::<32, _, _>(x, 1 as $acc, $load, $mul)
+            }
         }
     )*};
 }
@@ -317,7 +323,7 @@ pub struct MaxAbs;
 pub struct MinAbs;
 
 macro_rules! extreme {
-    ($($kind:ident, $identity:expr, $op:tt, $x:ident => $load:expr;)*) => {$(
+    ($($kind:ident, $plain:expr, $identity:expr, $op:tt, $x:ident => $load:expr;)*) => {$(
         impl<T: Ordered> Kind<T> for $kind {
             type Acc = T;
             type Out = T;
@@ -336,8 +342,14 @@ macro_rules! extreme {
                         x, $identity, |$x| $load, |a, b| if b $op a { b } else { a },
                     );
                 }
-                if x.len() < 32 {
+                if x.len() < 16 {
                     return x.iter().fold($identity, |best, &$x| self.merge(best, $load));
+                }
+                if let Some(greatest) = $plain
+                    && let Some((best, nan)) = extreme(x, greatest)
+                {
+                    let first = || x.iter().copied().find(|x| x.unordered());
+                    return if nan { first().unwrap_or(best) } else { best };
                 }
                 // Eight strips side by side, not lanes: of floating-point comparisons the compiler
                 // makes vectors in plain loops only. NaN is passed over, and looked for apart.
@@ -376,10 +388,10 @@ macro_rules! extreme {
     )*};
 }
 extreme! {
-    Max, T::LOWEST, >, x => x;
-    Min, T::HIGHEST, <, x => x;
-    MaxAbs, T::default(), >, x => x.magnitude();
-    MinAbs, T::HIGHEST, <, x => x.magnitude();
+    Max, Some(true), T::LOWEST, >, x => x;
+    Min, Some(false), T::HIGHEST, <, x => x;
+    MaxAbs, None, T::default(), >, x => x.magnitude();
+    MinAbs, None, T::HIGHEST, <, x => x.magnitude();
 }
 
 /// Whether any element is true (non-zero).

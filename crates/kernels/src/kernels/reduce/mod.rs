@@ -6,6 +6,7 @@
 
 mod arg;
 mod drive;
+mod extreme;
 mod kind;
 mod statistic;
 
@@ -15,7 +16,7 @@ pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
     Sum,
 };
-pub use kind::{lanes, lanes_of_pairs, sum_mapped};
+pub use kind::{lanes, lanes_of_pairs, sum_mapped, tree};
 pub use statistic::{LogSumExp, Mean, MeanVar, Moments, Shifted, Variance};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod norm;
 mod softmax;
 
 pub use loss::{Targets, cross_entropy, cross_entropy_backward};
-pub use norm::{layer_norm, layer_norm_backward};
+pub use norm::{Incoming, layer_norm, layer_norm_backward};
 pub use softmax::{softmax, softmax_backward};
 
 /// The extent of a dimension and of what lies around it.

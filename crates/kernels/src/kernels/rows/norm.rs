@@ -3,12 +3,14 @@
 
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
-use crate::kernels::reduce::lanes_of_pairs;
 use crate::kernels::reduce::sum_mapped as sum_blocks;
+use crate::kernels::reduce::{Maker, tree};
 use crate::kernels::vexp::Real;
 
 /// Rows whose contributions to the affine gradients are summed before groups are joined.
 const GROUP: usize = 64;
+/// Elements of gradients that are made at a time.
+const MADE: usize = 4096;
 
 /// `(x - mean) * rstd * weight + bias` for each of `rows` rows of `n`; `means` and `rstds` are
 /// kept for the way back.
@@ -89,6 +91,15 @@ impl<T: Real> Job for Forward<'_, T> {
     }
 }
 
+/// The gradient that comes to [`layer_norm_backward`].
+#[derive(Clone, Copy)]
+pub enum Incoming<'a, T> {
+    /// It lies in memory, contiguous.
+    At(*const T),
+    /// It is made when asked for.
+    Made(Maker<'a, T>),
+}
+
 /// The gradients of [`layer_norm`]; those of weight and bias (null if not wanted) are summed over
 /// groups of rows in a fixed order.
 ///
@@ -102,7 +113,7 @@ pub unsafe fn layer_norm_backward<T: Real>(
     weight: Option<&[T]>,
     means: *const T,
     rstds: *const T,
-    grad_out: *const T,
+    grad_out: Incoming<'_, T>,
     grad_in: *mut T,
     grad_weight: *mut T,
     grad_bias: *mut T,
@@ -110,14 +121,21 @@ pub unsafe fn layer_norm_backward<T: Real>(
     let groups = rows.div_ceil(GROUP);
     let affine = !grad_weight.is_null() || !grad_bias.is_null();
     let mut partials = vec![T::ZERO; if affine { groups * 2 * n } else { 0 }];
+    // A factor of one changes no bit.
+    let ones = vec![T::ONE; if weight.is_none() { n } else { 0 }];
+    let (g, made) = match grad_out {
+        Incoming::At(pointer) => (pointer, None),
+        Incoming::Made(make) => (std::ptr::null(), Some(make)),
+    };
     let job = Backward {
         rows,
         n,
         x: Src::new(input),
-        weight,
+        weight: weight.unwrap_or(&ones),
         means: Src::new(means),
         rstds: Src::new(rstds),
-        g: Src::new(grad_out),
+        g: Src::new(g),
+        made,
         d: Dst::new(grad_in),
         wants_input: !grad_in.is_null(),
         affine,
@@ -147,10 +165,11 @@ struct Backward<'a, T> {
     rows: usize,
     n: usize,
     x: Src<T>,
-    weight: Option<&'a [T]>,
+    weight: &'a [T],
     means: Src<T>,
     rstds: Src<T>,
     g: Src<T>,
+    made: Option<Maker<'a, T>>,
     d: Dst<T>,
     wants_input: bool,
     affine: bool,
@@ -165,65 +184,103 @@ impl<T: Real> Job for Backward<'_, T> {
     fn run(self) {
         let n = self.n;
         let count = T::from_f64(n as f64);
-        // g * weight and the normalised input of one row.
-        let mut weighted = vec![T::ZERO; n];
-        let mut normal = vec![T::ZERO; n];
-        let (weighted, normal) = (&mut weighted[..n], &mut normal[..n]);
+        // Gradients are made for a few rows at a time; where nobody wants those of weight and bias,
+        // they go to waste.
+        let batch = if self.made.is_some() { (MADE / n).clamp(1, GROUP) } else { GROUP };
+        let mut room = vec![T::ZERO; if self.made.is_some() { batch * n } else { 0 }];
+        let mut waste = vec![T::ZERO; if self.affine { 0 } else { 2 * n }];
         for group in self.first..self.last {
-            for row in group * GROUP..self.rows.min((group + 1) * GROUP) {
-                let at = (row * n) as isize;
-                // SAFETY: row `row` of input, gradient and statistics.
-                let (x, g, mean, rstd) = unsafe {
-                    (
-                        std::slice::from_raw_parts(self.x.at(at), n),
-                        std::slice::from_raw_parts(self.g.at(at), n),
-                        *self.means.at(row as isize),
-                        *self.rstds.at(row as isize),
-                    )
-                };
-                if self.affine {
-                    let at = (2 * group * n) as isize;
-                    // SAFETY: the partial sums of this group, owned by this task.
-                    let (dw, db) = unsafe {
-                        (
-                            std::slice::from_raw_parts_mut(self.partials.at(at), n),
-                            std::slice::from_raw_parts_mut(self.partials.at(at + n as isize), n),
-                        )
-                    };
-                    for i in 0..n {
-                        normal[i] = (x[i] - mean) * rstd;
-                        dw[i] += g[i] * normal[i];
-                        db[i] += g[i];
-                    }
+            let end = self.rows.min((group + 1) * GROUP);
+            for start in (group * GROUP..end).step_by(batch) {
+                let rows = batch.min(end - start);
+                let gradients = if let Some(make) = self.made {
+                    make(start * n, rows * n, room.as_mut_ptr());
+                    room.as_ptr()
                 } else {
-                    for (normal, &x) in normal.iter_mut().zip(x) {
-                        *normal = (x - mean) * rstd;
-                    }
-                }
-                if !self.wants_input {
-                    continue;
-                }
-                let scaled = if let Some(weight) = self.weight {
-                    for ((t, &g), &w) in weighted.iter_mut().zip(g).zip(weight) {
-                        *t = g * w;
-                    }
-                    &*weighted
-                } else {
-                    g
+                    self.g.at((start * n) as isize)
                 };
-                let add = |a: [T; 2], b: [T; 2]| [a[0] + b[0], a[1] + b[1]];
-                let mut sums = [T::ZERO; 2];
-                for (a, b) in scaled.chunks(1024).zip(normal.chunks(1024)) {
-                    let part = lanes_of_pairs(a, b, [T::ZERO; 2], |a, b| [a, a * b], add);
-                    sums = add(sums, part);
-                }
-                let (mean_g, mean_p) = (sums[0] / count, sums[1] / count);
-                // SAFETY: row `row` of the result, owned by this task.
-                let d = unsafe { std::slice::from_raw_parts_mut(self.d.at(at), n) };
-                for ((d, &g), &normal) in d.iter_mut().zip(scaled).zip(&*normal) {
-                    *d = (g - mean_g - normal * mean_p) * rstd;
+                for row in start..start + rows {
+                    let at = (row * n) as isize;
+                    // SAFETY: row `row` of input, gradient, statistics and result, and the partial
+                    // sums of this group, both owned by this task.
+                    unsafe {
+                        let (dw, db) = if self.affine {
+                            let to = self.partials.at((2 * group * n) as isize);
+                            (
+                                std::slice::from_raw_parts_mut(to, n),
+                                std::slice::from_raw_parts_mut(to.add(n), n),
+                            )
+                        } else {
+                            waste.split_at_mut(n)
+                        };
+                        let x = std::slice::from_raw_parts(self.x.at(at), n);
+                        let g = std::slice::from_raw_parts(gradients.add((row - start) * n), n);
+                        let (mean, rstd) =
+                            (*self.means.at(row as isize), *self.rstds.at(row as isize));
+                        let sums = gather_row(x, g, self.weight, mean, rstd, dw, db);
+                        if self.wants_input {
+                            let d = std::slice::from_raw_parts_mut(self.d.at(at), n);
+                            let (mean_g, mean_p) = (sums[0] / count, sums[1] / count);
+                            for (((d, &g), &w), &x) in d.iter_mut().zip(g).zip(self.weight).zip(x) {
+                                let normal = (x - mean) * rstd;
+                                *d = (g * w - mean_g - normal * mean_p) * rstd;
+                            }
+                        }
+                    }
                 }
             }
         }
     }
+}
+
+/// Adds a row's part of the gradients of weight and bias; gives the sums of the gradient times weight,
+/// and of that times the normalised input.
+#[inline(always)]
+fn gather_row<T: Real>(
+    x: &[T],
+    g: &[T],
+    weight: &[T],
+    mean: T,
+    rstd: T,
+    dw: &mut [T],
+    db: &mut [T],
+) -> [T; 2] {
+    let one = |x: T, g: T, w: T, dw: &mut T, db: &mut T| {
+        let normal = (x - mean) * rstd;
+        *dw += g * normal;
+        *db += g;
+        [g * w, g * w * normal]
+    };
+    let mut sums = [T::ZERO; 2];
+    // Long lanes, short lanes, single elements.
+    let mut done = 0;
+    macro_rules! lanes {
+        ($n:literal) => {
+            let (xs, gs) = (x[done..].as_chunks::<$n>().0, g[done..].as_chunks::<$n>().0);
+            if !xs.is_empty() {
+                let ws = weight[done..].as_chunks::<$n>().0;
+                let dws = dw[done..].as_chunks_mut::<$n>().0;
+                let dbs = db[done..].as_chunks_mut::<$n>().0;
+                let (mut a, mut b) = ([T::ZERO; $n], [T::ZERO; $n]);
+                for ((((x, g), w), dw), db) in xs.iter().zip(gs).zip(ws).zip(dws).zip(dbs) {
+                    for i in 0..$n {
+                        let [p, q] = one(x[i], g[i], w[i], &mut dw[i], &mut db[i]);
+                        a[i] += p;
+                        b[i] += q;
+                    }
+                }
+                sums[0] += tree(std::hint::black_box(a), &|a: T, b: T| a + b);
+                sums[1] += tree(std::hint::black_box(b), &|a: T, b: T| a + b);
+                done += xs.len() * $n;
+            }
+        };
+    }
+    lanes!(32);
+    lanes!(8);
+    for i in done..x.len() {
+        let [p, q] = one(x[i], g[i], weight[i], &mut dw[i], &mut db[i]);
+        sums[0] += p;
+        sums[1] += q;
+    }
+    sums
 }

@@ -10,6 +10,42 @@ use crate::kernels::vexp::Real;
 
 /// Columns worked on together when the dimension is not the last one.
 const TILE: usize = 64;
+/// Rows of up to this length are turned to columns first: too short for vectors, they would pay for
+/// every step of a row.
+const SHORT: usize = 32;
+/// So many of them.
+const WIDE: usize = 16;
+/// Short rows as columns.
+type Turned<T> = [[T; WIDE]; SHORT];
+
+/// Reads `count` rows of `n` elements as columns; what is missing repeats the first row.
+///
+/// # Safety
+/// The rows must be readable.
+#[inline(always)]
+unsafe fn turn<T: Real>(from: *const T, n: usize, count: usize, to: &mut Turned<T>) {
+    for j in 0..WIDE {
+        let row = from.wrapping_add(if j < count { j * n } else { 0 });
+        for (i, to) in to[..n].iter_mut().enumerate() {
+            // SAFETY: i < n, of a row that is there.
+            to[j] = unsafe { *row.add(i) };
+        }
+    }
+}
+
+/// The inverse of [`turn`].
+///
+/// # Safety
+/// The rows must be writable.
+#[inline(always)]
+unsafe fn turn_back<T: Real>(from: &Turned<T>, n: usize, count: usize, to: *mut T) {
+    for j in 0..count {
+        for (i, from) in from[..n].iter().enumerate() {
+            // SAFETY: i < n, of a row that is there.
+            unsafe { *to.add(j * n + i) = from[j] };
+        }
+    }
+}
 
 /// `softmax(input)` or, if `log`, its logarithm.
 ///
@@ -77,6 +113,13 @@ impl<T: Real + Ordered> Job for Forward<T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
+        if self.along.inner == 1 && self.along.n <= SHORT {
+            let mut x = [[T::ZERO; WIDE]; SHORT];
+            for first in (self.first..self.last).step_by(WIDE) {
+                self.short(first, WIDE.min(self.last - first), &mut x);
+            }
+            return;
+        }
         for unit in self.first..self.last {
             if self.along.inner == 1 {
                 self.row(unit);
@@ -88,6 +131,39 @@ impl<T: Real + Ordered> Job for Forward<T> {
 }
 
 impl<T: Real + Ordered> Forward<T> {
+    /// Some short rows.
+    #[inline(always)]
+    fn short(&self, first: usize, count: usize, x: &mut Turned<T>) {
+        let n = self.along.n;
+        let at = (first * n) as isize;
+        // SAFETY: these rows of the input.
+        unsafe { turn(self.x.at(at), n, count, x) };
+        let (mut max, mut sum) = ([T::NEG_INFINITY; WIDE], [T::ZERO; WIDE]);
+        for x in &x[..n] {
+            for (max, &x) in max.iter_mut().zip(x) {
+                *max = max.max_nan(x);
+            }
+        }
+        for x in &mut x[..n] {
+            for ((x, &max), sum) in x.iter_mut().zip(&max).zip(&mut sum) {
+                let moved = *x - max;
+                let e = moved.vexp();
+                *sum += e;
+                *x = if self.log { moved } else { e };
+            }
+        }
+        for sum in &mut sum {
+            *sum = if self.log { sum.vln() } else { T::ONE / *sum };
+        }
+        for x in &mut x[..n] {
+            for (x, &sum) in x.iter_mut().zip(&sum) {
+                *x = if self.log { *x - sum } else { *x * sum };
+            }
+        }
+        // SAFETY: these rows of the output.
+        unsafe { turn_back(x, n, count, self.y.at(at)) };
+    }
+
     #[inline(always)]
     fn row(&self, unit: usize) {
         let n = self.along.n;
@@ -179,6 +255,13 @@ impl<T: Real + Ordered> Job for Backward<T> {
     #[inline(always)]
     fn run(self) {
         let Along { n, inner, .. } = self.along;
+        if inner == 1 && n <= SHORT {
+            let (mut y, mut g) = ([[T::ZERO; WIDE]; SHORT], [[T::ZERO; WIDE]; SHORT]);
+            for first in (self.first..self.last).step_by(WIDE) {
+                self.short(first, WIDE.min(self.last - first), &mut y, &mut g);
+            }
+            return;
+        }
         for unit in self.first..self.last {
             let (offset, width) =
                 if inner == 1 { ((unit * n) as isize, 1) } else { tile(self.along, unit) };
@@ -215,6 +298,31 @@ impl<T: Real + Ordered> Backward<T> {
     #[inline(always)]
     fn element(&self, y: T, g: T, sum: T) -> T {
         if self.log { g - y.vexp() * sum } else { y * (g - sum) }
+    }
+
+    /// Some short rows.
+    #[inline(always)]
+    fn short(&self, first: usize, count: usize, y: &mut Turned<T>, g: &mut Turned<T>) {
+        let n = self.along.n;
+        let at = (first * n) as isize;
+        // SAFETY: these rows of the output of the way there, and of the gradient.
+        unsafe {
+            turn(self.y.at(at), n, count, y);
+            turn(self.g.at(at), n, count, g);
+        }
+        let mut sum = [T::ZERO; WIDE];
+        for (y, g) in y[..n].iter().zip(&*g) {
+            for ((sum, &y), &g) in sum.iter_mut().zip(y).zip(g) {
+                *sum += if self.log { g } else { y * g };
+            }
+        }
+        for (y, g) in y[..n].iter_mut().zip(&*g) {
+            for ((y, &g), &sum) in y.iter_mut().zip(g).zip(&sum) {
+                *y = self.element(*y, g, sum);
+            }
+        }
+        // SAFETY: these rows of the result.
+        unsafe { turn_back(y, n, count, self.d.at(at)) };
     }
 
     #[inline(always)]

@@ -121,7 +121,7 @@ fn layer_norm_against_the_definition() {
             Some(&w),
             mean.as_ptr(),
             rstd.as_ptr(),
-            g.as_ptr(),
+            Incoming::At(g.as_ptr()),
             dx.as_mut_ptr(),
             dw.as_mut_ptr(),
             db.as_mut_ptr(),

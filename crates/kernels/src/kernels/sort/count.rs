@@ -3,6 +3,7 @@
 use super::{Packed, Sortable, radix};
 use crate::dtype::Element;
 use crate::error::{Result, ensure};
+use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::split;
 
 /// Unique values with, for each input element, which one it is, and how often each occurs.
@@ -86,17 +87,36 @@ pub fn searchsorted<T: Element>(
     });
 }
 
+/// The sign bits of all numbers joined, and the greatest of them.
+struct Range<'a>(&'a [i64]);
+
+impl Job for Range<'_> {
+    type Output = (i64, i64);
+    #[inline(always)]
+    fn run(self) -> (i64, i64) {
+        self.0
+            .iter()
+            .fold((0, -1), |(signs, most), &x| (signs | x, if x > most { x } else { most }))
+    }
+}
+
 /// How often each value occurs, or the sum of its weights; at least `minlength` long.
 ///
 /// # Errors
-/// A negative value.
-pub fn bincount(input: &[i64], weights: Option<&[f64]>, minlength: usize) -> Result<BinCount> {
-    ensure!(
-        input.iter().all(|&x| x >= 0),
-        runtime,
-        "bincount only supports 1-d non-negative integral inputs."
-    );
-    let length = input.iter().max().map_or(0, |&x| x as usize + 1).max(minlength);
+/// A negative value, or more bins than `most`.
+pub fn bincount(
+    input: &[i64],
+    weights: Option<&[f64]>,
+    minlength: usize,
+    most: usize,
+) -> Result<BinCount> {
+    /// Up to this many bins are counted several times side by side: an element that has to wait for
+    /// the last one of its bin would be the rule.
+    const FEW: usize = 4096;
+    let (signs, largest) = multiversion::run_narrow(Range(input));
+    ensure!(signs >= 0, runtime, "bincount only supports 1-d non-negative integral inputs.");
+    let length = (largest as usize).wrapping_add(1).max(minlength);
+    ensure!(length <= most, memory, "bincount of numbers up to {largest}");
     if let Some(weights) = weights {
         let mut sums = vec![0.0; length];
         for (&x, &weight) in input.iter().zip(weights) {
@@ -105,8 +125,31 @@ pub fn bincount(input: &[i64], weights: Option<&[f64]>, minlength: usize) -> Res
         return Ok(BinCount::Weighted(sums));
     }
     let mut counts = vec![0; length];
-    for &x in input {
-        counts[x as usize] += 1;
+    let (fours, rest) = input.as_chunks::<4>();
+    if length <= FEW && input.len() >= 4 * length {
+        let mut beside = vec![0u32; 4 * length];
+        // Counts of 32 bits: so many elements at a time that they cannot overflow.
+        for fours in fours.chunks(1 << 30) {
+            let (a, b) = beside.split_at_mut(2 * length);
+            let ((a, b), (c, d)) = (a.split_at_mut(length), b.split_at_mut(length));
+            for four in fours {
+                a[four[0] as usize] += 1;
+                b[four[1] as usize] += 1;
+                c[four[2] as usize] += 1;
+                d[four[3] as usize] += 1;
+            }
+            for (i, count) in counts.iter_mut().enumerate() {
+                *count += [&a[i], &b[i], &c[i], &d[i]].map(|&n| i64::from(n)).iter().sum::<i64>();
+            }
+            beside.fill(0);
+        }
+        for &x in rest {
+            counts[x as usize] += 1;
+        }
+    } else {
+        for &x in input {
+            counts[x as usize] += 1;
+        }
     }
     Ok(BinCount::Counts(counts))
 }

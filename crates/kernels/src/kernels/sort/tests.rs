@@ -102,11 +102,15 @@ fn counting() {
     assert_eq!(out, [1, 0, 4, 4]);
     searchsorted(&[1.0f32, 2.0, 2.0, 3.0], 2, &[2.0, 0.0, 2.0, 3.0], 2, true, &mut out);
     assert_eq!(out, [2, 0, 1, 2]);
-    assert_eq!(bincount(&[1, 1, 0], None, 4).unwrap(), BinCount::Counts(vec![1, 2, 0, 0]));
+    assert_eq!(bincount(&[1, 1, 0], None, 4, 9).unwrap(), BinCount::Counts(vec![1, 2, 0, 0]));
     assert_eq!(
-        bincount(&[1, 1], Some(&[0.5, 2.0]), 0).unwrap(),
+        bincount(&[1, 1], Some(&[0.5, 2.0]), 0, 9).unwrap(),
         BinCount::Weighted(vec![0.0, 2.5])
     );
-    assert!(bincount(&[-1], None, 0).is_err());
+    assert!(bincount(&[-1], None, 0, 9).is_err());
+    assert!(bincount(&[9], None, 0, 9).is_err());
+    let many: Vec<i64> = (0..101).map(|i| i * i % 7).collect();
+    let expected = (0..7).map(|k| many.iter().filter(|&&x| x == k).count() as i64).collect();
+    assert_eq!(bincount(&many, None, 7, 9).unwrap(), BinCount::Counts(expected));
     assert_eq!(histogram(&[0.0f32, 1.0, 2.0, 4.0, 5.0], 4, 0.0, 4.0), [1, 1, 1, 1]);
 }
