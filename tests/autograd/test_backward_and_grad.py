@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import OrderedDict
 from typing import Any
 
 import oracle
@@ -292,12 +293,88 @@ def test_materialize_grads() -> None:
     assert (h.shape, h.dtype, h.tolist()) == (y.shape, y.dtype, [0.0, 0.0])
 
 
-def test_batched_gradients_are_refused() -> None:
+def test_batched_gradients() -> None:
+    x = T.ones(2, 2, requires_grad=True)
+    y = T.ones(2, requires_grad=True)
+    (g,) = T.autograd.grad((x**3).sum(), x, T.arange(3.0), is_grads_batched=True)
+    assert g.tolist() == [[[3.0 * k] * 2] * 2 for k in range(3)]
+    g, h = T.autograd.grad(x * 3, (x, y), T.ones(4, 2, 2), is_grads_batched=True, allow_unused=True)
+    assert (g.shape, g.sum().item(), h) == ((4, 2, 2), 48.0, None)
+    (g,) = T.autograd.grad((y * 2, y.sum()), y, (T.ones(3, 2), T.arange(3.0)), is_grads_batched=True)
+    assert g.tolist() == [[2.0, 2.0], [3.0, 3.0], [4.0, 4.0]]
+    (g,) = T.autograd.grad((x**3).sum(), x, T.arange(3.0), is_grads_batched=True, create_graph=True)
+    assert T.autograd.grad(g.sum(), x)[0].tolist() == [[18.0, 18.0], [18.0, 18.0]]
+
+
+def test_batched_gradients_need_a_dimension_for_the_batch() -> None:
+    x = T.ones(2, 2, requires_grad=True)
+    for output, vectors in ((x * 2, T.ones(2, 2)), (x.sum(), T.ones(2, 1))):
+        with pytest.raises(RuntimeError, match="If `is_grads_batched=True`, we interpret the first"):
+            T.autograd.grad(output, x, vectors, is_grads_batched=True)
+    with pytest.raises(ValueError, match=r"in_dim|grad_output"):
+        T.autograd.grad(x.sum(), x, is_grads_batched=True)
+
+
+# ---- inputs by name
+
+
+def test_inputs_in_a_dictionary() -> None:
+    x, y = leaf(), leaf()
+    z = (x**2 + y).sum()
+    got = T.autograd.grad(z, {"x": x, "y": y}, retain_graph=True)
+    assert type(got) is dict
+    assert {name: g.tolist() for name, g in got.items()} == {"x": (2 * x).tolist(), "y": [1.0, 1.0]}
+    z.backward(inputs={0: x}, retain_graph=True)
+    assert x.grad.tolist() == (2 * x).tolist()
+    assert y.grad is None
+    T.autograd.backward(z, inputs={"y": y})
+    assert T.autograd.grad(y.sum(), y)[0].tolist() == y.grad.tolist() == [1.0, 1.0]  # type: ignore[attr-defined]
+    got = T.autograd.grad((x * 2).sum(), {"x": x, "y": y}, allow_unused=True)
+    assert got["y"] is None
+    got = T.autograd.grad((x * 2).sum(), {"x": x, "y": y}, materialize_grads=True)
+    assert got["y"].tolist() == [0.0, 0.0]
+
+
+def test_dictionaries_of_inputs_must_be_plain_and_not_empty() -> None:
     x = leaf()
-    if oracle.IS_TORCH:
-        pytest.skip("torch has vmap")
-    with pytest.raises((RuntimeError, NotImplementedError), match="vmap"):
-        T.autograd.grad(x * 2, x, T.ones(3, 2), is_grads_batched=True)
+    with pytest.raises(TypeError, match="must be a dict"):
+        T.autograd.grad(x.sum(), OrderedDict(x=x))
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        T.autograd.grad(x.sum(), {})
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        x.sum().backward(inputs={})
+
+
+# ---- layouts of gradients
+
+
+def test_the_layout_of_a_gradient_may_be_left_as_it_comes() -> None:
+    class Ones(T.autograd.Function):  # type: ignore[name-defined]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return T.ones(3, 4)
+
+    x = T.rand(4, 3).t().requires_grad_()
+
+    def strides() -> Any:
+        x.grad = None
+        Ones.apply(x).backward()
+        return x.grad.stride()
+
+    policy = T.autograd.enforce_grad_layout_policy
+    assert strides() == (1, 3)
+    with policy(False):
+        assert strides() == (4, 1)
+    assert strides() == (1, 3)
+    policy(False)
+    assert strides() == (4, 1)
+    policy(True)
+    assert policy(False)(strides)() == (4, 1)
+    assert strides() == (1, 3)
 
 
 # ---- what is kept

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 use rustgrad_engine::Tensor;
-use rustgrad_engine::graph::{Backward, Edge, GradMode, Root, Target};
+use rustgrad_engine::graph::{Backward, Edge, Root, Target, ThreadModes};
 
 use crate::convert;
 use crate::error::{Bind, to_engine};
@@ -201,12 +201,12 @@ fn nested<T: Send>(
     if DEPTH.get() <= DEEP {
         return crate::gil::detached(py, bytes, pass);
     }
-    let grad = rustgrad_engine::graph::grad_wanted();
+    let modes = ThreadModes::here();
     let result = py.detach(|| {
         std::thread::scope(|scope| {
             let run = move || {
                 Python::attach(|_| {
-                    let _mode = GradMode::set(grad);
+                    modes.apply();
                     pass()
                 })
             };
@@ -245,7 +245,11 @@ pub(crate) fn backward(
         None => None,
         Some(inputs) if convert::tensor(inputs).is_some() => Some(vec![Place::of(inputs)?]),
         Some(inputs) => {
-            let list: Vec<Bound<'_, PyAny>> = inputs.try_iter()?.collect::<PyResult<_>>()?;
+            let values = match inputs.cast::<PyDict>() {
+                Ok(dict) => dict.values().into_any(),
+                Err(_) => inputs.clone(),
+            };
+            let list: Vec<Bound<'_, PyAny>> = values.try_iter()?.collect::<PyResult<_>>()?;
             if list.is_empty() {
                 return Err(PyRuntimeError::new_err(
                     "`inputs` argument to `backward()` cannot be empty.",
@@ -313,12 +317,12 @@ fn grad(
     let bytes = outputs.iter().map(Place::bytes).max().unwrap_or(0);
     let grads = watched(py, nested(py, bytes, || options.grad(roots, &targets)))?;
     let mut list: Vec<Option<Bound<'_, PyTensor>>> = Vec::with_capacity(grads.len());
-    for grad in grads {
+    for (i, grad) in grads.into_iter().enumerate() {
         if grad.is_none() && !allow_unused {
-            return Err(PyRuntimeError::new_err(
-                "One of the differentiated Tensors appears to not have been used in the graph. \
-                 Set allow_unused=True if this is the desired behavior.",
-            )
+            return Err(PyRuntimeError::new_err(format!(
+                "The differentiated Tensor at index {i} appears to not have been used in the \
+                 graph. Set allow_unused=True if this is the desired behavior."
+            ))
             .into());
         }
         list.push(match grad {
@@ -380,6 +384,7 @@ fn _is_checkpoint_valid() -> bool {
 #[pyfunction]
 fn _gradient_edge(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Bind<(Py<PyAny>, u32)> {
     let edge = tensor.get().tensor.try_gradient_edge()?;
+    rustgrad_engine::graph::tell()?;
     match edge.node {
         Some(node) => Ok((crate::node::node_object(py, node)?, edge.out)),
         None => Err(PyRuntimeError::new_err(
@@ -401,6 +406,36 @@ fn _increment_version(tensors: Vec<Bound<'_, PyTensor>>) -> Bind<()> {
         }
     }
     Ok(())
+}
+
+/// Puts the counts of writes in place back to these numbers.
+#[pyfunction]
+fn _set_versions(tensors: Vec<Bound<'_, PyTensor>>, versions: Vec<i64>) -> Bind<()> {
+    if tensors.len() != versions.len() {
+        return Err(PyRuntimeError::new_err("a version is needed for each tensor").into());
+    }
+    for (tensor, version) in tensors.iter().zip(versions) {
+        let Ok(number) = u32::try_from(version) else {
+            return Err(PyRuntimeError::new_err(format!(
+                "Cannot set a version_counter to a value below 0: {version}"
+            ))
+            .into());
+        };
+        tensor.get().tensor.set_version(number);
+    }
+    Ok(())
+}
+
+/// Whether a gradient must be laid out like its leaf to become `.grad` without a copy.
+#[pyfunction]
+fn _is_layout_enforced() -> bool {
+    rustgrad_engine::graph::is_layout_enforced()
+}
+
+/// Requires gradients to be laid out like their leaf, or not; returns what it was.
+#[pyfunction]
+fn _set_layout_enforced(enable: bool) -> bool {
+    rustgrad_engine::graph::set_layout_enforced(enable)
 }
 
 /// Whether the pass that runs on this thread computes the gradient at a node.
@@ -455,6 +490,9 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_increment_version, module)?)?;
     module.add_function(wrap_pyfunction!(_queue_callback, module)?)?;
     module.add_function(wrap_pyfunction!(_will_run, module)?)?;
+    module.add_function(wrap_pyfunction!(_set_versions, module)?)?;
+    module.add_function(wrap_pyfunction!(_is_layout_enforced, module)?)?;
+    module.add_function(wrap_pyfunction!(_set_layout_enforced, module)?)?;
     module.add_function(wrap_pyfunction!(_is_multithreading_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(_set_multithreading_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(set_warn_always, module)?)?;

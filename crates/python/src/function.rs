@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use rustgrad_engine::graph::hooks::GradList;
-use rustgrad_engine::graph::{Edge, GradMode, NodeRef, SavedTensor, record_custom};
+use rustgrad_engine::graph::{Edge, GradMode, Hold, NodeRef, Output, SavedTensor, record_custom};
 use rustgrad_engine::ops::{Cx, Rule};
 use rustgrad_engine::storage::Core;
 use rustgrad_engine::tensor::Creation;
-use rustgrad_engine::{Result, Tensor};
+use rustgrad_engine::{DType, Result, Tensor};
 
 use crate::convert;
+use crate::dtype::PyDType;
 use crate::error::{Bind, to_engine};
 use crate::gc::Counted;
 use crate::node::PyNode;
@@ -157,8 +158,10 @@ pub(crate) struct PyRule {
     /// For each argument of the forward function its position among the edges, if it is a tensor.
     arguments: Vec<Option<usize>>,
     /// Which outputs are tensors, with dtype and shape.
-    outputs: Vec<Option<(rustgrad_engine::DType, Vec<usize>)>>,
+    outputs: Vec<Option<(DType, Vec<usize>)>>,
     materialize: bool,
+    /// Whether the gradients come as one list.
+    boxed: bool,
     _counted: Counted,
 }
 
@@ -205,7 +208,13 @@ impl PyRule {
                 None => None,
             });
         }
-        let result = self.context.bind(py).call_method1("apply", PyTuple::new(py, list)?)?;
+        let context = self.context.bind(py);
+        // Boxed: only the list refers to the gradients, so that the function may let them go.
+        let result = if self.boxed {
+            context.call_method1("apply_boxed", (PyList::new(py, list)?,))?
+        } else {
+            context.call_method1("apply", PyTuple::new(py, list)?)?
+        };
         let result = match result.cast_into::<PyTuple>() {
             Ok(tuple) => tuple,
             Err(other) => PyTuple::new(py, [other.into_inner()])?,
@@ -247,6 +256,13 @@ impl PyRule {
     }
 }
 
+fn not_a_tuple(attribute: &str, value: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    Ok(PyRuntimeError::new_err(format!(
+        "autograd internal error: {attribute} attribute is expected to be a tuple but is {}",
+        value.get_type().name()?
+    )))
+}
+
 /// The tensors in an attribute of the context (a tuple, or None).
 fn marked<'py>(
     context: &Bound<'py, PyAny>,
@@ -258,11 +274,7 @@ fn marked<'py>(
         return Ok(Vec::new());
     }
     let Ok(tuple) = value.cast::<PyTuple>() else {
-        return Err(PyTypeError::new_err(format!(
-            "autograd internal error: saved attribute {attribute} is expected to be a tuple but is \
-             {}",
-            value.get_type().name()?
-        )));
+        return Err(not_a_tuple(attribute, &value)?);
     };
     for (i, item) in tuple.iter().enumerate() {
         if convert::tensor(&item).is_none() && !(item.is_none() && attribute == "to_save") {
@@ -333,6 +345,10 @@ fn apply<'py>(
         if split {
             let raw = cls.getattr("forward")?.call1(args.clone())?;
             cls.call_method1("setup_context", (&context, args, &raw))?;
+            let forward = context.getattr("saved_for_forward")?;
+            if !forward.is_none() && !forward.is_instance_of::<PyTuple>() {
+                return Err(not_a_tuple("saved_for_forward", &forward)?.into());
+            }
             raw
         } else {
             let mut all = vec![context.clone()];
@@ -365,6 +381,7 @@ fn finish<'py>(
     results: Vec<Bound<'py, PyAny>>,
     edges: Option<Vec<Edge>>,
 ) -> Bind<Vec<Bound<'py, PyAny>>> {
+    let hold = Hold::begin();
     let dirty = marked(context, "dirty_tensors", "mark_dirty")?;
     let constant = addresses(&marked(context, "non_differentiable", "mark_non_differentiable")?);
     let dirty = addresses(&dirty);
@@ -403,9 +420,15 @@ fn finish<'py>(
             .iter()
             .map(|output| output.as_ref().map(|tensor| (tensor.dtype(), tensor.shape().to_vec())))
             .collect();
+        let casts = declared_dtypes(context, &results)?;
         let metas: Vec<_> = shapes
             .iter()
-            .map(|output| output.as_ref().map(|(dtype, shape)| (*dtype, &shape[..])))
+            .enumerate()
+            .map(|(i, output)| {
+                let (dtype, shape) = output.as_ref()?;
+                let grad = casts.as_ref().map_or(Some(*dtype), |casts| casts[i]);
+                Some(Output { dtype: *dtype, shape, grad })
+            })
             .collect();
         let rule = PyRule {
             name,
@@ -422,6 +445,10 @@ fn finish<'py>(
                 })
                 .collect(),
             materialize: context.getattr("materialize_grads")?.is_truthy()?,
+            boxed: match context.getattr_opt("_forward_cls")? {
+                Some(function) => function.getattr("boxed_grads_call")?.is_truthy()?,
+                None => false,
+            },
             _counted: Counted::new(),
         };
         let node = record_custom(Box::new(rule), edges, &metas)?;
@@ -493,6 +520,7 @@ fn finish<'py>(
     if let Some(node) = &node {
         save(function, context, inputs, &finished, node)?;
     }
+    hold.end()?;
     let list = results
         .into_iter()
         .zip(finished)
@@ -502,6 +530,45 @@ fn finish<'py>(
         })
         .collect::<PyResult<Vec<_>>>()?;
     Ok(list)
+}
+
+/// The dtypes that the function wants the gradients of its outputs in, `None` for any, if it said so.
+fn declared_dtypes(
+    context: &Bound<'_, PyAny>,
+    results: &[Bound<'_, PyAny>],
+) -> PyResult<Option<Vec<Option<DType>>>> {
+    let declared = context.getattr("output_grad_dtypes")?;
+    if declared.is_none() {
+        return Ok(None);
+    }
+    let declared: Vec<Bound<'_, PyAny>> = declared.try_iter()?.collect::<PyResult<_>>()?;
+    if declared.len() != results.len() {
+        return Err(PyRuntimeError::new_err(format!(
+            "set_output_grad_dtype expected the number of declarations to match the number of \
+             outputs: the Function returned {} values but {} declarations were provided",
+            results.len(),
+            declared.len()
+        )));
+    }
+    let one = |(dtype, result): (&Bound<'_, PyAny>, &Bound<'_, PyAny>)| {
+        if dtype.is_none() {
+            return Ok(None);
+        }
+        let Ok(dtype) = dtype.cast::<PyDType>() else {
+            return Err(PyRuntimeError::new_err(format!(
+                "set_output_grad_dtype expects each declaration to be a torch.dtype or None, but \
+                 got {}",
+                dtype.get_type().name()?
+            )));
+        };
+        match convert::tensor(result) {
+            Some(tensor) if tensor.dtype().is_float() => Ok(Some(dtype.get().0)),
+            _ => Err(PyRuntimeError::new_err(
+                "set_output_grad_dtype: an output that has no gradient must be declared None",
+            )),
+        }
+    };
+    declared.iter().zip(results).map(one).collect::<PyResult<_>>().map(Some)
 }
 
 /// Keeps what the function asked to keep.

@@ -4,6 +4,7 @@ mod args;
 mod autograd;
 mod convert;
 mod create;
+mod creation;
 mod data;
 mod device;
 mod diagnose;
@@ -66,6 +67,7 @@ mod _core {
         crate::saved::export(module)?;
         crate::function::export(module)?;
         crate::diagnose::export(module)?;
+        crate::creation::export(module)?;
         crate::autograd::export(module)
     }
 }

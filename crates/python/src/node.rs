@@ -369,6 +369,30 @@ impl PyNode {
         Ok(self.node()?.sequence_nr())
     }
 
+    /// Gives the node another number in the order of recording; a pass runs higher numbers first,
+    /// as far as the graph allows.
+    fn _set_sequence_nr(&self, sequence_nr: u64) -> Bind<()> {
+        if self.is_unbound() {
+            return Ok(());
+        }
+        self.node()?.set_sequence_nr(sequence_nr);
+        Ok(())
+    }
+
+    /// The node that wrote into a view of the base whose node this is; None once it is released.
+    #[getter]
+    fn _wrapped_node(slf: &Bound<'_, Self>) -> Bind<Option<Py<PyAny>>> {
+        let node = slf.get().node()?;
+        match node.wrapped() {
+            Some(_) if node.is_released() => Ok(None),
+            Some(inner) => Ok(Some(node_object(slf.py(), inner)?)),
+            None => Err(BindError::from(PyAttributeError::new_err(format!(
+                "'{}' object has no attribute '_wrapped_node'",
+                node.name()
+            )))),
+        }
+    }
+
     /// The leaf of an accumulator.
     #[getter]
     fn variable(&self) -> Bind<Wrapped> {

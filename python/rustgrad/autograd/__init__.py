@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from rustgrad import _core
 from rustgrad._core import SavedTensor as SavedTensor
@@ -14,8 +14,16 @@ from rustgrad.autograd._saved import GradientEdge
 from rustgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from rustgrad.autograd.function import Function, NestedIOFunction
 from rustgrad.autograd.grad_mode import (
+    _force_original_view_tracking as _force_original_view_tracking,
+)
+from rustgrad.autograd.grad_mode import (
+    _unsafe_preserve_version_counter as _unsafe_preserve_version_counter,
+)
+from rustgrad.autograd.grad_mode import (
     enable_grad,
+    enforce_grad_layout_policy,
     inference_mode,
+    is_view_replay_enabled,
     no_grad,
     set_grad_enabled,
     set_multithreading_enabled,
@@ -31,6 +39,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "enforce_grad_layout_policy",
     "find_nonfinite",
     "function",
     "functional",
@@ -41,6 +50,7 @@ __all__ = [
     "graph",
     "inference_mode",
     "is_multithreading_enabled",
+    "is_view_replay_enabled",
     "no_grad",
     "set_detect_anomaly",
     "set_grad_enabled",
@@ -50,7 +60,14 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     from rustgrad.autograd._diagnose import find_nonfinite
+
+    _Places = Tensor | GradientEdge | Sequence[Tensor | GradientEdge]
+    _Inputs = _Places | dict[Any, Tensor | GradientEdge]
+    _OptionalTensors = Tensor | Sequence[Tensor | None] | None
 
 
 def __getattr__(name: str) -> object:
@@ -62,18 +79,24 @@ def __getattr__(name: str) -> object:
     raise AttributeError(message)
 
 
-_Places = Tensor | GradientEdge | Sequence[Tensor | GradientEdge]
-_OptionalTensors = Tensor | Sequence[Tensor | None] | None
-
-
 def _list(value: _Places) -> list[Tensor | tuple[graph.Node, int]]:
     """Tensors as they are, edges as what the engine takes: a node and the number of its output."""
     places = [value] if isinstance(value, Tensor | GradientEdge) else list(value)
     return [(place.node, place.output_nr) if isinstance(place, GradientEdge) else place for place in places]
 
 
-def _targets(value: _Places | None) -> list[Tensor | tuple[graph.Node, int]] | None:
-    return None if value is None else _list(value)
+def _targets(value: _Inputs, name: str) -> list[Tensor | tuple[graph.Node, int]]:
+    """Places to deliver gradients to, of which there must be some; the values of a dict in its order."""
+    if isinstance(value, Mapping) and type(value) is not dict:
+        message = (
+            f"`inputs` argument to `{name}()` must be a dict, not {type(value).__name__}; other mappings are not taken."
+        )
+        raise TypeError(message)
+    places = _list(list(value.values()) if isinstance(value, dict) else value)
+    if not places:
+        message = f"`inputs` argument to `{name}()` cannot be empty."
+        raise RuntimeError(message)
+    return places
 
 
 def _gradients(value: _OptionalTensors, count: int, name: str) -> list[Tensor | None]:
@@ -98,7 +121,7 @@ def backward(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     grad_variables: _OptionalTensors = None,
-    inputs: _Places | None = None,
+    inputs: _Inputs | None = None,
 ) -> None:
     """Add the gradients of the sum of ``tensors`` to the ``.grad`` of the leaves they come from.
 
@@ -115,7 +138,7 @@ def backward(
     grad_variables
         The old name of ``grad_tensors``.
     inputs
-        Add only to the ``.grad`` of these tensors, leaves or not.
+        Add only to the ``.grad`` of these tensors, leaves or not; a dict stands for its values.
 
     Raises
     ------
@@ -135,12 +158,13 @@ def backward(
     roots = _list(tensors)
     gradients = _gradients(grad_tensors, len(roots), "grad_tensors")
     retain = create_graph if retain_graph is None else retain_graph
-    _core._backward(roots, gradients, retain, create_graph, _targets(inputs))
+    targets = None if inputs is None else _targets(inputs, "backward")
+    _core._backward(roots, gradients, retain, create_graph, targets)
 
 
 def grad(
     outputs: _Places,
-    inputs: _Places,
+    inputs: _Inputs,
     grad_outputs: _OptionalTensors = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
@@ -155,11 +179,12 @@ def grad(
     outputs, grad_outputs, retain_graph, create_graph
         As in :func:`backward`.
     inputs
-        Leaves or intermediate tensors.
+        Leaves or intermediate tensors; for a dict the gradients come as a dict with the same keys.
     allow_unused
         Give None for an input that the outputs do not depend on, instead of an error.
     is_grads_batched
-        Not supported: there is no vmap.
+        Take the first dimension of each gradient of ``grad_outputs`` as that of a batch, and give the gradients of
+        all entries, stacked. One pass is run for each.
     materialize_grads
         Give zeros instead of None for such an input.
 
@@ -168,31 +193,31 @@ def grad(
     RuntimeError
         As :func:`backward`, and if an input is not part of the graph.
     """
-    if is_grads_batched:
-        message = "is_grads_batched=True needs vmap, which rustgrad does not have; loop instead"
-        raise NotImplementedError(message)
     if materialize_grads and allow_unused is False:
         message = (
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
         raise ValueError(message)
     unused = materialize_grads if allow_unused is None else allow_unused
+    targets = _targets(inputs, "grad")
     roots = _list(outputs)
-    targets = _list(inputs)
-    if not targets:
-        message = "`inputs` argument to `grad()` cannot be empty."
-        raise RuntimeError(message)
     gradients = _gradients(grad_outputs, len(roots), "grad_outputs")
     retain = create_graph if retain_graph is None else retain_graph
-    grads = _core._grad(roots, targets, gradients, retain, create_graph, unused)
+    if is_grads_batched:
+        from rustgrad.autograd._batched import batched
+
+        grads: tuple[Any, ...] = tuple(batched(roots, targets, gradients, retain, create_graph, unused))
+    else:
+        grads = _core._grad(roots, targets, gradients, retain, create_graph, unused)
     if materialize_grads:
         from rustgrad._core import zeros_like
 
         if any(g is None and not isinstance(t, Tensor) for g, t in zip(grads, targets, strict=True)):
             message = "materialize_grads cannot be used when the given input is a GradientEdge"
             raise RuntimeError(message)
-        return tuple(
+        grads = tuple(
             zeros_like(t, requires_grad=create_graph) if g is None and isinstance(t, Tensor) else g
             for g, t in zip(grads, targets, strict=True)
         )
-    return grads
+    # Typed as what most calls give: a dict takes a dict back.
+    return dict(zip(inputs, grads, strict=True)) if isinstance(inputs, dict) else grads  # type: ignore[return-value]

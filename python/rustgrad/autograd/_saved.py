@@ -43,7 +43,15 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
         If the tensor does not require a gradient.
     """
     node, output = _core._gradient_edge(tensor)
-    return GradientEdge(node, output, ownership_token=node if isinstance(node, _core._FunctionBase) else None)
+    token = None
+    if isinstance(node, _core._FunctionBase):
+        # The context of a custom function does not keep its node; the node of a view does.
+        before = _core._set_grad_enabled(True)
+        try:
+            token = tensor.view_as(tensor).grad_fn
+        finally:
+            _core._set_grad_enabled(before)
+    return GradientEdge(node, output, ownership_token=token)
 
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from rustgrad._core import dtype
+
 __all__ = [
     "BackwardCFunction",
     "Function",
@@ -34,6 +36,7 @@ class FunctionCtx:
     materialize_grads: bool = True
     _materialize_non_diff_grads: bool = True
     needs_input_grad: tuple[bool, ...] | None = None
+    output_grad_dtypes: tuple[dtype | None, ...] | None = None
 
     @property
     def saved_variables(self) -> tuple[Tensor, ...]:
@@ -61,6 +64,19 @@ class FunctionCtx:
         """Say which outputs have no gradient; ``backward`` still takes a gradient for each."""
         self.non_differentiable = args
 
+    def set_output_grad_dtype(self, *dtypes: dtype | None) -> None:
+        """Say in which dtype ``backward`` wants the gradient of each output: its own unless told; None for any.
+
+        Raises
+        ------
+        RuntimeError
+            On the second call.
+        """
+        if self.output_grad_dtypes is not None:
+            message = "set_output_grad_dtype can only be called once"
+            raise RuntimeError(message)
+        self.output_grad_dtypes = dtypes
+
     def set_materialize_grads(self, value: bool) -> None:
         """Choose whether absent gradients reach ``backward`` as zeros (the default) or as None."""
         self.materialize_grads = value
@@ -82,6 +98,15 @@ class BackwardCFunction(_core._FunctionBase, FunctionCtx):
 
     def apply(self, *args: Any) -> Any:  # type: ignore[override]
         """Run the function's ``backward`` (or ``vjp``) on gradients of its outputs."""
+        if self._forward_cls.boxed_grads_call:
+            return self.apply_boxed(list(args))
+        return self._derivative()(self, *args)
+
+    def apply_boxed(self, grads: list[Any]) -> Any:
+        """Run it on the gradients in one list, which it may empty to let them go."""
+        return self._derivative()(self, grads)
+
+    def _derivative(self) -> Callable[..., Any]:
         function = self._forward_cls
         backward, vjp = function.backward, function.vjp
         if backward is not Function.backward and vjp is not Function.vjp:
@@ -90,7 +115,7 @@ class BackwardCFunction(_core._FunctionBase, FunctionCtx):
                 "You should only implement one of them."
             )
             raise RuntimeError(message)
-        return (vjp if vjp is not Function.vjp else backward)(self, *args)
+        return vjp if vjp is not Function.vjp else backward
 
     def apply_jvp(self, *args: Any) -> Any:
         """Refuse: there is no forward mode."""
@@ -137,6 +162,10 @@ class Function(_core._FunctionBase, FunctionCtx, metaclass=FunctionMeta):
     """
 
     generate_vmap_rule = False
+    #: ``backward`` takes the gradients of the outputs as one list.
+    boxed_grads_call = False
+    #: What was saved is given out once, and nothing else keeps it then.
+    clear_saved_tensors_on_access = False
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         warnings.warn(
@@ -206,6 +235,11 @@ class Function(_core._FunctionBase, FunctionCtx, metaclass=FunctionMeta):
         for name in kwargs or ():
             if name not in names or names[name].kind is names[name].KEYWORD_ONLY:
                 message = f"forward() got an unexpected keyword argument '{name}'"
+                raise TypeError(message)
+        given = list(names)[: len(args) + context]
+        for name in kwargs or ():
+            if name in given:
+                message = f"forward() got multiple values for argument '{name}'"
                 raise TypeError(message)
         bound = signature(cls.forward).bind(*([None] if context else []), *args, **(kwargs or {}))
         bound.apply_defaults()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
+    from rustgrad._core import Tensor
+
     F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -190,32 +192,95 @@ class inference_mode(_Mode):
         _core._set_grad_enabled(before[1])
 
 
-class set_multithreading_enabled(_Mode):
+class _Switch(_Mode):
+    """A switch of this thread: thrown at once, put back at the end of a block."""
+
+    _set: Callable[[bool], bool]
+    _get: Callable[[], bool]
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = mode
+        self._before = type(self)._set(mode)
+
+    def _copy(self) -> _Switch:
+        copy = object.__new__(type(self))
+        _Mode.__init__(copy)
+        copy.mode = self.mode
+        copy._before = type(self)._get()
+        return copy
+
+    def __call__(self, function: F) -> F:
+        type(self)._set(self._before)
+        return super().__call__(function)
+
+    def _enter(self) -> Any:
+        before = self._before
+        type(self)._set(self.mode)
+        return before
+
+    def _exit(self, before: Any) -> None:
+        type(self)._set(before)
+
+
+class set_multithreading_enabled(_Switch):
     """Allow or forbid backward passes to use several threads; as context manager, until its end.
 
     Results do not depend on it: the same bits come from one thread and from many.
     """
 
-    def __init__(self, mode: bool) -> None:
-        super().__init__()
-        self.mode = mode
-        self._before = _core._set_multithreading_enabled(mode)
+    _set = staticmethod(_core._set_multithreading_enabled)
+    _get = staticmethod(_core._is_multithreading_enabled)
 
-    def _copy(self) -> set_multithreading_enabled:
-        copy = set_multithreading_enabled.__new__(set_multithreading_enabled)
-        _Mode.__init__(copy)
-        copy.mode = self.mode
-        copy._before = _core._is_multithreading_enabled()
-        return copy
 
-    def __call__(self, function: F) -> F:
-        _core._set_multithreading_enabled(self._before)
-        return super().__call__(function)
+class enforce_grad_layout_policy(_Switch):
+    """Choose whether a gradient must be laid out like its leaf to become ``.grad`` itself (the default).
 
-    def _enter(self) -> Any:
-        before = self._before
-        _core._set_multithreading_enabled(self.mode)
+    Without, one that nobody else holds is taken as it came; where a copy is needed it is laid out like the leaf all
+    the same.
+    """
+
+    _set = staticmethod(_core._set_layout_enforced)
+    _get = staticmethod(_core._is_layout_enforced)
+
+    def __init__(self, enable: bool = True) -> None:
+        super().__init__(enable)
+
+
+class _force_original_view_tracking(_Switch):
+    """Take torch's switch of view replay, and do nothing: views are followed by sizes and strides either way."""
+
+    _on = False
+
+    @staticmethod
+    def _set(mode: bool) -> bool:
+        before = _force_original_view_tracking._on
+        _force_original_view_tracking._on = mode
         return before
 
+    @staticmethod
+    def _get() -> bool:
+        return _force_original_view_tracking._on
+
+
+def is_view_replay_enabled() -> bool:
+    """Tell what ``_force_original_view_tracking`` was set to."""
+    return _force_original_view_tracking._on
+
+
+class _unsafe_preserve_version_counter(_Mode):
+    """Hide writes in place to these tensors from saved tensors: gradients may be wrong after."""
+
+    def __init__(self, tensors: Tensor | tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.tensors = tensors if isinstance(tensors, tuple) else (tensors,)
+        self._versions = [tensor._version for tensor in self.tensors]
+
+    def _copy(self) -> _unsafe_preserve_version_counter:
+        return _unsafe_preserve_version_counter(self.tensors)
+
+    def _enter(self) -> list[int]:
+        return self._versions
+
     def _exit(self, before: Any) -> None:
-        _core._set_multithreading_enabled(before)
+        _core._set_versions(list(self.tensors), before)

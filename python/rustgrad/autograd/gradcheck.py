@@ -7,6 +7,7 @@ from itertools import product
 
 from rustgrad import _core
 from rustgrad._core import Tensor
+from rustgrad.autograd._batched import batched
 from rustgrad.autograd.function import Function
 
 TYPE_CHECKING = False
@@ -267,6 +268,24 @@ class _Check:
                 message = "backward not multiplied by grad_output"
                 raise GradcheckError(message)
 
+    def takes_batches(self) -> None:
+        """Compare a batch of gradients with what each gives alone."""
+        targets = [one for _, one in _wanted(self.inputs)]
+        for i, output in enumerate(self.outputs):
+            vectors = _core.stack([_core.rand_like(output) for _ in range(2)])
+            alone = [_core._grad([output], targets, [vector], True, False, True) for vector in vectors]
+            together = batched([output], targets, [vectors], True, False, True)
+            for j, (all_at_once, *each) in enumerate(zip(together, *alone, strict=True)):
+                if all_at_once is None:
+                    continue
+                expected = _core.stack([_core.zeros_like(all_at_once[0]) if g is None else g for g in each])
+                if not _core.allclose(all_at_once, expected):
+                    message = (
+                        "gradcheck or gradgradcheck failed while testing batched gradient computation for output "
+                        f"{i} and input {j}:\ngot {all_at_once}\nexpected {expected}"
+                    )
+                    raise GradcheckError(message)
+
     def takes_absent_gradients(self) -> None:
         """Leave out the gradients of all outputs, then of one at a time."""
         first = [_Absent.apply(output) for output in _differentiable(self.func(*self.inputs))]
@@ -391,8 +410,10 @@ def gradcheck(
         Check that the function works where the gradients of outputs are absent.
     check_grad_dtypes
         Check that gradients have the dtypes of their inputs; the engine sees to that.
-    check_batched_grad, check_batched_forward_grad, check_forward_ad
-        Refused: there is neither vmap nor forward mode.
+    check_batched_grad
+        Check that a batch of gradients (``is_grads_batched``) gives what each of them gives.
+    check_batched_forward_grad, check_forward_ad
+        Refused: there is no forward mode.
     check_backward_ad
         Check the gradients at all.
     fast_mode
@@ -431,7 +452,6 @@ def gradcheck(
         )
     )
     _refuse("check_forward_ad", check_forward_ad, "forward-mode differentiation")
-    _refuse("check_batched_grad", check_batched_grad, "vmap")
     given = _tuple(inputs)
     try:
         _check_inputs(given)
@@ -440,6 +460,8 @@ def gradcheck(
             check.along_random_directions()
         else:
             check.element_by_element()
+        if check_batched_grad:
+            check.takes_batches()
         check.scales(masked)
         if check_undefined_grad:
             check.takes_absent_gradients()

@@ -30,6 +30,7 @@ __all__ = [
     "get_gradient_edge",
     "increment_version",
     "memory",
+    "node_creation_hook",
     "queue_callback",
     "register_multi_grad_hook",
     "save_on_cpu",
@@ -46,6 +47,32 @@ def queue_callback(callback: Callable[[], Any]) -> None:
         If no pass is running.
     """
     _core._queue_callback(callback)
+
+
+class node_creation_hook:
+    """Call ``hook`` with each node that is recorded inside, once all that belongs to it is in place.
+
+    It may look at the node, keep things in its ``metadata`` and register hooks on it; to record something is an
+    error. Contexts nest: the outermost hook is called first. An accumulator counts when it is made, which is at the
+    first use of its leaf since the last graph with it went.
+
+    >>> import rustgrad as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.node_creation_hook(lambda node: print(node.name())):
+    ...     y = (x * 2).exp()
+    torch::autograd::AccumulateGrad
+    MulBackward0
+    ExpBackward0
+    """
+
+    def __init__(self, hook: Callable[[Node], None]) -> None:
+        self.hook = hook
+
+    def __enter__(self) -> None:
+        _core._push_node_creation_hook(self.hook)
+
+    def __exit__(self, *exception: object) -> None:
+        _core._pop_node_creation_hook()
 
 
 def memory() -> GraphMemory:

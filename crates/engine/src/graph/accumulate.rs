@@ -3,7 +3,7 @@
 use super::hooks::GradList;
 use super::node::{Node, OutMeta};
 use crate::error::{Result, bail, ensure};
-use crate::ops::Op;
+use crate::ops::{Cx, Op, Rule};
 use crate::shape::shape_text;
 use crate::tensor::Tensor;
 
@@ -104,7 +104,30 @@ pub(crate) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
 
 /// Whether a gradient may become `.grad` itself.
 fn stealable(leaf: &Tensor, grad: &Tensor) -> bool {
-    !super::is_grad_enabled() && grad.owns_buffer_for_leaf() && grad.strides_suit(leaf)
+    !super::is_grad_enabled()
+        && grad.owns_buffer_for_leaf()
+        && (!super::is_layout_enforced() || grad.strides_suit(leaf))
+}
+
+/// The copy of a gradient that goes into `.grad`, under torch's name: a copy into something new.
+struct Copied;
+
+impl Rule for Copied {
+    fn name(&self) -> &'static str {
+        "CopyBackwards"
+    }
+    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        Ok(smallvec::smallvec![None, grads[0].clone()])
+    }
+}
+
+fn copied(grad: &Tensor, leaf: &Tensor) -> Result<Tensor> {
+    let copy = grad.copy_like(leaf)?;
+    if super::recording1(grad) {
+        let place = copy.detach();
+        super::attach(Op::rule(Copied), &[&place, grad], &[], &[&copy])?;
+    }
+    Ok(copy)
 }
 
 /// Adds to `.grad`, without losing the addition of another thread.
@@ -112,7 +135,7 @@ fn store(leaf: &Tensor, grad: Tensor, taken: bool) -> Result<()> {
     let recording = super::is_grad_enabled();
     // What goes into `.grad` must be nobody else's: a rule may have passed one tensor on twice.
     let mut fresh = if recording {
-        grad.copied()?
+        copied(&grad, leaf)?
     } else if taken {
         grad
     } else {

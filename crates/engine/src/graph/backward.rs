@@ -153,6 +153,8 @@ impl<'a> Pass<'a> {
             || plan.foreign
             || super::diagnose::watching_backward()
             || !super::mode::is_multithreading_enabled()
+            // It is this thread's rule, which others do not know of.
+            || !super::is_layout_enforced()
             || !super::parallel::pays(plan);
         let _running = plan.foreign.then(|| Running::enter(plan));
         if serial {

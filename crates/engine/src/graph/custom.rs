@@ -8,6 +8,17 @@ use crate::error::{Result, ensure};
 use crate::ops::{Op, Rule};
 use crate::tensor::{Creation, Tensor};
 
+/// An output of a custom function.
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'a> {
+    /// Its dtype.
+    pub dtype: DType,
+    /// Its shape.
+    pub shape: &'a [usize],
+    /// The dtype its gradient is cast to; `None` to leave it as it comes.
+    pub grad: Option<DType>,
+}
+
 /// Records a custom function: a node with the edges of its inputs and an output for each of `outs`
 /// (`None` for what is not a tensor).
 ///
@@ -17,11 +28,14 @@ use crate::tensor::{Creation, Tensor};
 pub fn record_custom(
     rule: Box<dyn Rule>,
     edges: Vec<Edge>,
-    outs: &[Option<(DType, &[usize])>],
+    outs: &[Option<Output<'_>>],
 ) -> Result<NodeRef> {
-    let floor = edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.seq).max();
-    let meta = |out: &Option<(DType, &[usize])>| match out {
-        Some((dtype, shape)) => OutMeta::new(*dtype, shape),
+    super::creation::check()?;
+    let floor =
+        edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.sequence_nr()).max();
+    let meta = |out: &Option<Output<'_>>| match out {
+        Some(Output { grad: Some(dtype), shape, .. }) => OutMeta::new(*dtype, shape),
+        Some(Output { dtype, shape, grad: None }) => OutMeta::any(*dtype, shape),
         None => OutMeta::new(DType::F32, &[0]),
     };
     let first = outs.first().map_or_else(|| OutMeta::new(DType::F32, &[0]), meta);
@@ -39,6 +53,7 @@ pub fn record_custom(
         Some(more),
     ))?;
     super::diagnose::witness(&node);
+    super::creation::note(&node);
     Ok(node)
 }
 
@@ -104,11 +119,15 @@ impl Rule for Delayed {
 pub fn delayed_error(message: &str, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     let outs: Vec<Tensor> = tensors.iter().map(Tensor::detach).collect();
     let shapes: Vec<_> = outs.iter().map(|out| (out.dtype(), out.shape())).collect();
-    let metas: Vec<_> = shapes.iter().map(|(dtype, shape)| Some((*dtype, &shape[..]))).collect();
+    let metas: Vec<_> = shapes
+        .iter()
+        .map(|(dtype, shape)| Some(Output { dtype: *dtype, shape, grad: Some(*dtype) }))
+        .collect();
     let edges = tensors.iter().map(Tensor::try_gradient_edge).collect::<Result<Vec<Edge>>>()?;
     let node = record_custom(Box::new(Delayed(message.to_owned())), edges, &metas)?;
     for (i, out) in outs.iter().enumerate().filter(|(_, out)| out.dtype().is_float()) {
         out.set_edge(Edge { node: Some(node.clone()), out: i as u32 });
     }
+    super::tell()?;
     Ok(outs)
 }

@@ -288,7 +288,7 @@ pub fn memory() -> Vec<(Site, LineUsage)> {
     let mut lines: HashMap<Site, LineUsage> = HashMap::new();
     let mut seen = HashSet::new();
     let mut nodes = super::live_nodes();
-    nodes.sort_by_key(|node| node.seq);
+    nodes.sort_by_key(|node| node.sequence_nr());
     for node in nodes.iter().filter(|node| !node.is_leaf()) {
         let line = lines.entry(node.site()).or_default();
         line.nodes += 1;

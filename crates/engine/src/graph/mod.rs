@@ -9,6 +9,7 @@
 mod accumulate;
 pub(crate) mod arena;
 mod backward;
+pub(crate) mod creation;
 mod custom;
 mod diagnose;
 pub mod hooks;
@@ -25,7 +26,8 @@ pub mod site;
 pub(crate) use accumulate::{accumulate_leaf, fit};
 pub use arena::{NodeRef, SLOT_BYTES, WeakNode, live_nodes};
 pub use backward::{Backward, Root, Running, Target, running};
-pub use custom::{delayed_error, record_custom};
+pub use creation::{CreationHook, Hold, pop_creation_hook, push_creation_hook, tell};
+pub use custom::{Output, delayed_error, record_custom};
 pub(crate) use diagnose::hint;
 pub use diagnose::{
     Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
@@ -34,8 +36,9 @@ pub use diagnose::{
 pub use hooks::visit_owned;
 pub(crate) use mode::Modes;
 pub use mode::{
-    GradMode, current_task, current_task_is_selective, grad_wanted, is_grad_enabled, is_inference,
-    is_multithreading_enabled, set_grad_enabled, set_inference, set_multithreading_enabled,
+    GradMode, ThreadModes, current_task, current_task_is_selective, grad_wanted, is_grad_enabled,
+    is_inference, is_layout_enforced, is_multithreading_enabled, set_grad_enabled, set_inference,
+    set_layout_enforced, set_multithreading_enabled,
 };
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{

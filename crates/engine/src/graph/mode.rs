@@ -9,10 +9,12 @@ pub(super) const PACKING: u8 = 1;
 pub(super) const WATCHING: u8 = 2;
 /// Tell the embedder of writes in place before they happen.
 pub(super) const WRITES: u8 = 4;
-const EXTRAS: u8 = PACKING | WATCHING | WRITES;
+/// Tell the embedder of nodes as they are made.
+pub(super) const CREATION: u8 = 8;
+const EXTRAS: u8 = PACKING | WATCHING | WRITES | CREATION;
 /// Operations are recorded: what was asked for, unless in inference mode.
-const RECORDS: u8 = 8;
-const INFERENCE: u8 = 16;
+const RECORDS: u8 = 16;
+const INFERENCE: u8 = 32;
 
 /// All modes that an operation asks for, in one look: thread-local variables of a shared library cost
 /// a call each.
@@ -57,6 +59,8 @@ thread_local! {
     static TASK: Cell<TaskState> = const { Cell::new(TaskState { id: 0, selective: false }) };
     /// Whether backward passes may use several threads.
     static THREADS: Cell<bool> = const { Cell::new(true) };
+    /// Whether a gradient that becomes `.grad` must be laid out like its leaf.
+    static LAYOUT: Cell<bool> = const { Cell::new(true) };
 }
 
 /// Whether operations on this thread are recorded.
@@ -84,6 +88,37 @@ pub fn is_multithreading_enabled() -> bool {
 /// Allows backward passes to use several threads, or not; returns what it was.
 pub fn set_multithreading_enabled(enabled: bool) -> bool {
     THREADS.replace(enabled)
+}
+
+/// Whether a gradient must be laid out like its leaf to become `.grad` without a copy.
+pub fn is_layout_enforced() -> bool {
+    LAYOUT.get()
+}
+
+/// Requires gradients to be laid out like their leaf, or not; returns what it was.
+pub fn set_layout_enforced(enforced: bool) -> bool {
+    LAYOUT.replace(enforced)
+}
+
+/// The modes of a thread, for another thread that goes on with its work: recording, inference, several
+/// threads, layouts.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadModes([bool; 4]);
+
+impl ThreadModes {
+    /// Those of this thread.
+    pub fn here() -> Self {
+        Self([GRAD.get(), is_inference(), THREADS.get(), LAYOUT.get()])
+    }
+
+    /// Makes them this thread's.
+    pub fn apply(self) {
+        let [grad, inference, threads, layout] = self.0;
+        set_inference(inference);
+        set_grad_enabled(grad);
+        set_multithreading_enabled(threads);
+        set_layout_enforced(layout);
+    }
 }
 
 /// Which extras are on, on this thread.

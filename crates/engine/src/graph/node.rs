@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Mutex, RawMutex};
@@ -157,7 +157,7 @@ pub(crate) struct More {
 pub struct Node {
     pub(crate) op: Op,
     /// Above the numbers of all nodes it leads to, so that descending order is a topological one.
-    pub(crate) seq: u64,
+    pub(super) seq: AtomicU64,
     pub(crate) site: Site,
     pub(crate) flags: AtomicU8,
     pub(crate) n_edges: u8,
@@ -177,6 +177,8 @@ pub(crate) const SAVES: u8 = 2;
 pub(crate) const DETACHED: u8 = 4;
 /// The node was recorded under anomaly detection.
 pub(crate) const WITNESSED: u8 = 8;
+/// Whether the user ever gave a node a number of its own: until then numbers fall along every edge.
+pub(super) static RENUMBERED: AtomicBool = AtomicBool::new(false);
 /// Whether any node ever got [`DETACHED`]: until then nobody need look.
 pub(crate) static ANY_DETACHED: AtomicBool = AtomicBool::new(false);
 
@@ -191,15 +193,32 @@ impl Node {
         self.op.name()
     }
 
-    /// The name of the operation, as torch's messages have it: `Mul` for `MulBackward0`.
-    pub fn short_name(&self) -> &str {
-        let name = self.name().trim_end_matches(|c: char| c.is_ascii_digit());
-        name.strip_suffix("Backward").unwrap_or(self.name())
+    /// The name of the operation, as torch's messages have it: `Mul` for `MulBackward0`, `Sum1` for `SumBackward1`.
+    pub fn short_name(&self) -> std::borrow::Cow<'_, str> {
+        self.name().strip_suffix("Backward0").map_or_else(
+            || self.name().replacen("Backward", "", 1).into(),
+            std::borrow::Cow::Borrowed,
+        )
     }
 
     /// The sequence number: larger than those of all nodes it leads to.
+    #[inline]
     pub fn sequence_nr(&self) -> u64 {
-        self.seq
+        self.seq.load(Ordering::Relaxed)
+    }
+
+    /// Gives the node another number. Numbers need not fall along edges then: passes look at the edges.
+    pub fn set_sequence_nr(&self, number: u64) {
+        RENUMBERED.store(true, Ordering::Relaxed);
+        self.seq.store(number, Ordering::Relaxed);
+    }
+
+    /// The node that wrote into a part of the value, if this one stands for such a write.
+    pub fn wrapped(&self) -> Option<NodeRef> {
+        match &self.op {
+            Op::Rule(rule) => rule.wrapped(),
+            _ => None,
+        }
     }
 
     /// How many inputs the operation has in torch, where a number may count as a tensor.
@@ -280,7 +299,7 @@ impl Node {
         let more = more.map_or(std::ptr::null_mut(), Box::into_raw);
         Self {
             op,
-            seq,
+            seq: AtomicU64::new(seq),
             site,
             flags: AtomicU8::new(flags),
             n_edges,

@@ -1,9 +1,11 @@
 //! Planning: which nodes a backward pass visits, in which order, and what it must deliver where.
 
 use std::cell::RefCell;
+use std::collections::BinaryHeap;
+use std::sync::atomic::Ordering;
 
 use super::backward::Target;
-use super::node::Node;
+use super::node::{Node, RENUMBERED};
 use crate::error::Result;
 
 /// A place in the plan's arrays; 0 means not in the plan.
@@ -122,11 +124,12 @@ impl<'g> Plan<'g> {
                 }
             }
         }
-        if !plan.steps.is_sorted_by(|a, b| a.node.seq >= b.node.seq) {
-            plan.steps.sort_by_key(|step| std::cmp::Reverse((step.node.seq, step.id)));
-            for (at, step) in plan.steps.iter().enumerate() {
-                plan.places.0[step.id as usize] = at as Place + 1;
-            }
+        if RENUMBERED.load(Ordering::Relaxed) {
+            plan.sort_by_edges();
+        } else if !plan.steps.is_sorted_by(|a, b| a.node.sequence_nr() >= b.node.sequence_nr()) {
+            let key = |step: &Step<'_>| std::cmp::Reverse((step.node.sequence_nr(), step.id));
+            plan.steps.sort_by_key(key);
+            plan.number();
         }
         if let Some(targets) = targets {
             plan.prune(targets, run_targets);
@@ -148,6 +151,50 @@ impl<'g> Plan<'g> {
         }
         plan.grads = first as usize;
         Ok(plan)
+    }
+
+    /// Enters the places of the steps as they are.
+    fn number(&mut self) {
+        for (at, step) in self.steps.iter().enumerate() {
+            self.places.0[step.id as usize] = at as Place + 1;
+        }
+    }
+
+    /// Sorts the steps by their edges, and by number among those whose turn it is.
+    #[cold]
+    fn sort_by_edges(&mut self) {
+        let mut waits = vec![0u32; self.steps.len()];
+        let next = |plan: &Self, at: usize| -> Vec<usize> {
+            let edges = plan.steps[at].node.edges().iter();
+            let ids = edges.filter_map(|edge| edge.node.as_ref().map(|node| node.id()));
+            ids.filter_map(|id| plan.places.get(id)).collect()
+        };
+        for at in 0..self.steps.len() {
+            for to in next(self, at) {
+                waits[to] += 1;
+            }
+        }
+        let key =
+            |plan: &Self, at: usize| (plan.steps[at].node.sequence_nr(), plan.steps[at].id, at);
+        let mut ready: BinaryHeap<_> =
+            (0..waits.len()).filter(|&at| waits[at] == 0).map(|at| key(self, at)).collect();
+        let mut order = vec![0usize; waits.len()];
+        let mut done = 0;
+        while let Some((_, _, at)) = ready.pop() {
+            order[at] = done;
+            done += 1;
+            for to in next(self, at) {
+                waits[to] -= 1;
+                if waits[to] == 0 {
+                    ready.push(key(self, to));
+                }
+            }
+        }
+        let steps = std::mem::take(&mut self.steps);
+        let mut placed: Vec<_> = order.into_iter().zip(steps).collect();
+        placed.sort_unstable_by_key(|(at, _)| *at);
+        self.steps = placed.into_iter().map(|(_, step)| step).collect();
+        self.number();
     }
 
     /// Whether two nodes can ever be ready at once, so that running them together can pay.

@@ -23,13 +23,16 @@ pub(crate) enum Save<'a> {
 /// Whether an operation on these inputs is to be recorded.
 #[inline]
 pub(crate) fn recording(inputs: &[&Tensor]) -> bool {
-    super::is_grad_enabled() && inputs.iter().any(|input| input.requires_grad())
+    super::is_grad_enabled()
+        && inputs.iter().any(|input| input.requires_grad())
+        // Tensors of inference mode record among themselves as little as there.
+        && !inputs.iter().all(|input| input.is_inference())
 }
 
 /// [`recording`] for one input.
 #[inline]
 pub(crate) fn recording1(input: &Tensor) -> bool {
-    super::is_grad_enabled() && input.requires_grad()
+    super::is_grad_enabled() && input.requires_grad() && !input.is_inference()
 }
 
 /// Records an operation: makes a node with edges to the inputs' nodes and hangs the outputs on it.
@@ -51,7 +54,7 @@ pub(crate) fn attach(
             }
         }
     }
-    Ok(())
+    super::tell()
 }
 
 /// The node of [`attach`], without hanging the outputs on it.
@@ -62,13 +65,14 @@ pub(crate) fn attach_node(
     saves: &[Save<'_>],
     outputs: &[&Tensor],
 ) -> Result<NodeRef> {
+    super::creation::check()?;
     let mut floor = 0;
     let mut edges = [Edge::default(), Edge::default()];
     let mut many = Vec::new();
     for (i, input) in inputs.iter().enumerate() {
         let edge = input.try_gradient_edge()?;
         if let Some(node) = &edge.node {
-            floor = floor.max(node.seq);
+            floor = floor.max(node.sequence_nr());
         }
         if inputs.len() <= 2 {
             edges[i] = edge;
@@ -139,6 +143,7 @@ pub(crate) fn attach_node(
         more,
     ))?;
     super::diagnose::witness(&node);
+    super::creation::note(&node);
     Ok(node)
 }
 
@@ -188,10 +193,12 @@ pub(crate) fn attach_pair(
 /// A node with edges given, whose only output has the shape and dtype of `output`.
 #[track_caller]
 pub(crate) fn attach_edges(op: Op, edges: Vec<Edge>, output: &Tensor) -> Result<NodeRef> {
-    let floor = edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.seq).max();
+    let floor =
+        edges.iter().filter_map(|edge| edge.node.as_ref()).map(|node| node.sequence_nr()).max();
     let core = output.core();
     let more = Some(Box::new(More { edges: edges.into_boxed_slice(), ..More::default() }));
-    NodeRef::new(Node::new(
+    super::creation::check()?;
+    let node = NodeRef::new(Node::new(
         op,
         next_seq(floor.unwrap_or(0)),
         Site::here(),
@@ -201,5 +208,7 @@ pub(crate) fn attach_edges(op: Op, edges: Vec<Edge>, output: &Tensor) -> Result<
         [Saved::EMPTY, Saved::EMPTY],
         0,
         more,
-    ))
+    ))?;
+    super::creation::note(&node);
+    Ok(node)
 }

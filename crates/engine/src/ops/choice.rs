@@ -2,13 +2,14 @@
 
 use smallvec::smallvec;
 
+use super::layout::map_ordered;
 use super::{Cx, Op, Rule};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording};
 use crate::launch::blocks::cast;
-use crate::launch::program::map_later;
+
 use crate::shape::broadcast;
 use crate::tensor::Tensor;
 
@@ -53,7 +54,7 @@ impl Tensor {
         let condition = self.core();
         let wide = broadcast(&broadcast(condition.shape(), x.shape())?, y.shape())?;
         let block = super::binary::where_block(dtype.size());
-        let core = map_later(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
+        let core = map_ordered(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
         let output = Self::from_core(core);
         if dtype.is_float() && recording(&[a, b]) {
             attach(Op::rule(Where(name)), &[a, b], &[Save::Private(&condition)], &[&output])?;

@@ -1,5 +1,6 @@
 //! Counting and searching: unique, bincount, histc, searchsorted, nonzero. None is differentiable.
 
+use super::refused::refuse;
 use crate::dtype::{DType, Element, dispatch};
 use crate::error::{Result, ensure};
 use crate::kernels::sort::{self, BinCount, Unique};
@@ -48,6 +49,11 @@ fn counted<T: Element>(list: &[T]) -> Option<Unique<T>> {
     Some(found)
 }
 
+/// Nodes and operations as torch names them.
+const UNIQUE: (&str, &str) = ("Unique2Backward0", "_unique2");
+const UNIQUE_DIM: (&str, &str) = ("UniqueDimBackward0", "unique_dim");
+const CONSECUTIVE: (&str, &str) = ("UniqueConsecutiveBackward0", "unique_consecutive");
+
 impl Tensor {
     /// The distinct elements in ascending order, or with `consecutive` the elements without
     /// immediate repetitions.
@@ -62,8 +68,11 @@ impl Tensor {
             } else {
                 counted(&list).unwrap_or_else(|| sort::unique(&list))
             };
+            let values = Self::from_slice(&found.values, &[found.values.len()])?;
+            let (node, operation) = if consecutive { CONSECUTIVE } else { UNIQUE };
+            refuse(node, operation, self, &values)?;
             Ok(UniqueTensors {
-                values: Self::from_slice(&found.values, &[found.values.len()])?,
+                values,
                 inverse: Self::from_slice(&found.inverse, &self.shape())?,
                 counts: Self::from_slice(&found.counts, &[found.counts.len()])?,
             })
@@ -109,8 +118,11 @@ impl Tensor {
             }
         });
         let core = self.shared_core();
+        let values = Self::from_core(crate::launch::slices(&core, dim, &first)?);
+        let (node, operation) = if consecutive { CONSECUTIVE } else { UNIQUE_DIM };
+        refuse(node, operation, self, &values)?;
         Ok(UniqueTensors {
-            values: Self::from_core(crate::launch::slices(&core, dim, &first)?),
+            values,
             inverse: Self::from_slice(&inverse, &[n])?,
             counts: Self::from_slice(&counts, &[counts.len()])?,
         })

@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::binary::{Binary, ResultType};
 use super::check::{check_difference, check_divisor, not_implemented};
+use super::layout::map_ordered;
 use super::unary::{IntRule, Saves, Unary};
 use super::{Cx, Op};
 use crate::dtype::{DType, Scalar};
@@ -16,7 +17,7 @@ use crate::graph::node::Role;
 use crate::graph::{Modes, Save, attach, attach_pair, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
 use crate::launch::blocks::{cast, dense_pair, map_over};
-use crate::launch::program::{map_dense_later, map_later};
+use crate::launch::program::map_dense_later;
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
 use crate::tensor::{Tensor, default_dtype};
@@ -47,7 +48,7 @@ impl Tensor {
             return Err(not_implemented(kind.name(), dtype));
         };
         let to = if kind.int_rule() == IntRule::Test { DType::Bool } else { dtype };
-        let output = Self::from_core(map_later(block, &p, to, core.shape(), &[&core])?);
+        let output = Self::from_core(map_ordered(block, &p, to, core.shape(), &[&core])?);
         if to != DType::Bool && recording1(self) {
             let op = Op::Unary(kind, p);
             match kind.saves() {
@@ -76,7 +77,7 @@ impl Tensor {
                     return Err(not_implemented(kind.name(), dtype));
                 };
                 let to = if rule == IntRule::Test { DType::Bool } else { dtype };
-                Ok(Self::from_core(map_later(block, &p, to, core.shape(), &[&core])?))
+                Ok(Self::from_core(map_ordered(block, &p, to, core.shape(), &[&core])?))
             }
         }
     }
@@ -145,6 +146,17 @@ fn read_by(kind: Binary, wanted: &[bool]) -> [bool; NAMES] {
     all
 }
 
+/// Which values are saved when the inputs marked in `wanted` may get a gradient: what is read then, and what torch
+/// saves of this row in any case, so that writes to it are errors here as there.
+#[inline]
+fn saved_by(kind: Binary, wanted: &[bool]) -> [bool; NAMES] {
+    let mut all = read_by(kind, wanted);
+    for (all, kept) in all.iter_mut().zip(facts(kind).kept) {
+        *all |= kept;
+    }
+    all
+}
+
 /// The parameter as the block wants it: for integers by bit pattern.
 #[inline]
 pub(crate) fn parameter(dtype: DType, p: f64) -> f64 {
@@ -188,7 +200,7 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
                 let modes = Modes::now();
                 if modes.records() {
                     let wanted = [x.requires_grad(), y.requires_grad()];
-                    if wanted[0] || wanted[1] {
+                    if (wanted[0] || wanted[1]) && !(x.is_inference() && y.is_inference()) {
                         return record_two(kind, facts, [x, y], wanted, p, modes, core);
                     }
                 }
@@ -212,6 +224,8 @@ struct Facts {
     backward: [[Option<Block>; 2]; 2],
     /// Which of a, b, c and the output the gradient of each input reads.
     reads: [[bool; NAMES]; 3],
+    /// Which of a, b, c and the output are saved whichever gradient is wanted.
+    kept: [bool; NAMES],
     /// Whether the result is not of the inputs' dtype.
     test: bool,
     /// For each set of two inputs that are to get a gradient (as bits), what is saved for it, if it is
@@ -230,7 +244,8 @@ fn saves(kind: Binary, mask: usize) -> Option<[Option<Role>; 2]> {
     ];
     let mut roles = roles.into_iter().flatten();
     let saves = [roles.next(), roles.next()];
-    roles.next().is_none().then_some(saves)
+    // A power saves all three values.
+    (kind != Binary::Pow && roles.next().is_none()).then_some(saves)
 }
 
 fn facts(kind: Binary) -> &'static Facts {
@@ -245,6 +260,10 @@ fn facts(kind: Binary) -> &'static Facts {
                     let needs = kind.needs(i);
                     [needs.a, needs.b, needs.c, needs.y]
                 }),
+                kept: match kind {
+                    Binary::Pow => [true, true, false, true],
+                    _ => [false; NAMES],
+                },
                 test: kind.result() == ResultType::Bool,
                 saves: [0, 1, 2, 3].map(|mask| saves(kind, mask)),
             })
@@ -307,7 +326,7 @@ fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     }
     check_divisor(kind, ins[1])?;
     let ins: SmallVec<[&Arc<Core>; 3]> = cores.iter().collect();
-    let core = map_later(block, &[parameter(dtype, p), 0.0], to, shape, &ins)?;
+    let core = map_ordered(block, &[parameter(dtype, p), 0.0], to, shape, &ins)?;
     let output = Tensor::from_core(core);
     if to.is_float() && recording(inputs) {
         record(kind, inputs, p, &output)?;
@@ -341,7 +360,7 @@ pub(crate) fn result_type(inputs: &[&Tensor]) -> DType {
 #[track_caller]
 fn record(kind: Binary, inputs: &[&Tensor], p: f64, output: &Tensor) -> Result<()> {
     let wanted: SmallVec<[bool; 3]> = inputs.iter().map(|input| input.requires_grad()).collect();
-    let read = read_by(kind, &wanted);
+    let read = saved_by(kind, &wanted);
     let mut saves: SmallVec<[Save<'_>; 4]> = SmallVec::new();
     for (value, _) in read.iter().enumerate().filter(|(_, read)| **read) {
         saves.push(if value == 3 { Save::Output(0) } else { Save::Input(value) });
@@ -436,7 +455,8 @@ impl Tensor {
         let to = if kind.result() == ResultType::Bool { DType::Bool } else { dtype };
         let number =
             if dtype.is_float() { other.to_f64() } else { f64::from_bits(other.to_i64() as u64) };
-        let output = Self::from_core(map_later(block, &[number, 1.0], to, core.shape(), &[&core])?);
+        let output =
+            Self::from_core(map_ordered(block, &[number, 1.0], to, core.shape(), &[&core])?);
         if to.is_float() && recording1(self) {
             let op = Op::Scalar(kind, reversed, other.to_f64());
             let me = usize::from(reversed);
@@ -491,7 +511,7 @@ pub(super) fn binary_vjp(
         had[i] = edge.node.is_some();
         want[i] = cx.needs(i);
     }
-    let (saved, read) = (read_by(kind, &had), read_by(kind, &want));
+    let (saved, read) = (saved_by(kind, &had), read_by(kind, &want));
     if is_grad_enabled() {
         return binary_vjp_recorded(kind, p, cx, &grad, &want[..n], saved, read);
     }
@@ -501,6 +521,8 @@ pub(super) fn binary_vjp(
     for value in 0..NAMES {
         if read[value] {
             values[value] = Some(cast_shared(cx.saved_core(at)?, dtype)?);
+        } else if saved[value] {
+            cx.saved_core(at)?;
         }
         at += usize::from(saved[value]);
     }
@@ -612,6 +634,8 @@ fn binary_vjp_recorded(
     for value in 0..NAMES {
         if read[value] {
             values[value] = Some(cx.saved(at)?.to_dtype(grad.dtype())?);
+        } else if saved[value] {
+            cx.saved_core(at)?;
         }
         at += usize::from(saved[value]);
     }

@@ -91,6 +91,17 @@ impl Tensor {
         self.shared(extreme, name(extreme, "AmaxBackward0", "AminBackward0"), dims, keepdim, false)
     }
 
+    /// Records one of this tensor's elements whose gradient is shared evenly by all that are equal to it.
+    #[track_caller]
+    pub(super) fn share_gradient(&self, name: &'static str, value: &Self) -> Result<()> {
+        if value.dtype().is_float() && recording1(self) {
+            let mask = dim_mask(&[], self.ndim())?;
+            let rule = Shared { name, mask, nan: true };
+            attach(Op::rule(rule), &[self], &[Save::Input(0), Save::Output(0)], &[value])?;
+        }
+        Ok(())
+    }
+
     #[track_caller]
     fn shared(
         &self,

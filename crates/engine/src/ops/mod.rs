@@ -33,12 +33,14 @@ mod in_place;
 pub mod index;
 pub mod join;
 mod layers;
+pub(crate) mod layout;
 mod linear;
 pub mod matmul;
 mod names;
 pub mod pool;
 pub mod product;
 pub mod reduce;
+mod refused;
 pub mod reshape;
 pub mod scan;
 pub mod scatter;
@@ -93,6 +95,10 @@ pub trait Rule: Send + Sync {
     }
     /// What the rule keeps under torch's name for it (without `_saved_`), if it is no tensor.
     fn attribute(&self, _name: &str) -> Option<SavedValue> {
+        None
+    }
+    /// The node that wrote into a part of the value, for a rule that stands for such a write.
+    fn wrapped(&self) -> Option<NodeRef> {
         None
     }
     /// For the embedder to look inside.

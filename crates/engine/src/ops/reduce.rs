@@ -73,8 +73,12 @@ impl Rule for Spread {
         } else {
             grad.binary_scalar(Binary::Div, Scalar::Float(self.divisor), false)?
         };
-        let grad = grad.reshape_to(&kept_shape(&self.input, self.mask))?.expand_to(&self.input)?;
-        Ok(smallvec![Some(grad)])
+        let grad = if grad.ndim() == 0 {
+            grad
+        } else {
+            grad.reshape_to(&kept_shape(&self.input, self.mask))?
+        };
+        Ok(smallvec![Some(grad.expand_to(&self.input)?)])
     }
 }
 

@@ -2,12 +2,13 @@
 
 use smallvec::smallvec;
 
+use super::binary::Binary;
 use super::index::as_index;
 use super::{Cx, Op, Rule};
 use crate::dtype::Scalar;
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, recording, recording1};
+use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::launch::index::{self as launch, Combine, ScatterReduction};
 use crate::shape::{Dims, norm_dim, shape_text};
 use crate::tensor::Tensor;
@@ -48,6 +49,9 @@ pub enum Meet {
     /// Its minimum.
     Amin(bool),
 }
+
+const SEVERAL_ZEROS: &str = "scatter_reduce(): Double backward is unsupported for src when >1 zeros \
+     in src are scattered to the same position in self";
 
 struct Scatter {
     dim: i64,
@@ -118,7 +122,13 @@ impl Rule for Scatter {
                 let alone = grad.mul(&rest)?.gather(dim, &index)?;
                 let alone = single.where_(&alone, &zero)?;
                 let plain = grad.mul(&out)?.gather(dim, &index)?.div(&safe)?;
-                (this_grad, none.where_(&alone, &plain)?)
+                let mut theirs = none.where_(&alone, &plain)?;
+                if is_grad_enabled() && zeros.detach().compare(Binary::Gt, 1.0)?.any_true()? {
+                    // Zeros meet zeros: what each would have been without the others is lost.
+                    let refused = crate::graph::delayed_error(SEVERAL_ZEROS, &[theirs.clone()])?;
+                    theirs = refused.into_iter().next().unwrap_or(theirs);
+                }
+                (this_grad, theirs)
             }
         };
         let mut list: GradList = smallvec![cx.needs(0).then_some(this)];

@@ -120,7 +120,10 @@ impl Tensor {
             return Self::from_scalar(Scalar::Float(value), self.dtype());
         }
         let rank = if ignore_nan { Rank::NanMedian } else { Rank::Median };
-        Ok(self.reshape_to(&[self.numel()])?.rank_select(rank, 0, false)?.0)
+        let value = self.detach().reshape_to(&[self.numel()])?.rank_select(rank, 0, false)?.0;
+        let node = if ignore_nan { "NanmedianBackward0" } else { "MedianBackward0" };
+        self.share_gradient(node, &value)?;
+        Ok(value)
     }
 
     /// The values below which the fractions `q` of the elements lie, in all or along a dimension.

@@ -197,6 +197,9 @@ impl Rule for CopySlices {
     fn num_inputs(&self) -> Option<usize> {
         Some(self.inner.num_inputs())
     }
+    fn wrapped(&self) -> Option<NodeRef> {
+        Some(self.inner.clone())
+    }
     fn release(&self) {
         self.inner.release_saved();
     }

@@ -21,6 +21,8 @@ enum Inverse {
     Same,
     Reshape(Dims),
     Permute(Dims),
+    /// Back to the input's dtype.
+    Cast(DType),
     /// Elements were left out: scatter into zeros of the input's shape.
     Scatter {
         from: Geometry,
@@ -43,6 +45,7 @@ impl Rule for View {
             Inverse::Same => grad.clone(),
             Inverse::Reshape(shape) => grad.reshape_to(shape)?,
             Inverse::Permute(dims) => grad.permute_to(dims)?,
+            Inverse::Cast(dtype) => grad.to_dtype(*dtype)?,
             Inverse::Scatter { from, input } => regather(grad, from, &Geometry::dense(input))?,
         };
         Ok(smallvec![Some(grad)])
@@ -472,7 +475,21 @@ impl Tensor {
     /// If memory is short.
     #[track_caller]
     pub fn copied(&self) -> Result<Self> {
-        let output = Self::from_core(copy_core(&self.core())?);
+        self.copied_into(copy_core(&self.core())?)
+    }
+
+    /// A copy whose dimensions lie in memory in the order of this tensor's.
+    ///
+    /// # Errors
+    /// If memory is short.
+    #[track_caller]
+    pub fn cloned(&self) -> Result<Self> {
+        self.copied_into(super::layout::copy_like(&self.shared_core())?)
+    }
+
+    #[track_caller]
+    fn copied_into(&self, copy: std::sync::Arc<Core>) -> Result<Self> {
+        let output = Self::from_core(copy);
         if recording1(self) {
             let rule = View { name: "CloneBackward0", inverse: Inverse::Same };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
@@ -566,7 +583,7 @@ impl Tensor {
         let output = crate::launch::blocks::map(block, &[0.0; 2], dtype, core.shape(), &[&core])?;
         let output = Self::from_core(output);
         if dtype.is_float() && recording1(self) {
-            let rule = View { name: "ToCopyBackward0", inverse: Inverse::Same };
+            let rule = View { name: "ToCopyBackward0", inverse: Inverse::Cast(core.dtype()) };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
         }
         Ok(output)

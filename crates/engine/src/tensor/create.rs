@@ -191,7 +191,7 @@ impl Tensor {
         Self::from_core(core)
     }
 
-    /// A tensor of unspecified contents with the layout of `other` where that is dense.
+    /// A tensor of unspecified contents whose dimensions lie in memory as those of `other`.
     ///
     /// # Errors
     /// If memory is short.
@@ -200,6 +200,6 @@ impl Tensor {
         if core.is_contiguous() {
             return Self::empty(core.shape(), dtype);
         }
-        Ok(Self::from_core(crate::launch::blocks::alloc_permuted(dtype, &core)?))
+        Ok(Self::from_core(crate::ops::layout::alloc_like(dtype, &core)?))
     }
 }

@@ -27,9 +27,11 @@ impl Tensor {
     pub fn inplace(&self, op: &str, f: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
         self.check_write(op)?;
         let overwriting = crate::graph::Overwriting::new(&self.core());
+        let hold = crate::graph::Hold::begin();
         let result = f(self)?;
         drop(overwriting);
-        self.take_result(&result)
+        self.take_result(&result)?;
+        hold.end()
     }
 
     /// Writes straight into the buffer, for operations that are not recorded.
@@ -66,6 +68,11 @@ impl Tensor {
         self.check_inplace(self.requires_grad())?;
         let core = self.core();
         ensure!(core.writable(), runtime, "{op}: the tensor shares memory that is read-only");
+        self.check_inference()
+    }
+
+    /// Refuses to change an inference tensor elsewhere.
+    pub(super) fn check_inference(&self) -> Result<()> {
         ensure!(
             !self.is_inference() || crate::graph::is_inference(),
             runtime,
@@ -165,10 +172,12 @@ impl Tensor {
     pub(crate) fn rebase(&self, edge: Edge) -> Result<()> {
         if self.flag(VIEW) {
             if let (Some(base), Some(node)) = (self.base(), edge.node) {
-                crate::ops::strided::rebase_base(&base, self, node, edge.out)?;
+                let hold = crate::graph::Hold::begin();
+                crate::ops::strided::rebase_base(&base, self, node.clone(), edge.out)?;
                 let fresh = crate::ops::strided::as_strided_edge(&base, self)?;
                 self.set_view_edge(fresh);
-                return Ok(());
+                crate::graph::creation::settle_view_write(&node);
+                return hold.end();
             }
             return Ok(());
         }
@@ -266,6 +275,7 @@ impl Tensor {
     #[track_caller]
     pub fn relayout(&self, view: impl FnOnce(&Self) -> Result<Self>) -> Result<()> {
         self.check_inplace(self.requires_grad())?;
+        self.check_inference()?;
         let before = self.detach();
         // A handle with the old history, whose view carries the new one.
         let old = match self.grad_fn() {
@@ -274,6 +284,7 @@ impl Tensor {
             }
             None => before,
         };
+        let hold = crate::graph::Hold::begin();
         let new = view(&old)?;
         let edge = new.grad_fn();
         self.replace_core(new.shared_core());
@@ -282,7 +293,7 @@ impl Tensor {
             let edge = Edge { node: Some(node), out };
             if self.flag(VIEW) { self.set_view_edge(edge) } else { self.set_edge(edge) }
         }
-        Ok(())
+        hold.end()
     }
 
     /// The address of the first element, as a number.

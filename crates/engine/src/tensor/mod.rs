@@ -6,6 +6,7 @@ mod hooks;
 mod inplace;
 pub mod random;
 mod state;
+mod storage;
 mod view;
 
 use std::fmt;

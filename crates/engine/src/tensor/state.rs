@@ -220,6 +220,7 @@ impl Tensor {
         let node = Node::accumulator(self.clone(), self.grad_dtype(), self.core().shape());
         let fresh = NodeRef::new(node).ok()?;
         let weak = fresh.downgrade();
+        let mine = fresh.clone();
         let winner = self.meta(|meta| {
             let other = meta.accumulator.upgrade();
             if other.is_none() {
@@ -227,6 +228,9 @@ impl Tensor {
             }
             other
         });
+        if winner.is_none() {
+            crate::graph::creation::note(&mine);
+        }
         Some(winner.unwrap_or(fresh))
     }
 

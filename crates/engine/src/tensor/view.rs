@@ -119,7 +119,7 @@ impl Tensor {
         self.check_creation(true)?;
         let edge = crate::ops::strided::as_strided_edge(&base, self)?;
         self.set_view_edge(edge);
-        Ok(())
+        crate::graph::tell()
     }
 
     pub(crate) fn set_view_edge(&self, edge: Edge) {
@@ -153,7 +153,8 @@ impl Tensor {
             );
         }
         ensure!(
-            !(requires_grad && self.is_leaf()),
+            // As in torch: a view that never had a node is a leaf here, even if its base is none now.
+            !(requires_grad && !self.flag(HAS_FN)),
             runtime,
             "a leaf Variable that requires grad is being used in an in-place operation."
         );

@@ -93,17 +93,28 @@ impl PyTensor {
         Ok(false)
     }
 
-    /// Refuses to look at another buffer behind the graph's back.
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn set_(
-        &self,
-        _args: &Bound<'_, pyo3::types::PyTuple>,
-        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
-    ) -> Bind<()> {
-        Err(PyRuntimeError::new_err(
-            "set_ is not supported: assign `.data` to use another tensor's buffer, or copy_ into this one",
-        )
-        .into())
+    /// Looks into the memory of another tensor from now on; without one, at no elements.
+    #[pyo3(signature = (source = None))]
+    fn set_<'py>(
+        slf: Bound<'py, Self>,
+        source: Option<&Bound<'py, PyAny>>,
+    ) -> Bind<Bound<'py, Self>> {
+        let this = &slf.get().tensor;
+        match source {
+            None => this.set_(&rustgrad_engine::Tensor::zeros(&[0], this.dtype())?)?,
+            Some(source) => match convert::tensor(source) {
+                Some(source) => this.set_(source)?,
+                None => {
+                    return Err(PyTypeError::new_err(format!(
+                        "set_(): argument 'source' must be Tensor, not {}: storages are not objects \
+                         of their own here",
+                        source.get_type().name()?
+                    ))
+                    .into());
+                }
+            },
+        }
+        Ok(slf)
     }
 
     /// Tensors have no names.

@@ -1,5 +1,4 @@
 //! Conversions of dtype, and tensors made in the image of another.
-#![allow(non_snake_case, reason = "torch's constructors: FloatTensor, LongTensor, ...")]
 #![allow(
     unsafe_op_in_unsafe_fn,
     reason = "PyO3's expansion, which macro spans make look like ours"
@@ -137,6 +136,12 @@ impl PyTensor {
     }
 
     // ---- in the image of the tensor
+
+    /// A tensor of this dtype from sizes or data.
+    #[pyo3(name = "new", signature = (*args))]
+    fn new_of_kind(&self, args: &Bound<'_, PyTuple>) -> Out {
+        Ok(Wrapped(legacy(args, self.tensor.dtype())?))
+    }
 
     /// A tensor of the data, with this tensor's dtype.
     #[pyo3(signature = (data, *, dtype = None, device = None, requires_grad = false))]
@@ -290,39 +295,16 @@ fn is_size(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(value.is_instance_of::<PyTuple>() && value.get_type().name()?.to_str()? == "Size")
 }
 
-macro_rules! legacies {
-    ($($name:ident => $dtype:ident;)*) => {
-        $(
-            #[doc = "A tensor of this dtype from sizes or data."]
-            #[pyfunction]
-            #[pyo3(signature = (*args))]
-            #[allow(non_snake_case, reason = "torch's names")]
-            fn $name(args: &Bound<'_, PyTuple>) -> Out {
-                Ok(Wrapped(legacy(args, DType::$dtype)?))
-            }
-        )*
-
-        fn export_legacies(module: &Bound<'_, PyModule>) -> PyResult<()> {
-            $(module.add_function(wrap_pyfunction!($name, module)?)?;)*
-            Ok(())
-        }
-    };
-}
-
-legacies! {
-    FloatTensor => F32;
-    DoubleTensor => F64;
-    LongTensor => I64;
-    IntTensor => I32;
-    ShortTensor => I16;
-    CharTensor => I8;
-    ByteTensor => U8;
-    BoolTensor => Bool;
+/// A tensor of a dtype from sizes or data, as torch's constructors make them.
+#[pyfunction]
+#[pyo3(signature = (dtype, *args))]
+fn _legacy_tensor(dtype: DTypeArg, args: &Bound<'_, PyTuple>) -> Out {
+    Ok(Wrapped(legacy(args, dtype.0)?))
 }
 
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    export_legacies(module)?;
+    module.add_function(wrap_pyfunction!(_legacy_tensor, module)?)?;
     module.add_function(wrap_pyfunction!(zeros_like, module)?)?;
     module.add_function(wrap_pyfunction!(ones_like, module)?)?;
     module.add_function(wrap_pyfunction!(empty_like, module)?)?;

@@ -122,12 +122,7 @@ impl PyTensor {
         let _ = protocol;
         let py = slf.py();
         let this = &slf.get().tensor;
-        if !this.is_leaf() {
-            return Err(PyRuntimeError::new_err(
-                "only leaf tensors can be pickled; use detach() first",
-            )
-            .into());
-        }
+        // Of a history only that there was one is kept, as in torch.
         let arguments = (
             PyBytes::new(py, &to_bytes(this)?),
             PyTuple::new(py, this.shape().iter())?,
@@ -139,12 +134,10 @@ impl PyTensor {
         Ok(PyTuple::new(py, [rebuild, arguments.into_bound_py_any(py)?])?)
     }
 
-    /// Another tensor over the same memory.
+    /// Another tensor over the same memory, a leaf of its own.
     fn __copy__(&self) -> Out {
         let copy = self.tensor.detach();
-        if self.tensor.is_leaf() {
-            copy.set_requires_grad(self.tensor.requires_grad())?;
-        }
+        copy.set_requires_grad(self.tensor.requires_grad())?;
         Ok(Wrapped(copy))
     }
 

@@ -1,6 +1,6 @@
 //! Shapes and views.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use rustgrad_engine::Tensor;
@@ -206,6 +206,36 @@ impl PyTensor {
     fn reshape_as(&self, py: Python<'_>, other: &Self) -> Out {
         run(py, &self.tensor, || self.tensor.reshape_to(&other.tensor.shape()))
     }
+    /// Changes the sizes in place: elements stay in memory order, new ones are zero.
+    #[pyo3(signature = (*args, memory_format = None))]
+    fn resize_<'py>(
+        slf: Bound<'py, Self>,
+        args: &Bound<'py, PyTuple>,
+        memory_format: Option<&Bound<'py, PyAny>>,
+    ) -> Bind<Bound<'py, Self>> {
+        check_format(memory_format)?;
+        let shape = convert::sizes(args)?
+            .into_iter()
+            .map(|n| {
+                usize::try_from(n).map_err(|_| {
+                    PyRuntimeError::new_err(format!("resize_: negative size {n} in the shape"))
+                })
+            })
+            .collect::<PyResult<Vec<_>>>()?;
+        slf.get().tensor.resize_(&shape)?;
+        Ok(slf)
+    }
+    /// Changes the sizes in place to those of another tensor.
+    #[pyo3(signature = (other, memory_format = None))]
+    fn resize_as_<'py>(
+        slf: Bound<'py, Self>,
+        other: &Bound<'py, Self>,
+        memory_format: Option<&Bound<'py, PyAny>>,
+    ) -> Bind<Bound<'py, Self>> {
+        check_format(memory_format)?;
+        slf.get().tensor.resize_(&other.get().tensor.shape())?;
+        Ok(slf)
+    }
     /// Dimensions in another order.
     #[pyo3(signature = (*args, **kwargs))]
     fn permute(
@@ -394,7 +424,17 @@ impl PyTensor {
     #[pyo3(signature = (*, memory_format = None))]
     fn clone(&self, py: Python<'_>, memory_format: Option<&Bound<'_, PyAny>>) -> Out {
         check_format(memory_format)?;
-        run(py, &self.tensor, || self.tensor.copied())
+        let contiguous = match memory_format {
+            Some(format) => format.str()?.to_string().contains("contiguous_format"),
+            None => false,
+        };
+        run(
+            py,
+            &self.tensor,
+            || {
+                if contiguous { self.tensor.copied() } else { self.tensor.cloned() }
+            },
+        )
     }
     /// Views of a size, or of sizes, along a dimension.
     #[pyo3(signature = (split_size_or_sections, dim = 0))]
