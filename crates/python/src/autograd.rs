@@ -88,10 +88,10 @@ impl Place {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self) -> rustgrad_engine::Result<Target> {
         match self {
             Self::Tensor(tensor) => tensor.target(),
-            Self::Edge(edge) => Target(edge.clone()),
+            Self::Edge(edge) => Ok(Target(edge.clone())),
         }
     }
 
@@ -280,7 +280,8 @@ pub(crate) fn backward(
     let result = nested(py, bytes, move || match inputs {
         None => options.run(roots),
         Some(inputs) => {
-            let targets: Vec<Target> = inputs.iter().map(Place::target).collect();
+            let targets =
+                inputs.iter().map(Place::target).collect::<rustgrad_engine::Result<Vec<_>>>()?;
             options.run_into(roots, &targets)
         }
     });
@@ -306,7 +307,10 @@ fn grad(
         .enumerate()
         .map(|(number, (output, grad))| output.root(grad.map(|g| g.get().tensor.clone()), number))
         .collect::<rustgrad_engine::Result<_>>()?;
-    let targets: Vec<Target> = Place::inputs(&inputs)?.iter().map(Place::target).collect();
+    let targets = Place::inputs(&inputs)?
+        .iter()
+        .map(Place::target)
+        .collect::<rustgrad_engine::Result<Vec<_>>>()?;
     if targets.iter().any(|target| target.0.node.is_none()) {
         return Err(PyRuntimeError::new_err(
             "One of the differentiated Tensors does not require grad",

@@ -295,7 +295,10 @@ impl Tensor {
     }
 
     /// This tensor as a place whose gradient is wanted.
-    pub fn target(&self) -> Target {
-        Target(self.gradient_edge())
+    ///
+    /// # Errors
+    /// For a view whose base was written since, if it cannot get a new node.
+    pub fn target(&self) -> Result<Target> {
+        Ok(Target(self.try_gradient_edge()?))
     }
 }

@@ -28,7 +28,8 @@ impl Backward {
     /// As [`Self::run`].
     pub fn rows(self, output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Rows>> {
         let this = Self { retain_graph: true, ..self };
-        let targets: Vec<Target> = inputs.iter().map(|input| input.target()).collect();
+        let targets: Vec<Target> =
+            inputs.iter().map(|input| input.target()).collect::<Result<_>>()?;
         let mut rows: Vec<Vec<Option<Tensor>>> = inputs.iter().map(|_| Vec::new()).collect();
         let edge = output.gradient_edge();
         if let Some(node) = &edge.node {

@@ -252,7 +252,8 @@ impl Tensor {
     /// As [`Self::index_put`], or if torch refuses the write.
     #[track_caller]
     pub(crate) fn index_put_(&self, indices: &[Option<Self>], values: &Self) -> Result<()> {
-        if recording(&[self, values]) || self.dtype() != values.dtype() {
+        let expanded = crate::tensor::is_expanded(&self.core());
+        if recording(&[self, values]) || self.dtype() != values.dtype() || expanded {
             return self.inplace("index_put_", |this| this.index_put(indices, values, false));
         }
         self.write_through("index_put_", |core| {

@@ -17,7 +17,7 @@ use crate::graph::node::Role;
 use crate::graph::{Modes, Save, attach, attach_pair, is_grad_enabled, recording, recording1};
 use crate::kernels::block::Block;
 use crate::launch::blocks::{cast, dense_pair, map_over};
-use crate::launch::program::map_dense_later;
+use crate::launch::program::{map_dense_later, map_later};
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
 use crate::tensor::{Tensor, default_dtype};

@@ -68,6 +68,9 @@ impl Rule for Write {
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        if matches!(self.kind, Kind::Add(_)) && !cx.needs(1) {
+            return Ok(smallvec![Some(grad.clone()), None]);
+        }
         let index = cx.saved(0)?;
         let mut this = None;
         if cx.needs(0) {
@@ -164,8 +167,10 @@ impl Tensor {
         };
         let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
         if output.dtype().is_float() && recording(&[self, source]) {
+            let plain = matches!(kind, Kind::Add(_)) && !source.requires_grad();
+            let index = [Save::Private(&indices)];
             let op = Op::rule(Write { dim, kind });
-            attach(op, &[self, source], &[Save::Private(&indices)], &[&output])?;
+            attach(op, &[self, source], if plain { &[] } else { &index }, &[&output])?;
         }
         Ok(output)
     }

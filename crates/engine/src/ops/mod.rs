@@ -34,6 +34,7 @@ pub mod index;
 pub mod join;
 mod layers;
 pub(crate) mod layout;
+mod lerp;
 mod linear;
 pub mod matmul;
 mod names;
@@ -294,6 +295,21 @@ fn overwritten(node: &Node, core: &Core, version: u32, role: Role) -> crate::err
     ))
 }
 
+/// Refuses if anything the node saved was overwritten. Torch looks at all of it, whatever is needed of it now.
+fn check_saved(node: &Node) -> Result<()> {
+    let intact = |saved: &Saved| match &saved.core {
+        Some(core) if core.version() != saved.version => {
+            Err(overwritten(node, core, saved.version, saved.role))
+        }
+        _ => Ok(()),
+    };
+    node.with_saved(|saved| saved.iter().try_for_each(intact))?;
+    match node.more_if() {
+        Some(more) => more.saved.lock().iter().try_for_each(intact),
+        None => Ok(()),
+    }
+}
+
 /// Runs the rule of a node; `last`: what it saved is not needed again.
 pub(crate) fn vjp(
     node: &Node,
@@ -302,8 +318,12 @@ pub(crate) fn vjp(
     needs: u64,
     last: bool,
 ) -> Result<GradList> {
-    if node.has(crate::graph::node::RELEASED) && node.op.runs_once() {
+    if node.has(crate::graph::node::RELEASED) {
         return Err(node.released_error());
+    }
+    let mut edges = node.edges().iter().enumerate().take(64);
+    if edges.any(|(i, edge)| edge.node.is_some() && needs >> i & 1 == 0) {
+        check_saved(node)?;
     }
     let cx = Cx { last, ..Cx::new(node, id, needs) };
     match &node.op {

@@ -68,6 +68,9 @@ impl Rule for Scatter {
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        if self.meet == Meet::Add && !cx.needs(1) {
+            return Ok(smallvec![Some(grad.clone()), None]);
+        }
         let index = cx.saved(0)?;
         let (dim, zero) = (self.dim, Tensor::scalar(0.0)?.to_dtype(grad.dtype())?);
         let cleared = |grad: &Tensor| grad.scatter(dim, &index, &zero, Meet::Set);
@@ -204,7 +207,9 @@ impl Tensor {
         let output = Self::from_core(out);
         if recording1(&this) {
             let rule = Gather { dim, input: this.shape() };
-            attach(Op::rule(rule), &[&this], &[Save::Private(&indices)], &[&output])?;
+            // The input is saved as torch saves it: a write to it is an error there.
+            let saves = [Save::Private(&indices), Save::Input(0)];
+            attach(Op::rule(rule), &[&this], &saves, &[&output])?;
         }
         Ok(output)
     }
@@ -281,7 +286,10 @@ impl Tensor {
                 Meet::Set | Meet::Add | Meet::Sum(_) | Meet::Mean(_) => {
                     let inputs = [self, source];
                     let inputs = if single { &inputs[..1] } else { &inputs[..] };
-                    attach(op, inputs, &[Save::Private(&indices)], &[&output])?;
+                    let index = [Save::Private(&indices)];
+                    // The gradient of what is added to is the result's.
+                    let plain = meet == Meet::Add && !source.requires_grad();
+                    attach(op, inputs, if plain { &[] } else { &index }, &[&output])?;
                 }
                 _ => {
                     let saves =

@@ -50,11 +50,8 @@ impl Tensor {
 
     fn check_write(&self, op: &str) -> Result<()> {
         self.check_target(op)?;
-        let core = self.core();
-        let overlaps =
-            core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0);
         ensure!(
-            !overlaps,
+            LENIENT.contains(&op) || !is_expanded(&self.core()),
             runtime,
             "unsupported operation: more than one element of the written-to tensor refers to a \
              single memory location. Please clone() the tensor before performing the operation."
@@ -147,7 +144,9 @@ impl Tensor {
             };
             node.for_saved(keep)?;
         }
-        if !Arc::ptr_eq(&new, &core) {
+        if is_expanded(&core) {
+            write_expanded(&self.shared_core(), &result.shared_core())?;
+        } else if !Arc::ptr_eq(&new, &core) {
             write(&core, &new)?;
         }
         core.bump_version(Site::here().0);
@@ -236,7 +235,12 @@ impl Tensor {
     /// As [`Self::inplace`], or if the source does not broadcast to this shape.
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<()> {
-        self.check_write("copy_")?;
+        if self.is(source) {
+            // Nothing would change, whatever lies where.
+            self.check_target("copy_")?;
+        } else {
+            self.check_write("copy_")?;
+        }
         if self.core().shape() == source.core().shape() {
             self.check_overlap(source)?;
         }
@@ -256,6 +260,43 @@ impl Tensor {
         core.bump_version(Site::here().0);
         Ok(())
     }
+}
+
+/// Operations that torch lets write into expanded tensors.
+const LENIENT: &[&str] = &["masked_fill_", "index_put_", "index_fill_", "tril_", "triu_"];
+
+/// Whether several indices reach one element, as in what `expand` gives.
+pub(crate) fn is_expanded(core: &Core) -> bool {
+    core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0)
+}
+
+/// Puts a result in the place of an expanded tensor: where several elements share a place the last that the
+/// operation changed is kept.
+fn write_expanded(to: &Arc<Core>, from: &Arc<Core>) -> Result<()> {
+    let old = Tensor::from_core(copy_core(to)?);
+    let new = Tensor::from_core(from.clone()).to_dtype(to.dtype())?.expand_to(to.shape())?;
+    put_changes(to, &new, &old)
+}
+
+fn put_changes(to: &Arc<Core>, new: &Tensor, old: &Tensor) -> Result<()> {
+    use crate::ops::binary::Binary;
+    let shared = (0..to.shape().len()).find(|&dim| to.shape()[dim] > 1 && to.strides()[dim] == 0);
+    let Some(dim) = shared else {
+        let now = Tensor::from_core(to.clone());
+        let changed = new.binary(Binary::Ne, old, 1.0)?;
+        return write(to, &changed.where_(new, &now)?.shared_core());
+    };
+    let (mut shape, mut strides) = (
+        crate::shape::Dims::from_slice(to.shape()),
+        crate::shape::Strides::from_slice(to.strides()),
+    );
+    let n = shape.remove(dim);
+    strides.remove(dim);
+    let place = to.view(&shape, &strides, to.offset())?;
+    for i in 0..n as i64 {
+        put_changes(&place, &new.select(dim as i64, i)?, &old.select(dim as i64, i)?)?;
+    }
+    Ok(())
 }
 
 /// Copies with broadcast and cast; overlapping memory through a temporary.

@@ -4,6 +4,7 @@ mod convert;
 mod create;
 mod hooks;
 mod inplace;
+pub(crate) use inplace::is_expanded;
 pub mod random;
 mod state;
 mod storage;

@@ -388,14 +388,14 @@ impl PyTensor {
         end: &Bound<'py, PyTensor>,
         weight: &Bound<'py, PyAny>,
     ) -> Bind<Bound<'py, Self>> {
-        let weight = match operand(weight, "lerp_")? {
-            Operand::Tensor(weight) => weight.clone(),
-            Operand::Number(number) => Tensor::from_scalar(number, slf.get().tensor.dtype())?,
-        };
+        let weight = operand(weight, "lerp_")?;
         let this = &slf.get().tensor;
         let end = &end.get().tensor;
-        crate::gil::detached(slf.py(), this.byte_hint(), || {
-            this.apply_in_place("lerp_", Binary::Lerp, &[end, &weight], 1.0)
+        crate::gil::detached(slf.py(), this.byte_hint(), || match &weight {
+            Operand::Number(weight) => this.lerp_(end, weight.to_f64()),
+            Operand::Tensor(weight) => {
+                this.apply_in_place("lerp_", Binary::Lerp, &[end, weight], 1.0)
+            }
         })?;
         Ok(slf)
     }
@@ -412,11 +412,10 @@ fn lerp_of(start: &Tensor, end: &Tensor, weight: &Bound<'_, PyAny>) -> Bind<Tens
             .into());
         }
     }
-    let weight = match operand(weight, "lerp")? {
-        Operand::Tensor(weight) => weight.clone(),
-        Operand::Number(number) => Tensor::from_scalar(number, start.dtype())?,
-    };
-    Ok(apply(Binary::Lerp, &[start, end, &weight], 1.0)?)
+    Ok(match operand(weight, "lerp")? {
+        Operand::Number(weight) => start.lerp(end, weight.to_f64())?,
+        Operand::Tensor(weight) => apply(Binary::Lerp, &[start, end, weight], 1.0)?,
+    })
 }
 
 macro_rules! fused {
