@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyFloat, PyInt, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyTuple, PyType};
 use rustgrad_engine::graph::hooks::GradList;
 use rustgrad_engine::graph::{Node, NodeRef, WeakNode};
 use rustgrad_engine::ops::SavedValue;
@@ -122,6 +122,39 @@ impl PyNode {
     }
 }
 
+/// Whether a saved value goes when the node is released: tensors, and numbers that torch keeps as one.
+fn needs_saved(value: &SavedValue, field: &str, class: &str) -> bool {
+    match value {
+        SavedValue::Place(_) | SavedValue::Places(_) | SavedValue::Absent => true,
+        SavedValue::Number(_) => field == "other" && class != "LerpBackward0",
+        _ => false,
+    }
+}
+
+/// A saved value that is no tensor.
+fn plain_attribute(py: Python<'_>, value: SavedValue) -> PyResult<Py<PyAny>> {
+    Ok(match value {
+        // As torch does: whole numbers are shown without their sign.
+        SavedValue::Int(n) => PyInt::new(py, n as u64).into_any().unbind(),
+        SavedValue::Sizes(sizes) => PyTuple::new(py, sizes.iter())?.into_any().unbind(),
+        SavedValue::Dims(mask) => {
+            let dims = (0..64u32).filter(|dim| mask >> dim & 1 == 1);
+            PyTuple::new(py, dims.collect::<Vec<_>>())?.into_any().unbind()
+        }
+        SavedValue::Bool(on) => PyBool::new(py, on).to_owned().into_any().unbind(),
+        SavedValue::Text(text) => PyString::new(py, text).into_any().unbind(),
+        SavedValue::Number(number) => {
+            let x = number.to_f64();
+            if x.fract() == 0.0 && x.abs() < 9e15 {
+                PyInt::new(py, x as i64).into_any().unbind()
+            } else {
+                PyFloat::new(py, x).into_any().unbind()
+            }
+        }
+        _ => py.None(),
+    })
+}
+
 /// Each saved tensor or number of a node under its attribute's name.
 fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>>> {
     let py = slf.py();
@@ -133,9 +166,8 @@ fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>
     let Some(node) = slf.get().node_if() else { return Ok(None) };
     let value = match node.saved_value(field) {
         // What is no tensor stays.
-        Some(SavedValue::Int(n)) if !raw => return Ok(Some(PyInt::new(py, n).into_any().unbind())),
-        Some(SavedValue::Sizes(sizes)) if !raw => {
-            return Ok(Some(PyTuple::new(py, sizes.iter())?.into_any().unbind()));
+        Some(value) if !raw && !needs_saved(&value, field, node.name()) => {
+            return Ok(Some(plain_attribute(py, value)?));
         }
         value => value,
     };
@@ -162,11 +194,10 @@ fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>
                 let list = places.into_iter().map(one).collect::<PyResult<Vec<_>>>()?;
                 Some(PyTuple::new(py, list)?.into_any().unbind())
             }
-            SavedValue::Int(_) | SavedValue::Sizes(_) => None,
+            _ => None,
         });
     }
     Ok(Some(match value {
-        SavedValue::Absent | SavedValue::Int(_) | SavedValue::Sizes(_) => py.None(),
         SavedValue::Place(place) => unpack(place)?,
         SavedValue::Places(places) => {
             let list: Vec<Option<Py<PyAny>>> = places
@@ -175,17 +206,10 @@ fn saved_attribute(slf: &Bound<'_, PyNode>, name: &str) -> Bind<Option<Py<PyAny>
                 .collect::<Bind<_>>()?;
             PyTuple::new(py, list)?.into_any().unbind()
         }
-        SavedValue::Number(number) if field == "other" => {
+        SavedValue::Number(number) => {
             Wrapped(node.number_tensor(number)?).into_pyobject(py)?.into_any().unbind()
         }
-        SavedValue::Number(number) => {
-            let x = number.to_f64();
-            if x.fract() == 0.0 && x.abs() < 9e15 {
-                PyInt::new(py, x as i64).into_any().unbind()
-            } else {
-                PyFloat::new(py, x).into_any().unbind()
-            }
-        }
+        value => plain_attribute(py, value)?,
     }))
 }
 

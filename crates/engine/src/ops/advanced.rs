@@ -102,7 +102,11 @@ impl Rule for Put {
         "IndexPutBackward0"
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {
-        (name == "indices").then(|| SavedValue::Places(places(&self.given)))
+        match name {
+            "indices" => Some(SavedValue::Places(places(&self.given))),
+            "accumulate" => Some(SavedValue::Bool(self.accumulate)),
+            _ => None,
+        }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };

@@ -8,7 +8,7 @@ use smallvec::smallvec;
 use super::binary::Binary;
 use super::reduce::kept_shape;
 use super::unary::Unary;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -111,6 +111,9 @@ impl Rule for Take {
     fn name(&self) -> &str {
         self.name
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim as i64))
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let index = cx.saved(0)?.shared_core();
@@ -140,6 +143,9 @@ impl Rule for Put {
     fn name(&self) -> &'static str {
         "ScatterAddBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim as i64))
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let index = cx.saved(0)?.shared_core();
@@ -154,6 +160,9 @@ struct Reverse {
 impl Rule for Reverse {
     fn name(&self) -> &'static str {
         "FlipBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dims").then(|| SavedValue::Sizes(smallvec![self.dim]))
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let grad = grads[0].as_ref().map(|grad| reversed(grad, self.dim)).transpose()?;

@@ -176,6 +176,8 @@ pub(super) fn compute_type(kind: Binary, promoted: DType) -> DType {
 pub(crate) fn scalar_node_name(kind: Binary, reversed: bool) -> &'static str {
     match (kind, reversed) {
         (Binary::Sub, true) => "RsubBackward1",
+        (Binary::Fmod, false) => "FmodBackward0",
+        (Binary::Remainder, false) => "RemainderBackward0",
         (Binary::Pow, true) => "PowBackward2",
         (Binary::Div, true) => "MulBackward0",
         _ => kind.node_name(),

@@ -6,7 +6,7 @@ use super::along::{Take, check_not_empty, keep, restore};
 use super::binary::Binary;
 use super::reduce::dim_mask;
 use super::unary::Unary;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
@@ -30,6 +30,9 @@ struct Shared {
 impl Rule for Shared {
     fn name(&self) -> &str {
         self.name
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim" && self.name.starts_with('A')).then_some(SavedValue::Dims(self.mask))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

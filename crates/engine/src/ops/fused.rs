@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -23,6 +23,9 @@ struct LayerNorm {
 impl Rule for LayerNorm {
     fn name(&self) -> &'static str {
         "NativeLayerNormBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "normalized_shape").then(|| SavedValue::Sizes(self.normalized.clone()))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let mut result: GradList = smallvec![None, None, None];
@@ -93,6 +96,13 @@ struct CrossEntropy {
 impl Rule for CrossEntropy {
     fn name(&self) -> &'static str {
         "NllLossBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "ignore_index" => Some(SavedValue::Int(self.ignore)),
+            "weight" if !self.has_weights => Some(SavedValue::Nothing),
+            _ => None,
+        }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -40,6 +40,9 @@ impl Rule for Select {
     fn name(&self) -> &'static str {
         "IndexSelectBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim))
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let zeros = Tensor::zeros(&self.input, grad.dtype())?;
@@ -64,6 +67,13 @@ impl Rule for Write {
             Kind::Add(_) => "IndexAddBackward0",
             Kind::Copy => "IndexCopyBackward0",
             Kind::Fill => "IndexFillBackward0",
+        }
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match (name, &self.kind) {
+            ("dim", _) => Some(SavedValue::Int(self.dim)),
+            ("alpha", Kind::Add(alpha)) => Some(SavedValue::Number(*alpha)),
+            _ => None,
         }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
@@ -333,6 +343,9 @@ struct Triangle(bool, i64);
 impl Rule for Triangle {
     fn name(&self) -> &'static str {
         if self.0 { "TrilBackward0" } else { "TriuBackward0" }
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "diagonal").then(|| SavedValue::Int(self.1))
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let grad = grads[0].as_ref().map(|grad| grad.triangle(self.0, self.1)).transpose()?;

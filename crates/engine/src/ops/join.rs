@@ -149,6 +149,19 @@ impl Rule for Apart {
     fn name(&self) -> &'static str {
         self.name
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        let along = |shape: &Dims| shape.get(self.dim as usize).copied().unwrap_or(0);
+        match (name, self.name) {
+            ("dim", _) => Some(SavedValue::Int(self.dim)),
+            ("split_size", "SplitBackward0") => {
+                Some(SavedValue::Int(self.shapes.first().map_or(0, along) as i64))
+            }
+            ("split_sizes", "SplitWithSizesBackward0") => {
+                Some(SavedValue::Sizes(self.shapes.iter().map(along).collect()))
+            }
+            _ => None,
+        }
+    }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(some) = grads.iter().flatten().next() else { return Ok(smallvec![None]) };
         let dtype = some.dtype();
@@ -360,6 +373,10 @@ struct Flip(Vec<i64>);
 impl Rule for Flip {
     fn name(&self) -> &'static str {
         "FlipBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dims")
+            .then(|| SavedValue::Sizes(self.0.iter().map(|&dim| dim as usize).collect()))
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let grad = grads[0].as_ref().map(|grad| grad.flip(&self.0)).transpose()?;

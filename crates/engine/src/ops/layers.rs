@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -17,6 +17,16 @@ struct ConstantPad(Vec<[i64; 2]>);
 impl Rule for ConstantPad {
     fn name(&self) -> &'static str {
         "ConstantPadNdBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        let given = self.0.iter().rev().flatten().map(|&n| n as usize);
+        (name == "pad").then(|| {
+            let mut pad: Dims = given.collect();
+            while pad.len() > 2 && pad[pad.len() - 2..] == [0, 0] {
+                pad.truncate(pad.len() - 2);
+            }
+            SavedValue::Sizes(pad)
+        })
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
@@ -33,6 +43,14 @@ struct Embedding {
 impl Rule for Embedding {
     fn name(&self) -> &'static str {
         "EmbeddingBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "padding_idx" => Some(SavedValue::Int(self.padding.unwrap_or(-1))),
+            "scale_grad_by_freq" | "sparse" => Some(SavedValue::Bool(false)),
+            "weight_sym_argsize_0" => Some(SavedValue::Int(self.rows as i64)),
+            _ => None,
+        }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -60,9 +60,7 @@ impl Rule for Spread {
             "self_sym_numel" if self.name.starts_with("Mean") => {
                 Some(SavedValue::Int(self.input.iter().product::<usize>() as i64))
             }
-            "dim" if self.name.ends_with('1') => {
-                Some(SavedValue::Sizes((0..64).filter(|dim| self.mask >> dim & 1 == 1).collect()))
-            }
+            "dim" if self.name.ends_with('1') => Some(SavedValue::Dims(self.mask)),
             _ => None,
         }
     }

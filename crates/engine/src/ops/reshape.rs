@@ -141,9 +141,6 @@ impl Tensor {
     /// Never in practice.
     #[track_caller]
     pub fn reversed(&self) -> Result<Self> {
-        if self.ndim() == 2 {
-            return self.t();
-        }
         let order: Vec<i64> = (0..self.ndim() as i64).rev().collect();
         self.permute(&order)
     }

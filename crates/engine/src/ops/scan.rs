@@ -27,6 +27,9 @@ impl Rule for CumSum {
     fn name(&self) -> &'static str {
         "CumsumBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim as i64))
+    }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let grad = grads[0].as_ref().map(|grad| {
             if grad.ndim() == 0 { Ok(grad.clone()) } else { reverse_cumsum(grad, self.dim) }
@@ -42,6 +45,9 @@ struct CumProd {
 impl Rule for CumProd {
     fn name(&self) -> &'static str {
         "CumprodBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim as i64))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
@@ -73,6 +79,9 @@ struct LogCumSumExp {
 impl Rule for LogCumSumExp {
     fn name(&self) -> &'static str {
         "LogcumsumexpBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Int(self.dim as i64))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::binary::Binary;
 use super::index::as_index;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::Scalar;
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
@@ -22,8 +22,19 @@ impl Rule for Gather {
     fn name(&self) -> &'static str {
         "GatherBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "dim" => Some(SavedValue::Int(self.dim)),
+            "sparse_grad" => Some(SavedValue::Bool(false)),
+            _ => None,
+        }
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        if cx.node().saved_roles().len() > 1 {
+            // Only the shape matters, but as in torch the input must not have been written.
+            cx.saved(1)?;
+        }
         let zeros = Tensor::zeros(&self.input, grad.dtype())?;
         Ok(smallvec![Some(zeros.scatter_add(self.dim, &cx.saved(0)?, grad)?)])
     }
@@ -64,6 +75,22 @@ impl Rule for Scatter {
             Meet::Set => "ScatterBackward0",
             Meet::Add => "ScatterAddBackward0",
             _ => "ScatterReduceBackward0",
+        }
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        let (reduce, include) = match self.meet {
+            Meet::Set | Meet::Add | Meet::Multiply => (None, true),
+            Meet::Sum(include) => (Some("sum"), include),
+            Meet::Prod(include) => (Some("prod"), include),
+            Meet::Mean(include) => (Some("mean"), include),
+            Meet::Amax(include) => (Some("amax"), include),
+            Meet::Amin(include) => (Some("amin"), include),
+        };
+        match name {
+            "dim" => Some(SavedValue::Int(self.dim)),
+            "reduce" => reduce.map(SavedValue::Text),
+            "include_self" => reduce.map(|_| SavedValue::Bool(include)),
+            _ => None,
         }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {

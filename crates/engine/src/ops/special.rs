@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::error::Result;
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
@@ -15,6 +15,9 @@ struct Polygamma(u32);
 impl Rule for Polygamma {
     fn name(&self) -> &'static str {
         "PolygammaBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "n").then_some(SavedValue::Int(i64::from(self.0)))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

@@ -6,7 +6,7 @@ use super::along::{keep, restore};
 use super::binary::Binary;
 use super::reduce::{dim_mask, kept_shape, reduced_count};
 use super::unary::Unary;
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
@@ -35,6 +35,13 @@ impl Rule for Variance {
     fn name(&self) -> &'static str {
         if self.root { "StdBackward0" } else { "VarBackward0" }
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "correction" => Some(SavedValue::Number(Scalar::Float(self.correction))),
+            "dim" => Some(SavedValue::Dims(self.mask)),
+            _ => None,
+        }
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let x = cx.saved(0)?;
@@ -61,6 +68,9 @@ impl Rule for VarianceAndMean {
     fn name(&self) -> &'static str {
         if self.0.root { "StdMeanBackward0" } else { "VarMeanBackward0" }
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        self.0.attribute(name)
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let of_spread = self.0.vjp(cx, &grads[..1])?.pop().flatten();
         let of_mean = match &grads[1] {
@@ -86,6 +96,9 @@ impl Rule for LogSumExp {
     fn name(&self) -> &'static str {
         "LogsumexpBackward0"
     }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then(|| SavedValue::Dims(self.mask))
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let (x, y) = (cx.saved(0)?, cx.saved(1)?);
@@ -106,6 +119,13 @@ struct Norm {
 impl Rule for Norm {
     fn name(&self) -> &'static str {
         "LinalgVectorNormBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "dim" => Some(SavedValue::Dims(self.mask)),
+            "ord" => Some(SavedValue::Number(Scalar::Float(self.p))),
+            _ => None,
+        }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
@@ -157,6 +177,10 @@ struct Product {
 impl Rule for Product {
     fn name(&self) -> &str {
         self.name
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        let one = name == "dim" && self.name.ends_with('1');
+        one.then(|| SavedValue::Int(i64::from(self.mask.trailing_zeros() % 64)))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };

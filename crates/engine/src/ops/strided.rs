@@ -1,6 +1,6 @@
 //! Parts of a buffer as gradients see them: gathered anew by strides, cut out of a base and put back.
 
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::error::Result;
 use crate::graph::hooks::GradList;
 use crate::graph::{Edge, NodeRef, attach, attach_node, recording1};
@@ -172,6 +172,16 @@ pub(super) fn as_strided_rule(base: &Core, view: &Core) -> AsStrided {
 impl Rule for AsStrided {
     fn name(&self) -> &'static str {
         "AsStridedBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        match name {
+            "size" => Some(SavedValue::Sizes(self.view.shape.clone())),
+            "stride" => {
+                Some(SavedValue::Sizes(self.view.strides.iter().map(|&n| n as usize).collect()))
+            }
+            "storage_offset" => Some(SavedValue::Int(self.view.offset as i64)),
+            _ => None,
+        }
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let grad =

@@ -222,6 +222,9 @@ impl Tensor {
                 shape_text(core.shape()),
                 shape_text(&value.shape())
             );
+            if crate::tensor::is_expanded(&core) {
+                return view.copy_(&value.expand_to(core.shape())?);
+            }
             return view.copy_(&value);
         }
         let value = strip(value, usize::MAX)?;

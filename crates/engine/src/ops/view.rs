@@ -4,7 +4,7 @@
 use smallvec::smallvec;
 
 use super::strided::{Geometry, as_strided_rule, regather};
-use super::{Cx, Op, Rule};
+use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
@@ -31,13 +31,64 @@ enum Inverse {
 }
 
 struct View {
-    name: &'static str,
+    label: Label,
     inverse: Inverse,
+}
+
+/// torch's name of a view's node, and what the view was asked for.
+struct Label {
+    name: &'static str,
+    given: [i64; 4],
+}
+
+impl Label {
+    /// Names of what was asked for, in the order of `given`.
+    fn names(&self) -> &'static [&'static str] {
+        match self.name {
+            "SelectBackward0" => &["dim", "index"],
+            "SliceBackward0" => &["dim", "start", "end", "step"],
+            "SqueezeBackward1" | "UnsqueezeBackward0" => &["dim"],
+            "TransposeBackward0" => &["dim0", "dim1"],
+            "DiagonalBackward0" => &["offset", "dim1", "dim2"],
+            "UnfoldBackward0" => &["dimension", "size", "step"],
+            _ => &[],
+        }
+    }
+}
+
+impl From<&'static str> for Label {
+    fn from(name: &'static str) -> Self {
+        Self { name, given: [0; 4] }
+    }
+}
+
+impl<const N: usize> From<(&'static str, [i64; N])> for Label {
+    fn from((name, numbers): (&'static str, [i64; N])) -> Self {
+        let mut given = [0; 4];
+        given[..N].copy_from_slice(&numbers);
+        Self { name, given }
+    }
 }
 
 impl Rule for View {
     fn name(&self) -> &str {
-        self.name
+        self.label.name
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        if let Some(at) = self.label.names().iter().position(|&own| own == name) {
+            return Some(SavedValue::Int(self.label.given[at]));
+        }
+        match (self.label.name, name, &self.inverse) {
+            ("PermuteBackward0", "dims", Inverse::Permute(inverse)) => {
+                let mut dims = inverse.clone();
+                for (to, &from) in inverse.iter().enumerate() {
+                    dims[from] = to;
+                }
+                Some(SavedValue::Sizes(dims))
+            }
+            ("SqueezeBackward2", "dim", _) => Some(SavedValue::Dims(self.label.given[0] as u64)),
+            _ => None,
+        }
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
@@ -56,7 +107,7 @@ impl Tensor {
     #[track_caller]
     fn view_op(
         &self,
-        name: &'static str,
+        label: impl Into<Label>,
         shape: &[usize],
         strides: &[isize],
         offset: isize,
@@ -66,7 +117,7 @@ impl Tensor {
         let view = core.view(shape, strides, offset)?;
         let output = self.make_view(view, Creation::now(Creation::Recorded));
         if recording1(self) {
-            let rule = View { name, inverse: inverse(&core) };
+            let rule = View { label: label.into(), inverse: inverse(&core) };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
         }
         Ok(output)
@@ -149,7 +200,7 @@ impl Tensor {
         let output = Self::from_core(view);
         if recording1(self) {
             let inverse = Inverse::Reshape(Dims::from_slice(core.shape()));
-            attach(Op::rule(View { name, inverse }), &[self], &[], &[&output])?;
+            attach(Op::rule(View { label: name.into(), inverse }), &[self], &[], &[&output])?;
         }
         Ok(output)
     }
@@ -185,11 +236,11 @@ impl Tensor {
     }
 
     #[track_caller]
-    fn permute_named(&self, name: &'static str, order: &[usize]) -> Result<Self> {
+    fn permute_named(&self, label: impl Into<Label>, order: &[usize]) -> Result<Self> {
         let core = self.core();
         let shape: Dims = order.iter().map(|&dim| core.shape()[dim]).collect();
         let strides: Strides = order.iter().map(|&dim| core.strides()[dim]).collect();
-        self.view_op(name, &shape, &strides, core.offset(), |_| {
+        self.view_op(label, &shape, &strides, core.offset(), |_| {
             let mut inverse: Dims = smallvec![0; order.len()];
             for (to, &from) in order.iter().enumerate() {
                 inverse[from] = to;
@@ -210,7 +261,7 @@ impl Tensor {
         if ndim > 0 {
             order.swap(a, b);
         }
-        self.permute_named("TransposeBackward0", &order)
+        self.permute_named(("TransposeBackward0", [dim0, dim1]), &order)
     }
 
     /// The transpose of a matrix; vectors and scalars as they are.
@@ -273,12 +324,16 @@ impl Tensor {
         let keep = |&dim: &usize| !(drop[dim] == 1 && core.shape()[dim] == 1);
         let shape: Dims = (0..ndim).filter(keep).map(|dim| core.shape()[dim]).collect();
         let strides: Strides = (0..ndim).filter(keep).map(|dim| core.strides()[dim]).collect();
-        let name = match dims {
-            None => "SqueezeBackward0",
-            Some([_]) => "SqueezeBackward1",
-            Some(_) => "SqueezeBackward2",
+        let label = match dims {
+            None => Label::from("SqueezeBackward0"),
+            Some(&[dim]) => Label::from(("SqueezeBackward1", [dim])),
+            Some(_) => {
+                let named = (0..ndim.min(64)).filter(|&dim| drop[dim] == 1);
+                let mask = named.fold(0, |mask, dim| mask | 1i64 << dim);
+                Label::from(("SqueezeBackward2", [mask]))
+            }
         };
-        self.view_op(name, &shape, &strides, core.offset(), |core| {
+        self.view_op(label, &shape, &strides, core.offset(), |core| {
             Inverse::Reshape(Dims::from_slice(core.shape()))
         })
     }
@@ -290,6 +345,7 @@ impl Tensor {
     #[track_caller]
     pub fn unsqueeze(&self, dim: i64) -> Result<Self> {
         let core = self.core();
+        let label = ("UnsqueezeBackward0", [dim]);
         let dim = norm_dim(dim, core.shape().len() + 1)?;
         let (mut shape, mut strides) =
             (Dims::from_slice(core.shape()), Strides::from_slice(core.strides()));
@@ -299,7 +355,7 @@ impl Tensor {
         };
         shape.insert(dim, 1);
         strides.insert(dim, stride);
-        self.view_op("UnsqueezeBackward0", &shape, &strides, core.offset(), |core| {
+        self.view_op(label, &shape, &strides, core.offset(), |core| {
             Inverse::Reshape(Dims::from_slice(core.shape()))
         })
     }
@@ -314,6 +370,7 @@ impl Tensor {
         let core = self.core();
         ensure!(!core.shape().is_empty(), runtime, "slice() cannot be applied to a 0-dim tensor.");
         ensure!(step > 0, runtime, "slice step must be positive");
+        let label = ("SliceBackward0", [dim, start, end, step]);
         let dim = norm_dim(dim, core.shape().len())?;
         let n = core.shape()[dim] as i64;
         let clamp = |at: i64| if at < 0 { (at + n).max(0) } else { at.min(n) };
@@ -324,7 +381,7 @@ impl Tensor {
         let offset = core.offset() + start as isize * strides[dim];
         shape[dim] = len as usize;
         strides[dim] *= step as isize;
-        self.view_op("SliceBackward0", &shape, &strides, offset, |core| {
+        self.view_op(label, &shape, &strides, offset, |core| {
             Self::scatter_inverse(core, |geometry| {
                 geometry.offset += start as isize * geometry.strides[dim];
                 geometry.shape[dim] = len as usize;
@@ -350,12 +407,13 @@ impl Tensor {
             "select(): index {index} out of range for tensor of size {} at dimension {dim}",
             crate::shape::shape_text(core.shape())
         );
+        let label = ("SelectBackward0", [dim, index]);
         let index = if index < 0 { index + n } else { index } as isize;
         let (mut shape, mut strides) =
             (Dims::from_slice(core.shape()), Strides::from_slice(core.strides()));
         shape.remove(at);
         let offset = core.offset() + index * strides.remove(at);
-        self.view_op("SelectBackward0", &shape, &strides, offset, |core| {
+        self.view_op(label, &shape, &strides, offset, |core| {
             Self::scatter_inverse(core, |geometry| {
                 geometry.shape.remove(at);
                 geometry.offset += index * geometry.strides.remove(at);
@@ -390,7 +448,8 @@ impl Tensor {
         };
         let mut view = Geometry::of(&core);
         change(&mut view);
-        self.view_op("DiagonalBackward0", &view.shape, &view.strides, view.offset, |core| {
+        let label = ("DiagonalBackward0", [offset, dim1, dim2]);
+        self.view_op(label, &view.shape, &view.strides, view.offset, |core| {
             Self::scatter_inverse(core, change)
         })
     }
@@ -427,7 +486,8 @@ impl Tensor {
         };
         let mut view = Geometry::of(&core);
         change(&mut view);
-        self.view_op("UnfoldBackward0", &view.shape, &view.strides, view.offset, |core| {
+        let label = ("UnfoldBackward0", [dim, size as i64, step as i64]);
+        self.view_op(label, &view.shape, &view.strides, view.offset, |core| {
             Self::scatter_inverse(core, change)
         })
     }
@@ -491,7 +551,7 @@ impl Tensor {
     fn copied_into(&self, copy: std::sync::Arc<Core>) -> Result<Self> {
         let output = Self::from_core(copy);
         if recording1(self) {
-            let rule = View { name: "CloneBackward0", inverse: Inverse::Same };
+            let rule = View { label: "CloneBackward0".into(), inverse: Inverse::Same };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
         }
         Ok(output)
@@ -583,7 +643,8 @@ impl Tensor {
         let output = crate::launch::blocks::map(block, &[0.0; 2], dtype, core.shape(), &[&core])?;
         let output = Self::from_core(output);
         if dtype.is_float() && recording1(self) {
-            let rule = View { name: "ToCopyBackward0", inverse: Inverse::Cast(core.dtype()) };
+            let rule =
+                View { label: "ToCopyBackward0".into(), inverse: Inverse::Cast(core.dtype()) };
             attach(Op::rule(rule), &[self], &[], &[&output])?;
         }
         Ok(output)

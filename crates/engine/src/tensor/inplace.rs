@@ -235,17 +235,13 @@ impl Tensor {
     /// As [`Self::inplace`], or if the source does not broadcast to this shape.
     #[track_caller]
     pub fn copy_(&self, source: &Self) -> Result<()> {
-        if self.is(source) {
-            // Nothing would change, whatever lies where.
-            self.check_target("copy_")?;
-        } else {
-            self.check_write("copy_")?;
-        }
+        let op = if is_same_place(&self.core(), &source.core()) { ONTO_ITSELF } else { "copy_" };
+        self.check_write(op)?;
         if self.core().shape() == source.core().shape() {
             self.check_overlap(source)?;
         }
         if crate::graph::recording(&[self, source]) {
-            return self.inplace("copy_", |this| this.overwritten_by(source));
+            return self.inplace(op, |this| this.overwritten_by(source));
         }
         let (core, from) = (self.core(), source.core());
         ensure!(
@@ -263,15 +259,28 @@ impl Tensor {
 }
 
 /// Operations that torch lets write into expanded tensors.
-const LENIENT: &[&str] = &["masked_fill_", "index_put_", "index_fill_", "tril_", "triu_"];
+const LENIENT: &[&str] =
+    &["masked_fill_", "index_put_", "index_fill_", "tril_", "triu_", ONTO_ITSELF];
+
+/// A copy of elements onto themselves, which changes nothing, whatever lies where.
+const ONTO_ITSELF: &str = "copy_ onto itself";
+
+/// Whether two tensors are the same elements in the same order.
+fn is_same_place(a: &Core, b: &Core) -> bool {
+    a.same_storage(b)
+        && a.dtype() == b.dtype()
+        && a.offset() == b.offset()
+        && a.shape() == b.shape()
+        && a.strides() == b.strides()
+}
 
 /// Whether several indices reach one element, as in what `expand` gives.
 pub(crate) fn is_expanded(core: &Core) -> bool {
     core.shape().iter().zip(core.strides()).any(|(&n, &stride)| n > 1 && stride == 0)
 }
 
-/// Puts a result in the place of an expanded tensor: where several elements share a place the last that the
-/// operation changed is kept.
+/// Puts a result in the place of an expanded tensor: where several elements share a place the last
+/// that the operation changed is kept.
 fn write_expanded(to: &Arc<Core>, from: &Arc<Core>) -> Result<()> {
     let old = Tensor::from_core(copy_core(to)?);
     let new = Tensor::from_core(from.clone()).to_dtype(to.dtype())?.expand_to(to.shape())?;
