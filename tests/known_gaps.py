@@ -9,7 +9,6 @@ GAPS: dict[str, str] = {
     "test_ops.py::test_gradients[T.cumsum(x, 0, dtype=T.float32)]": "the gradient through a narrowing dtype= is summed in float32, torch casts it first",
     "test_ops.py::test_layouts[transposed-T.cumsum(x, 0, dtype=T.float32)]": "as test_gradients",
     "test_ops.py::test_layouts[stepped-T.cumsum(x, 0, dtype=T.float32)]": "as test_gradients",
-    "test_printing.py::test_program[program121]": "node names of views composed of others",
     "test_promotion.py::test_result_types[bool]": "bool ** bool",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[2 / x]": "a number divided by a tensor is one node, in torch a reciprocal and a product",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[T.addmm(m, m, m)]": "composed of a product and a sum",

@@ -462,6 +462,26 @@ fn _set_multithreading_enabled(mode: bool) -> bool {
     rustgrad_engine::graph::set_multithreading_enabled(mode)
 }
 
+/// Carries derivatives forward on this thread, or no longer; returns what it was.
+#[pyfunction]
+fn _set_forward(on: bool) -> bool {
+    let before = rustgrad_engine::graph::is_forward();
+    rustgrad_engine::graph::set_forward(on);
+    before
+}
+
+/// Marks the passes that follow as those that find derivatives carried forward; returns what it was.
+#[pyfunction]
+fn _tangent_pass(on: bool) -> bool {
+    rustgrad_engine::graph::set_finds_tangents(on)
+}
+
+/// A tensor's value, marked by a leaf that stands for the direction in which it moves.
+#[pyfunction]
+fn _dual(tensor: &Bound<'_, PyTensor>, seed: &Bound<'_, PyTensor>) -> Bind<Wrapped> {
+    Ok(Wrapped(tensor.get().tensor.dual(&seed.get().tensor)?))
+}
+
 #[pyfunction]
 fn is_grad_enabled() -> bool {
     rustgrad_engine::graph::grad_wanted()
@@ -503,6 +523,9 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(is_warn_always_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(is_grad_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(_set_grad_enabled, module)?)?;
+    module.add_function(wrap_pyfunction!(_set_forward, module)?)?;
+    module.add_function(wrap_pyfunction!(_tangent_pass, module)?)?;
+    module.add_function(wrap_pyfunction!(_dual, module)?)?;
     module.add_function(wrap_pyfunction!(is_inference_mode_enabled, module)?)?;
     module.add_function(wrap_pyfunction!(_set_inference_mode, module)?)
 }

@@ -319,6 +319,7 @@ fn apply<'py>(
                 .map_err(|error| PyTypeError::new_err(error.to_string()))?,
         }
     };
+    let given = args.clone();
     let context = cls.getattr("_backward_cls")?.call0()?;
     let function = context.cast::<PyFunction>().map_err(PyErr::from)?.clone();
     let mut inputs: Vec<Tensor> = Vec::new();
@@ -361,7 +362,11 @@ fn apply<'py>(
         Err(_) => vec![raw.clone()],
     };
     let edges = recorded.then_some(edges);
-    let wrapped = finish(py, &function, &context, &inputs, arguments, results, edges)?;
+    let mut wrapped = finish(py, &function, &context, &inputs, arguments, results, edges)?;
+    if rustgrad_engine::graph::is_forward() {
+        let module = py.import("rustgrad.autograd.forward_ad")?;
+        wrapped = module.call_method1("_custom", (&context, given, wrapped))?.extract()?;
+    }
     if raw.is_instance_of::<PyTuple>() {
         return Ok(PyTuple::new(py, wrapped)?.into_any());
     }

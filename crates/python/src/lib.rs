@@ -68,6 +68,7 @@ mod _core {
         crate::function::export(module)?;
         crate::diagnose::export(module)?;
         crate::creation::export(module)?;
+        crate::site::export(module)?;
         crate::autograd::export(module)
     }
 }

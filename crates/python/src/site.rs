@@ -32,6 +32,19 @@ pub(crate) fn register() {
     rustgrad_engine::graph::site::set_provider(here);
 }
 
+/// Looks the caller's line up so many times: for the benchmark of what provenance costs.
+#[pyfunction]
+fn _site_lookups(n: usize) {
+    for _ in 0..n {
+        std::hint::black_box(Site::here());
+    }
+}
+
+/// Exports the names of this file.
+pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(_site_lookups, module)?)
+}
+
 fn here() -> Site {
     // SAFETY: asks only whether this thread holds the interpreter.
     if unsafe { ffi::PyGILState_Check() } == 0 {

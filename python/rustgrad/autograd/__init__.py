@@ -9,7 +9,7 @@ from rustgrad import _core
 from rustgrad._core import SavedTensor as SavedTensor
 from rustgrad._core import Tensor
 from rustgrad._core import _is_multithreading_enabled as is_multithreading_enabled
-from rustgrad.autograd import anomaly_mode, function, functional, grad_mode, graph, variable
+from rustgrad.autograd import anomaly_mode, forward_ad, function, functional, grad_mode, graph, variable
 from rustgrad.autograd._saved import GradientEdge
 from rustgrad.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from rustgrad.autograd.function import Function, NestedIOFunction
@@ -41,6 +41,7 @@ __all__ = [
     "enable_grad",
     "enforce_grad_layout_policy",
     "find_nonfinite",
+    "forward_ad",
     "function",
     "functional",
     "grad",

@@ -53,7 +53,7 @@ class FunctionCtx:
         self.to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for ``jvp``; accepted, though there is no forward mode here."""
+        """Keep tensors for ``jvp``, where ``ctx.saved_tensors`` gives them back."""
         self.saved_for_forward = tensors
 
     def mark_dirty(self, *args: Tensor) -> None:
@@ -118,9 +118,8 @@ class BackwardCFunction(_core._FunctionBase, FunctionCtx):
         return vjp if vjp is not Function.vjp else backward
 
     def apply_jvp(self, *args: Any) -> Any:
-        """Refuse: there is no forward mode."""
-        message = "forward-mode differentiation is not supported"
-        raise NotImplementedError(message)
+        """Run the function's ``jvp`` on the directions in which its arguments move."""
+        return self._forward_cls.jvp(self, *args)
 
 
 class FunctionMeta(type):
@@ -214,7 +213,7 @@ class Function(_core._FunctionBase, FunctionCtx, metaclass=FunctionMeta):
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        """Refuse unless overridden: there is no forward mode."""
+        """Say how the outputs move if the arguments do; to be overridden."""
         message = "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         raise NotImplementedError(message)
 

@@ -268,6 +268,26 @@ class _Check:
                 message = "backward not multiplied by grad_output"
                 raise GradcheckError(message)
 
+    def carries_forward(self) -> None:
+        """Let each element of the inputs move, and compare how the outputs do."""
+        from rustgrad.autograd import forward_ad
+
+        everything = _tuple(self.returned)
+        numerical = _numerical(self.func, self.inputs, everything, self.eps)
+        for j, (position, one) in enumerate(_wanted(self.inputs)):
+            for row, index in enumerate(product(*map(range, one.shape))):
+                direction = _core.zeros_like(one.detach())
+                direction[index] = 1
+                with forward_ad.dual_level():
+                    moving = list(self.inputs)
+                    moving[position] = forward_ad.make_dual(one, direction)
+                    tangents = [forward_ad.unpack_dual(output).tangent for output in _tuple(self.func(*moving))]
+                for i, tangent in enumerate(tangents):
+                    theirs = numerical[j][i][row]
+                    mine = _core.zeros_like(theirs) if tangent is None else tangent.detach().reshape(-1)
+                    if not _close(mine, theirs, self.rtol, self.atol):
+                        raise GradcheckError("Jacobian computed with forward mode mismatch" + _mismatch(i, j, theirs, mine)[17:])
+
     def takes_batches(self) -> None:
         """Compare a batch of gradients with what each gives alone."""
         targets = [one for _, one in _wanted(self.inputs)]
@@ -412,8 +432,10 @@ def gradcheck(
         Check that gradients have the dtypes of their inputs; the engine sees to that.
     check_batched_grad
         Check that a batch of gradients (``is_grads_batched``) gives what each of them gives.
-    check_batched_forward_grad, check_forward_ad
-        Refused: there is no forward mode.
+    check_batched_forward_grad
+        Accepted; batches are loops here.
+    check_forward_ad
+        Compare derivatives that are carried forward too.
     check_backward_ad
         Check the gradients at all.
     fast_mode
@@ -451,11 +473,14 @@ def gradcheck(
             )
         )
     )
-    _refuse("check_forward_ad", check_forward_ad, "forward-mode differentiation")
     given = _tuple(inputs)
     try:
         _check_inputs(given)
         check = _Check(func, given, eps, rtol, atol, nondet_tol)
+        if check_forward_ad:
+            check.carries_forward()
+        if not check_backward_ad:
+            return True
         if fast_mode:
             check.along_random_directions()
         else:

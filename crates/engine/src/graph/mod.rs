@@ -34,12 +34,13 @@ pub use diagnose::{
     take_failure, watch_nonfinite,
 };
 pub use hooks::visit_owned;
-pub(crate) use mode::Modes;
 pub use mode::{
-    GradMode, ThreadModes, current_task, current_task_is_selective, grad_wanted, is_grad_enabled,
-    is_inference, is_layout_enforced, is_multithreading_enabled, set_grad_enabled, set_inference,
-    set_layout_enforced, set_multithreading_enabled,
+    GradMode, ThreadModes, current_task, current_task_is_selective, grad_wanted, is_forward,
+    is_grad_enabled, is_inference, is_layout_enforced, is_multithreading_enabled,
+    set_finds_tangents, set_forward, set_grad_enabled, set_inference, set_layout_enforced,
+    set_multithreading_enabled,
 };
+pub(crate) use mode::{Modes, finds_tangents};
 pub use node::{Edge, Node, Packed};
 pub(crate) use record::{
     Save, attach, attach_edges, attach_node, attach_pair, recording, recording1,

@@ -57,6 +57,11 @@ thread_local! {
     /// What the user asked for.
     static GRAD: Cell<bool> = const { Cell::new(true) };
     static TASK: Cell<TaskState> = const { Cell::new(TaskState { id: 0, selective: false }) };
+    /// Whether derivatives are carried forward, which needs the record of operations also where no
+    /// gradient is asked for.
+    static FORWARD: Cell<bool> = const { Cell::new(false) };
+    /// Whether the pass that runs is one that finds such derivatives.
+    static TANGENTS: Cell<bool> = const { Cell::new(false) };
     /// Whether backward passes may use several threads.
     static THREADS: Cell<bool> = const { Cell::new(true) };
     /// Whether a gradient that becomes `.grad` must be laid out like its leaf.
@@ -76,8 +81,29 @@ pub fn grad_wanted() -> bool {
 
 /// Switches recording on this thread; returns what was asked for before.
 pub fn set_grad_enabled(enabled: bool) -> bool {
-    Modes::set(RECORDS, enabled && !is_inference());
+    Modes::set(RECORDS, (enabled || FORWARD.get()) && !is_inference());
     GRAD.replace(enabled)
+}
+
+/// Whether derivatives are carried forward on this thread.
+pub fn is_forward() -> bool {
+    FORWARD.get()
+}
+
+/// Carries derivatives forward, or no longer: recording stays on meanwhile, whatever is asked for.
+pub fn set_forward(on: bool) {
+    FORWARD.set(on);
+    Modes::set(RECORDS, (GRAD.get() || on) && !is_inference());
+}
+
+/// Whether the pass that runs on this thread finds derivatives that are carried forward.
+pub(crate) fn finds_tangents() -> bool {
+    TANGENTS.get()
+}
+
+/// Marks the passes that follow on this thread as such, or no longer; returns what it was.
+pub fn set_finds_tangents(on: bool) -> bool {
+    TANGENTS.replace(on)
 }
 
 /// Whether backward passes started on this thread may use several threads.
@@ -141,7 +167,7 @@ pub fn is_inference() -> bool {
 /// Switches inference mode on this thread; returns what it was.
 pub fn set_inference(enabled: bool) -> bool {
     let before = is_inference();
-    Modes::set(RECORDS, GRAD.get() && !enabled);
+    Modes::set(RECORDS, (GRAD.get() || FORWARD.get()) && !enabled);
     Modes::set(INFERENCE, enabled);
     before
 }
@@ -156,12 +182,17 @@ pub fn set_inference(enabled: bool) -> bool {
 /// assert!(is_grad_enabled());
 /// ```
 #[must_use]
-pub struct GradMode(bool);
+pub struct GradMode {
+    asked: bool,
+    records: bool,
+}
 
 impl GradMode {
     /// Recording as told until the guard is dropped.
     pub fn set(enabled: bool) -> Self {
-        Self(set_grad_enabled(enabled))
+        let before = Self { asked: GRAD.replace(enabled), records: is_grad_enabled() };
+        Modes::set(RECORDS, enabled && !is_inference());
+        before
     }
     /// No recording until the guard is dropped.
     pub fn no_grad() -> Self {
@@ -175,7 +206,8 @@ impl GradMode {
 
 impl Drop for GradMode {
     fn drop(&mut self) {
-        set_grad_enabled(self.0);
+        GRAD.set(self.asked);
+        Modes::set(RECORDS, self.records);
     }
 }
 

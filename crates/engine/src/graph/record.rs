@@ -158,7 +158,7 @@ pub(crate) fn attach_pair(
     output: Arc<Core>,
 ) -> Result<Tensor> {
     let edges = [inputs[0].try_gradient_edge()?, inputs[1].try_gradient_edge()?];
-    let seq = |edge: &Edge| edge.node.as_ref().map_or(0, |node| node.seq);
+    let seq = |edge: &Edge| edge.node.as_ref().map_or(0, |node| node.sequence_nr());
     let floor = seq(&edges[0]).max(seq(&edges[1]));
     let mut saved = [Saved::EMPTY; 2];
     for (place, role) in saved.iter_mut().zip(saves) {

@@ -26,6 +26,7 @@ mod choice;
 pub mod conv;
 pub mod count;
 mod diff;
+mod dual;
 pub mod elementwise;
 pub mod extreme;
 mod fused;

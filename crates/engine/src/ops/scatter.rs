@@ -31,7 +31,7 @@ impl Rule for Gather {
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
-        if cx.node().saved_roles().len() > 1 {
+        if cx.node().saved_roles().get(1).is_some_and(Option::is_some) {
             // Only the shape matters, but as in torch the input must not have been written.
             cx.saved(1)?;
         }

@@ -8,11 +8,28 @@ use crate::convert;
 use crate::dtype::PyDType;
 use crate::error::Bind;
 
+/// While derivatives are carried forward: whether a tensor requires a gradient apart from them.
+#[cold]
+fn shown_while_forward(tensor: &Bound<'_, PyTensor>) -> Bind<bool> {
+    let module = tensor.py().import("rustgrad.autograd.forward_ad")?;
+    Ok(module.call_method1("_asks_grad", (tensor,))?.is_truthy()?)
+}
+
 #[pymethods]
 impl PyTensor {
     /// Whether operations on the tensor are recorded.
     #[getter]
-    fn requires_grad(&self) -> bool {
+    fn requires_grad(slf: &Bound<'_, Self>) -> Bind<bool> {
+        let asks = slf.get().tensor.requires_grad();
+        if asks && rustgrad_engine::graph::is_forward() {
+            return shown_while_forward(slf);
+        }
+        Ok(asks)
+    }
+
+    /// [`Self::requires_grad`] as it is, also for values that only carry a derivative forward.
+    #[getter]
+    fn _asks_grad(&self) -> bool {
         self.tensor.requires_grad()
     }
 
@@ -141,9 +158,13 @@ impl PyTensor {
 
     /// Whether the tensor was not computed by a recorded operation.
     #[getter]
-    fn is_leaf(&self) -> Bind<bool> {
-        self.tensor.try_grad_fn()?;
-        Ok(self.tensor.is_leaf())
+    fn is_leaf(slf: &Bound<'_, Self>) -> Bind<bool> {
+        let tensor = &slf.get().tensor;
+        tensor.try_grad_fn()?;
+        if !tensor.is_leaf() && rustgrad_engine::graph::is_forward() {
+            return Ok(!shown_while_forward(slf)?);
+        }
+        Ok(tensor.is_leaf())
     }
 
     /// The gradients of this tensor with respect to the leaves, added to their `.grad`.
@@ -283,17 +304,21 @@ impl PyTensor {
 
     /// The node that made the tensor, or None.
     #[getter]
-    fn grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
-        match self.tensor.try_grad_fn()? {
-            None => Ok(None),
-            Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
+    fn grad_fn(slf: &Bound<'_, Self>) -> Bind<Option<Py<PyAny>>> {
+        let found = slf.get()._grad_fn(slf.py())?;
+        if found.is_some() && rustgrad_engine::graph::is_forward() && !shown_while_forward(slf)? {
+            return Ok(None);
         }
+        Ok(found)
     }
 
     /// [`Self::grad_fn`] under its inner name.
     #[getter]
     fn _grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
-        self.grad_fn(py)
+        match self.tensor.try_grad_fn()? {
+            None => Ok(None),
+            Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
+        }
     }
 
     #[deleter(_grad_fn)]
