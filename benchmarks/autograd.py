@@ -1,5 +1,4 @@
-"""Two limits of the autograd engine as figures: a product with the Hessian in gradients, and the cost
-of knowing the line of the user's program.
+"""Two limits of the autograd engine as figures: products with the Hessian, and the lines of the program.
 
     PYTHONPATH=python python3 benchmarks/autograd.py            # prints both
     PYTHONPATH=python python3 benchmarks/autograd.py --check    # fails above 3 gradients or 60 ns
@@ -22,7 +21,7 @@ NANOSECONDS = 60.0
 
 
 def seconds(work: Callable[[], object], budget: float) -> float:
-    """The median time of one run, after a warm-up, within about ``budget`` seconds."""
+    """Give the median time of one run, after a warm-up, within about ``budget`` seconds."""
     work()
     start = time.perf_counter()
     work()
@@ -62,7 +61,7 @@ def functions(T: Any) -> dict[str, tuple[Callable[[Any], Any], Any]]:
 
 
 def ratio(T: Any, function: Callable[[Any], Any], at: Any) -> float:
-    """What a product with the Hessian costs, in gradients."""
+    """Give the cost of a product with the Hessian, in gradients."""
     direction = T.randn(*at.shape)
 
     def gradient() -> object:

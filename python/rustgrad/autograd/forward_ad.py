@@ -74,9 +74,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
     if level is None:
         level = _current_level
     if level != _current_level:
-        message = (
-            "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
-        )
+        message = "Trying to exit a forward AD level that was not the last one that was created. This is not supported."
         raise RuntimeError(message)
     if level < 0:
         message = "Dual level must be a positive number."
@@ -135,6 +133,11 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
         raise RuntimeError(message)
     if _seeds(tangent):
         message = (
+            f"Setting a forward grad that itself has a forward gradient at the same level{level} is not supported."
+        )
+        raise RuntimeError(message)
+    if _seeds(tensor):
+        message = (
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level "
             f"{level} is not supported."
         )
@@ -172,7 +175,7 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
 
 
 def _moving(tensor: Tensor, tangent: Tensor) -> Tensor:
-    """The same memory, which moves."""
+    """Give a tensor of the same memory that moves."""
     seed = _core.zeros_like(tensor.detach(), requires_grad=True)
     dual = _core._dual(tensor, seed)
     _directions[id(seed)] = (seed, tangent)
@@ -180,7 +183,7 @@ def _moving(tensor: Tensor, tangent: Tensor) -> Tensor:
 
 
 def _walk(tensor: Tensor) -> tuple[list[Tensor], bool]:
-    """The seeds on which a tensor depends, and whether it depends on other leaves too."""
+    """Find the seeds on which a tensor depends, and whether it depends on other leaves too."""
     start = tensor._grad_fn
     if start is None:
         return [], tensor._asks_grad
@@ -236,13 +239,24 @@ def _other_leaves(tensor: Tensor) -> bool:
     return _walk(tensor)[1]
 
 
+def _text(tensor: Tensor) -> str:
+    """Write a tensor with the direction in which it moves."""
+    tangent = _tangent(tensor)
+    shown = tensor if _other_leaves(tensor) else tensor.detach()
+    before = _core._set_forward(False)
+    try:
+        return repr(shown) if tangent is None else f"{repr(shown)[:-1]}, tangent={tangent!r})"
+    finally:
+        _core._set_forward(before)
+
+
 def _asks_grad(tensor: Tensor) -> bool:
     """Whether a tensor requires a gradient, apart from what is recorded for its direction."""
     return tensor._asks_grad and _other_leaves(tensor)
 
 
 def _tangent(tensor: Tensor) -> Tensor | None:
-    """The direction in which a tensor moves."""
+    """Find the direction in which a tensor moves."""
     if not _directions or not tensor.is_floating_point():
         return None
     seeds, others = _walk(tensor)
@@ -304,7 +318,7 @@ class _Context:
 
 
 def _custom(context: Any, args: tuple[Any, ...], outputs: list[Any]) -> list[Any]:
-    """The outputs of a custom function, moving as its ``jvp`` says if one of its arguments does."""
+    """Let the outputs of a custom function move as its ``jvp`` says if one of its arguments does."""
     tangents: list[Any] = [_tangent(arg) if isinstance(arg, Tensor) else None for arg in args]
     if all(tangent is None for tangent in tangents):
         return outputs

@@ -286,7 +286,9 @@ class _Check:
                     theirs = numerical[j][i][row]
                     mine = _core.zeros_like(theirs) if tangent is None else tangent.detach().reshape(-1)
                     if not _close(mine, theirs, self.rtol, self.atol):
-                        raise GradcheckError("Jacobian computed with forward mode mismatch" + _mismatch(i, j, theirs, mine)[17:])
+                        raise GradcheckError(
+                            "Jacobian computed with forward mode mismatch" + _mismatch(i, j, theirs, mine)[17:]
+                        )
 
     def takes_batches(self) -> None:
         """Compare a batch of gradients with what each gives alone."""
@@ -382,12 +384,6 @@ def _require(conditions: Iterator[tuple[bool, str]]) -> None:
     for holds, message in conditions:
         if not holds:
             raise AssertionError(message)
-
-
-def _refuse(name: str, given: bool, reason: str) -> None:
-    if given:
-        message = f"{name}=True needs {reason}, which rustgrad does not have; leave it out"
-        raise NotImplementedError(message)
 
 
 def gradcheck(
@@ -537,7 +533,7 @@ def gradgradcheck(
     gen_non_contig_grad_outputs
         Whether the random ones are to be spread out in memory.
     check_fwd_over_rev
-        Refused: there is no forward mode.
+        Carry derivatives of the gradients forward too.
     check_rev_over_rev
         Check the second gradients at all.
 
@@ -569,7 +565,6 @@ def gradgradcheck(
             )
         )
     )
-    _refuse("check_fwd_over_rev", check_fwd_over_rev, "forward-mode differentiation")
     given = _tuple(inputs)
     if grad_outputs is None:
         weights = tuple(_random_like(output, gen_non_contig_grad_outputs) for output in _differentiable(func(*given)))
@@ -594,6 +589,7 @@ def gradgradcheck(
         check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes,
         check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
         check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
         masked=masked,

@@ -46,6 +46,7 @@ mod refused;
 pub mod reshape;
 pub mod scan;
 pub mod scatter;
+mod slope;
 pub mod sort;
 mod special;
 mod statistic;
@@ -329,11 +330,9 @@ pub(crate) fn vjp(
     let cx = Cx { last, ..Cx::new(node, id, needs) };
     match &node.op {
         Op::Accumulate(_) => bail!(runtime, "an accumulator has no inputs"),
-        Op::Unary(kind, p) => elementwise::unary_vjp(*kind, p, &cx, first(grads)),
-        Op::Binary(kind, p) => elementwise::binary_vjp(*kind, *p, &cx, first(grads)),
-        Op::Scalar(kind, reversed, s) => {
-            elementwise::scalar_vjp(*kind, *reversed, *s, &cx, first(grads))
-        }
+        Op::Unary(kind, p) => slope::unary_vjp(*kind, p, &cx, first(grads)),
+        Op::Binary(kind, p) => slope::binary_vjp(*kind, *p, &cx, first(grads)),
+        Op::Scalar(kind, reversed, s) => slope::scalar_vjp(*kind, *reversed, *s, &cx, first(grads)),
         Op::Rule(rule) => rule.vjp(&cx, &grads),
     }
 }

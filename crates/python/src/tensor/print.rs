@@ -32,12 +32,17 @@ pub(crate) fn text(tensor: &Tensor) -> String {
 
 #[pymethods]
 impl PyTensor {
-    fn __repr__(&self) -> String {
-        text(&self.tensor)
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let tensor = &slf.get().tensor;
+        if rustgrad_engine::graph::is_forward() && !tensor.is_leaf() {
+            let module = slf.py().import("rustgrad.autograd.forward_ad")?;
+            return module.call_method1("_text", (slf,))?.extract();
+        }
+        Ok(text(tensor))
     }
 
-    fn __str__(&self) -> String {
-        text(&self.tensor)
+    fn __str__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        Self::__repr__(slf)
     }
 
     fn __format__<'py>(
