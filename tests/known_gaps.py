@@ -15,7 +15,6 @@ GAPS: dict[str, str] = {
     "autograd/test_nodes.py::test_graphs_look_like_torchs[T.stack([x, y])]": "composed of views and cat",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[x.repeat(2)]": "composed of views",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[x.roll(1)]": "composed of slices and cat",
-    "autograd/test_nodes.py::test_graphs_look_like_torchs[x.masked_fill(x > 0, 0.0)]": "has the number as an input too",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[x.masked_select(x > 0)]": "is indexing by a mask",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[m.diag()]": "composed of a view and a copy",
     "autograd/test_nodes.py::test_graphs_look_like_torchs[T.nn.functional.linear(m, m, x)]": "composed of a product and a sum",

@@ -165,7 +165,7 @@ def test_writes_in_place() -> None:
         assert tangent(other) == [6.0, 8.0]
 
 
-class Product(T.autograd.Function):  # type: ignore[name-defined,misc]
+class Product(T.autograd.Function):  # type: ignore[name-defined]
     """Ten times the true derivative, forward."""
 
     @staticmethod
@@ -196,7 +196,7 @@ def test_custom_functions_say_how_they_move() -> None:
 
 
 def test_custom_functions_without_jvp_are_refused() -> None:
-    class Double(T.autograd.Function):  # type: ignore[name-defined,misc]
+    class Double(T.autograd.Function):  # type: ignore[name-defined]
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
             return x * 2

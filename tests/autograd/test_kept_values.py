@@ -139,6 +139,10 @@ class TestExpanded:
         assert x.tolist() == [[9.0, 0.0]] * 3
         x[:, [1]] = 7.0
         assert x.tolist() == [[9.0, 7.0]] * 3
+        x[:, 0] = 5.0
+        assert x.tolist() == [[5.0, 7.0]] * 3
+        x.fill_(2.0)
+        assert x.tolist() == [[2.0, 2.0]] * 3
 
     @pytest.mark.parametrize("write", [lambda x: x.mul_(2), lambda x: x.add_(1), lambda x: x.copy_(T.ones(3, 2))])
     def test_arithmetic_is_refused(self, write: Any) -> None:

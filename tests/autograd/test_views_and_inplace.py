@@ -604,3 +604,51 @@ def test_mutation_blocks_do_not_nest() -> None:
     y.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         z.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("write", "of_target"),
+    [
+        (lambda v, a: v.masked_fill_(T.tensor([[True, False], [False, True]]), 3.0), [[0.0, 1.0], [1.0, 0.0]]),
+        (lambda v, a: v.masked_fill_(T.tensor([[True, False], [False, True]]), a.sum()), [[0.0, 1.0], [1.0, 0.0]]),
+        (lambda v, a: v.addcmul_(a, a), [[1.0, 1.0], [1.0, 1.0]]),
+        (lambda v, a: v.lerp_(a, 0.25), [[0.75, 0.75], [0.75, 0.75]]),
+        (lambda v, a: v.fill_(a.sum()), [[0.0, 0.0], [0.0, 0.0]]),
+        (lambda v, a: v.index_add_(0, T.tensor([1]), a[:1]), [[1.0, 1.0], [1.0, 1.0]]),
+        (lambda v, a: v.index_copy_(0, T.tensor([1]), a[:1]), [[1.0, 1.0], [0.0, 0.0]]),
+        (lambda v, a: v.scatter_(0, T.tensor([[0, 1]]), a[:1]), [[0.0, 1.0], [1.0, 0.0]]),
+    ],
+)
+def test_gradients_of_writes_into_a_part(write: Any, of_target: Any) -> None:
+    x = T.ones(3, 2, requires_grad=True)
+    a = T.full((2, 2), 2.0, requires_grad=True)
+    whole = x * 1
+    part = whole.narrow(0, 1, 2)
+    write(part, a)
+    whole.sum().backward()
+    assert x.grad.tolist() == [[1.0, 1.0], *of_target]
+    expected = T.ones(2, 2, requires_grad=True)
+    free = T.full((2, 2), 2.0, requires_grad=True)
+    write(expected * 1, free).sum().backward()
+    assert T.equal(x.grad[1:], expected.grad)
+    assert (a.grad is None) == (free.grad is None)
+    assert a.grad is None or T.equal(a.grad, free.grad)
+
+
+def test_kept_gradients_of_views_of_several_outputs() -> None:
+    x = T.ones(4, requires_grad=True) * 1
+    first, _ = x.split(2)
+    x.mul_(2)
+    with pytest.raises(RuntimeError, match="is a view and its base or another view of its base has been modified"):
+        first.retain_grad()
+
+
+def test_sources_put_by_index_must_not_be_written() -> None:
+    x = T.ones(2, requires_grad=True)
+    source = x * 1
+    for put in (T.Tensor.index_add, T.Tensor.index_copy):
+        y = put(T.zeros(2), 0, T.tensor([0, 1]), source)
+        with T.no_grad():
+            source.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()

@@ -177,16 +177,16 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
 def _moving(tensor: Tensor, tangent: Tensor) -> Tensor:
     """Give a tensor of the same memory that moves."""
     seed = _core.zeros_like(tensor.detach(), requires_grad=True)
-    dual = _core._dual(tensor, seed)
+    dual: Tensor = _core._dual(tensor, seed)
     _directions[id(seed)] = (seed, tangent)
     return dual
 
 
 def _walk(tensor: Tensor) -> tuple[list[Tensor], bool]:
     """Find the seeds on which a tensor depends, and whether it depends on other leaves too."""
-    start = tensor._grad_fn
+    start: Any = tensor._grad_fn
     if start is None:
-        return [], tensor._asks_grad
+        return [], bool(tensor._asks_grad)
     seeds: dict[int, Tensor] = {}
     others = False
     stack, seen = [start], {start}
@@ -252,7 +252,7 @@ def _text(tensor: Tensor) -> str:
 
 def _asks_grad(tensor: Tensor) -> bool:
     """Whether a tensor requires a gradient, apart from what is recorded for its direction."""
-    return tensor._asks_grad and _other_leaves(tensor)
+    return bool(tensor._asks_grad) and _other_leaves(tensor)
 
 
 def _tangent(tensor: Tensor) -> Tensor | None:
@@ -263,7 +263,8 @@ def _tangent(tensor: Tensor) -> Tensor | None:
     if not seeds:
         return None
     directions = [_directions[id(seed)][1] for seed in seeds]
-    if len(seeds) == 1 and tensor._grad_fn.name() == "DualBackward":
+    last: Any = tensor._grad_fn
+    if len(seeds) == 1 and last.name() == "DualBackward":
         return directions[0]
     keep = others or any(direction._asks_grad for direction in directions)
     before = _core._set_forward(False)

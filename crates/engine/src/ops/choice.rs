@@ -14,11 +14,11 @@ use crate::shape::broadcast;
 use crate::tensor::Tensor;
 
 /// `where`: the gradient goes to the side that was chosen.
-struct Where(&'static str);
+struct Where;
 
 impl Rule for Where {
-    fn name(&self) -> &str {
-        self.0
+    fn name(&self) -> &'static str {
+        "WhereBackward0"
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
@@ -37,12 +37,6 @@ impl Tensor {
     /// If the condition is not bool or uint8, or the shapes do not broadcast.
     #[track_caller]
     pub fn where_(&self, a: &Self, b: &Self) -> Result<Self> {
-        self.choose("WhereBackward0", a, b)
-    }
-
-    /// [`Self::where_`] under the name of the operation that is made of it.
-    #[track_caller]
-    pub(crate) fn choose(&self, name: &'static str, a: &Self, b: &Self) -> Result<Self> {
         ensure!(
             matches!(self.dtype(), DType::Bool | DType::U8),
             runtime,
@@ -57,7 +51,7 @@ impl Tensor {
         let core = map_ordered(block, &[0.0; 2], dtype, &wide, &[&condition, &x, &y])?;
         let output = Self::from_core(core);
         if dtype.is_float() && recording(&[a, b]) {
-            attach(Op::rule(Where(name)), &[a, b], &[Save::Private(&condition)], &[&output])?;
+            attach(Op::rule(Where), &[a, b], &[Save::Private(&condition)], &[&output])?;
         }
         Ok(output)
     }

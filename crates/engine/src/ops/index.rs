@@ -9,9 +9,11 @@ use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording, recording1};
+use crate::launch::blocks::{cast, copy_core};
 use crate::launch::index::{self as launch, Written};
+use crate::launch::program::map_later;
 use crate::ops::binary::Binary;
-use crate::shape::{Dims, norm_dim};
+use crate::shape::{Dims, broadcast, norm_dim};
 use crate::storage::Core;
 use crate::tensor::Tensor;
 
@@ -91,6 +93,7 @@ impl Rule for Write {
         }
         let mut source = None;
         if cx.needs(1) {
+            cx.saved(1)?;
             let part = grad.index_select(self.dim, &index)?;
             source = Some(match self.kind {
                 Kind::Add(alpha) => part.binary_scalar(Binary::Mul, alpha, false)?,
@@ -178,9 +181,14 @@ impl Tensor {
         let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
         if output.dtype().is_float() && recording(&[self, source]) {
             let plain = matches!(kind, Kind::Add(_)) && !source.requires_grad();
-            let index = [Save::Private(&indices)];
-            let op = Op::rule(Write { dim, kind });
-            attach(op, &[self, source], if plain { &[] } else { &index }, &[&output])?;
+            // As in torch, a source that gets a gradient must not be written.
+            let saves = [Save::Private(&indices), Save::Input(1)];
+            let saves = match (plain, source.requires_grad()) {
+                (true, _) => &saves[..0],
+                (false, false) => &saves[..1],
+                (false, true) => &saves[..],
+            };
+            attach(Op::rule(Write { dim, kind }), &[self, source], saves, &[&output])?;
         }
         Ok(output)
     }
@@ -252,7 +260,23 @@ impl Tensor {
             "value cannot be converted to type {} without overflow",
             self.dtype().name()
         );
-        mask.choose("MaskedFillBackward0", &value.to_dtype(self.dtype())?, self)
+        let dtype = self.dtype();
+        let (number, whole, condition) =
+            (cast(&value.core(), dtype)?, self.shared_core(), mask.core());
+        let wide = broadcast(condition.shape(), whole.shape())?;
+        let block = super::binary::where_block(dtype.size());
+        let output = map_later(block, &[0.0; 2], dtype, &wide, &[&condition, &number, &whole])?;
+        // As in torch, whatever the layout of the tensor.
+        let output = if output.is_contiguous() { output } else { copy_core(&output)? };
+        let output = Self::from_core(output);
+        if dtype.is_float() && recording(&[self, value]) {
+            let number = !value.requires_grad();
+            let inputs = [self, value];
+            let inputs = if number { &inputs[..1] } else { &inputs[..] };
+            let saves = [Save::Private(&condition)];
+            attach(Op::rule(Filled { number }), inputs, &saves, &[&output])?;
+        }
+        Ok(output)
     }
 
     /// The lower triangles of matrices, zero above the diagonal named.
@@ -335,6 +359,25 @@ impl Tensor {
         );
         let core: Arc<Core> = self.shared_core();
         Ok(Self::from_core(launch::one_hot(&core, classes)?))
+    }
+}
+
+/// The gradient goes to the value where the mask holds, else to the tensor.
+struct Filled {
+    number: bool,
+}
+
+impl Rule for Filled {
+    fn name(&self) -> &'static str {
+        if self.number { "MaskedFillBackward0" } else { "MaskedFillBackward1" }
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let mask = cx.saved(0)?;
+        let zero = Tensor::from_scalar(Scalar::Int(0), grad.dtype())?;
+        let this = cx.needs(0).then(|| mask.where_(&zero, grad)).transpose()?;
+        let value = cx.needs(1).then(|| mask.where_(grad, &zero)).transpose()?;
+        Ok(smallvec![this, value])
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{attach, recording, recording1};
 use crate::kernels::copy;
-use crate::launch::blocks::{copy_core, run_into};
+use crate::launch::blocks::run_into;
 use crate::shape::{Dims, norm_dim, shape_text};
 use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
@@ -359,7 +359,10 @@ impl Tensor {
             }
         }
         let view = core.view(&place.shape, &place.strides, place.offset)?;
-        let output = Self::from_core(copy_core(&view)?);
+        let output = super::layout::alloc_like(core.dtype(), &core)?;
+        let block = copy::copy_block(core.dtype().size());
+        run_into(block, &[0.0; 2], &output, &[&view])?;
+        let output = Self::from_core(output);
         if recording1(self) {
             let dims = dims.iter().map(|&dim| dim as i64).collect();
             attach(Op::rule(Flip(dims)), &[self], &[], &[&output])?;

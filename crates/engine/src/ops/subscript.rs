@@ -223,6 +223,11 @@ impl Tensor {
                 shape_text(&value.shape())
             );
             if crate::tensor::is_expanded(&core) {
+                if let (true, false, Some(number)) =
+                    (value.ndim() == 0, value.requires_grad(), value.detach().get_element(&[]))
+                {
+                    return view.fill_(number);
+                }
                 return view.copy_(&value.expand_to(core.shape())?);
             }
             return view.copy_(&value);

@@ -8,7 +8,7 @@ use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{attach, recording1};
+use crate::graph::{Edge, attach, attach_node, recording1};
 use crate::kernels::copy;
 use crate::launch::blocks::copy_core;
 use crate::shape::{Dims, Strides, contiguous_strides, infer_reshape, norm_dim, view_strides};
@@ -665,6 +665,16 @@ impl Tensor {
         let output = Self::from_core(copy_core(&from.core())?).to_dtype(self.dtype())?;
         attach(Op::rule(Overwrite("CopyBackwards")), &[self, source], &[], &[&output])?;
         Ok(output)
+    }
+}
+
+impl Tensor {
+    /// The edge of this tensor if `result` is put in its place, whatever it was computed from.
+    #[track_caller]
+    pub(crate) fn overwritten_edge(&self, result: &Self) -> Result<Edge> {
+        let node =
+            attach_node(Op::rule(Overwrite("CopyBackwards")), &[self, result], &[], &[self])?;
+        Ok(Edge { node: Some(node), out: 0 })
     }
 }
 

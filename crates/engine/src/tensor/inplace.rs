@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::dtype::Scalar;
 use crate::error::{Result, ensure};
 use crate::graph::node::Role;
-use crate::graph::{Edge, Site};
+use crate::graph::{Edge, NodeRef, Site};
 use crate::kernels::copy;
 use crate::launch::blocks::{copy_core, run_into};
 use crate::shape::shape_text;
@@ -126,6 +126,7 @@ impl Tensor {
             to.scalar_name()
         );
         let fn_ = result.grad_fn();
+        let first = !self.flag(VIEW) || fn_.as_ref().is_none_or(|(node, _)| self.comes_first(node));
         if let Some((node, _)) = &fn_ {
             if !self.requires_grad() {
                 self.check_inplace(true)?;
@@ -161,9 +162,27 @@ impl Tensor {
                 }
                 Ok(())
             })?;
-            self.rebase(Edge { node: Some(node), out })?;
+            let edge = Edge { node: Some(node), out };
+            if !first {
+                // The base's history takes its own gradient from the first input.
+                let result = Self::with_edge(result.shared_core(), edge);
+                let edge = self.overwritten_edge(&result)?;
+                return self.rebase(edge);
+            }
+            self.rebase(edge)?;
         }
         Ok(())
+    }
+
+    /// Whether the first input of a node is this tensor as it is.
+    fn comes_first(&self, node: &NodeRef) -> bool {
+        match (self.grad_fn(), node.edges().first()) {
+            (Some((node, out)), Some(first)) => {
+                first.out == out && first.node.as_ref().is_some_and(|own| own.id() == node.id())
+            }
+            (None, first) => first.is_none_or(|first| first.node.is_none()),
+            (Some(_), None) => false,
+        }
     }
 
     /// Gives the tensor a new history; for a view, also its base.
@@ -260,7 +279,7 @@ impl Tensor {
 
 /// Operations that torch lets write into expanded tensors.
 const LENIENT: &[&str] =
-    &["masked_fill_", "index_put_", "index_fill_", "tril_", "triu_", ONTO_ITSELF];
+    &["fill_", "masked_fill_", "index_put_", "index_fill_", "tril_", "triu_", ONTO_ITSELF];
 
 /// A copy of elements onto themselves, which changes nothing, whatever lies where.
 const ONTO_ITSELF: &str = "copy_ onto itself";

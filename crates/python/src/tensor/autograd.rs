@@ -232,6 +232,7 @@ impl PyTensor {
 
     /// Keeps the gradient of a non-leaf in `.grad`.
     fn retain_grad(&self) -> Bind<()> {
+        self.tensor.try_grad_fn()?;
         Ok(self.tensor.retain_grad()?)
     }
 
