@@ -190,7 +190,7 @@ impl Tensor {
         }
         sizes.extend_from_slice(&shape[entries.len()..]);
         steps.extend_from_slice(&strides[entries.len()..]);
-        self.write_through("copy_", |core| {
+        self.write_through("fill_", |core| {
             let place = self.shared_core().view(&sizes, &steps, offset)?;
             debug_assert!(place.same_storage(core));
             crate::launch::blocks::fill(&place, number)
