@@ -15,6 +15,14 @@ fn shown_while_forward(tensor: &Bound<'_, PyTensor>) -> Bind<bool> {
     Ok(module.call_method1("_asks_grad", (tensor,))?.is_truthy()?)
 }
 
+/// The node that made a tensor, or None.
+fn node_of(tensor: &rustgrad_engine::Tensor, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
+    match tensor.try_grad_fn()? {
+        None => Ok(None),
+        Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
+    }
+}
+
 #[pymethods]
 impl PyTensor {
     /// Whether operations on the tensor are recorded.
@@ -306,7 +314,7 @@ impl PyTensor {
     /// The node that made the tensor, or None.
     #[getter]
     fn grad_fn(slf: &Bound<'_, Self>) -> Bind<Option<Py<PyAny>>> {
-        let found = slf.get()._grad_fn(slf.py())?;
+        let found = node_of(&slf.get().tensor, slf.py())?;
         if found.is_some() && rustgrad_engine::graph::is_forward() && !shown_while_forward(slf)? {
             return Ok(None);
         }
@@ -316,10 +324,7 @@ impl PyTensor {
     /// [`Self::grad_fn`] under its inner name.
     #[getter]
     fn _grad_fn(&self, py: Python<'_>) -> Bind<Option<Py<PyAny>>> {
-        match self.tensor.try_grad_fn()? {
-            None => Ok(None),
-            Some((node, _)) => Ok(Some(crate::node::node_object(py, node)?)),
-        }
+        node_of(&self.tensor, py)
     }
 
     #[deleter(_grad_fn)]
