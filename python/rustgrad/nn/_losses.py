@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import rustgrad as _rg
+from rustgrad import _core as _nn
 from rustgrad._core import Tensor
 from rustgrad.nn._cross_entropy import cross_entropy as cross_entropy
 from rustgrad.nn._cross_entropy import nll_loss as nll_loss
@@ -51,7 +52,10 @@ def mse_loss(
 ) -> Tensor:
     """Return the squared differences."""
     _check_sizes(input, target)
-    reduction = legacy(size_average, reduce, reduction)
+    if size_average is not None or reduce is not None:
+        reduction = legacy(size_average, reduce, reduction)
+    if weight is None and input.dtype.is_floating_point:
+        return input._pair_loss(target, "mse", reduction, 0.0)
     difference = input - target
     if not difference.dtype.is_floating_point:
         message = f'"mse_cpu" not implemented for {difference.dtype}'
@@ -87,10 +91,9 @@ def smooth_l1_loss(
         message = "smooth_l1_loss does not support negative values for beta."
         raise RuntimeError(message)
     _check_floats("smooth_l1_cpu", input)
-    size = abs(input - target)
     if beta == 0.0:
-        return _weighted(size, None, reduction)
-    return _weighted(_rg.where(size < beta, size * size * (0.5 / beta), size - 0.5 * beta), None, reduction)
+        return _weighted(abs(input - target), None, reduction)
+    return input._pair_loss(target, "smooth_l1", reduction, beta)
 
 
 def huber_loss(
@@ -102,9 +105,9 @@ def huber_loss(
         raise RuntimeError(message)
     _check_sizes(input, target)
     _check_floats("huber_cpu", input)
-    size = abs(input - target)
-    loss = _rg.where(size <= delta, size * size * 0.5, delta * (size - 0.5 * delta))
-    return _weighted(loss, weight, reduction)
+    if weight is None:
+        return input._pair_loss(target, "huber", reduction, delta)
+    return _weighted(input._pair_loss(target, "huber", "none", delta), weight, reduction)
 
 
 def kl_div(
@@ -151,8 +154,10 @@ def binary_cross_entropy(
     if not bool(((values >= 0) & (values <= 1)).all()):
         message = "all elements of input should be between 0 and 1"
         raise RuntimeError(message)
-    loss = (target - 1) * (1 - input).log().clamp(min=-100) - target * input.log().clamp(min=-100)
-    return _weighted(loss if weight is None else loss * weight, None, reduction)
+    name = "binary_cross_entropy"
+    if weight is None:
+        return input._pair_loss(target, name, reduction, 0.0)
+    return _weighted(input._pair_loss(target, name, "none", 0.0) * weight, None, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -171,11 +176,13 @@ def binary_cross_entropy_with_logits(
         raise ValueError(message)
     _check_floats("log_sigmoid_cpu", input)
     constant("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
-    log_sigmoid = input.minimum(_rg.zeros_like(input)) - (-abs(input)).exp().log1p()
+    name = "binary_cross_entropy_with_logits"
+    if pos_weight is None and weight is None:
+        return input._pair_loss(target, name, reduction, 0.0)
     if pos_weight is None:
-        loss = (1 - target) * input - log_sigmoid
+        loss = input._pair_loss(target, name, "none", 0.0)
     else:
-        loss = (1 - target) * input - ((pos_weight - 1) * target + 1) * log_sigmoid
+        loss = (1 - target) * input - ((pos_weight - 1) * target + 1) * _nn._nn_logsigmoid(input)
     return _weighted(loss if weight is None else loss * weight, None, reduction)
 
 
@@ -220,7 +227,8 @@ def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: Flag = None, reduce: Flag = None, reduction: str = "mean"
 ) -> Tensor:
     """Return ``log(1 + exp(-target * input))``."""
-    return _weighted((-target * input).exp().log1p(), None, legacy(size_average, reduce, reduction))
+    reduction = legacy(size_average, reduce, reduction)
+    return input._pair_loss(target, "soft_margin", reduction, 0.0)
 
 
 def hinge_embedding_loss(

@@ -5,11 +5,16 @@ use std::cell::OnceCell;
 use std::ops::{BitAnd, BitOr, Not};
 use std::rc::Rc;
 
+use smallvec::smallvec;
+
 use super::algebra::Algebra;
 use super::binary::Binary;
 use super::unary::Unary;
+use super::{Cx, Op, Rule};
 use crate::dtype::Scalar;
 use crate::error::{Error, Result};
+use crate::graph::attach;
+use crate::graph::hooks::GradList;
 use crate::tensor::Tensor;
 
 /// A tensor in a formula; the first error makes the rest void and is reported at the end.
@@ -203,12 +208,51 @@ pub(super) fn unary(
     x: Option<&Tensor>,
     y: Option<&Tensor>,
 ) -> Result<Tensor> {
-    evaluate(grad, |wrap| {
+    let result = evaluate(grad, |wrap| {
         let (x, y) = (wrap(x.unwrap_or(grad)), wrap(y.unwrap_or(grad)));
         let g = wrap(grad);
         kind.vjp(&g, Some(&x), Some(&y), p)
             .unwrap_or_else(|| g.wrap(Err(not_differentiable(kind.name()))))
+    })?;
+    match (flat_name(kind, p), x.or(y)) {
+        (Some(name), Some(value)) if value.requires_grad() => flat(name, &result, value),
+        _ => Ok(result),
+    }
+}
+
+/// The node of the derivative of rows whose slope is constant by parts, which in torch depends on the
+/// value all the same: with a gradient of zero.
+fn flat_name(kind: Unary, p: &[f64; 2]) -> Option<&'static str> {
+    Some(match kind {
+        Unary::Relu | Unary::Threshold => "ThresholdBackwardBackward0",
+        Unary::LeakyRelu => "LeakyReluBackwardBackward0",
+        Unary::Relu6 | Unary::Hardtanh => "HardtanhBackwardBackward0",
+        Unary::Hardsigmoid => "HardsigmoidBackwardBackward0",
+        Unary::Hardshrink => "HardshrinkBackwardBackward0",
+        Unary::Softshrink => "SoftshrinkBackwardBackward0",
+        Unary::PowScalar if p[0] == 1.0 => "MulBackward0",
+        _ => return None,
     })
+}
+
+struct Flat(&'static str);
+
+impl Rule for Flat {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let zeros = cx.needs(1).then(|| Tensor::zeros_like(grad)).transpose()?;
+        Ok(smallvec![Some(grad.clone()), zeros])
+    }
+}
+
+/// `result`, which depends on `value` with a gradient of zero.
+fn flat(name: &'static str, result: &Tensor, value: &Tensor) -> Result<Tensor> {
+    let output = result.detach();
+    attach(Op::rule(Flat(name)), &[result, value], &[], &[&output])?;
+    Ok(output)
 }
 
 /// The gradient of input `i` of a row of two or three inputs, recorded.

@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::strided::Geometry;
 use super::{Cx, Op, Rule, SavedValue};
+use crate::dtype::Scalar;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{attach, recording, recording1};
@@ -14,15 +15,14 @@ use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
 
 struct Cat {
-    name: &'static str,
     dim: usize,
     /// Where each input starts; `None` for old-style empty ones, which take no part.
     parts: Vec<Option<(usize, usize)>>,
 }
 
 impl Rule for Cat {
-    fn name(&self) -> &str {
-        self.name
+    fn name(&self) -> &'static str {
+        "CatBackward0"
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {
         (name == "dim").then_some(SavedValue::Int(self.dim as i64))
@@ -48,11 +48,6 @@ impl Rule for Cat {
 /// If there are none, or their other sizes differ.
 #[track_caller]
 pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
-    join("CatBackward0", tensors, dim)
-}
-
-#[track_caller]
-fn join(name: &'static str, tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     let Some(first) = tensors.first() else {
         crate::error::bail!(value, "torch.cat(): expected a non-empty list of Tensors");
     };
@@ -109,7 +104,7 @@ fn join(name: &'static str, tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     }
     let output = Tensor::from_core(out);
     if dtype.is_float() && recording(tensors) {
-        attach(Op::rule(Cat { name, dim, parts }), tensors, &[], &[&output])?;
+        attach(Op::rule(Cat { dim, parts }), tensors, &[], &[&output])?;
     }
     Ok(output)
 }
@@ -132,10 +127,48 @@ pub fn stack(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
             shape_text(&tensor.shape())
         );
     }
-    let dim = norm_dim(dim, first.len() + 1)? as i64;
-    let wide: Vec<Tensor> =
-        tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<_>>()?;
-    join("StackBackward0", &wide.iter().collect::<Vec<_>>(), dim)
+    let dim = norm_dim(dim, first.len() + 1)?;
+    let dtype = tensors.iter().fold(tensors[0].dtype(), |dtype, t| dtype.promote(t.dtype()));
+    let output = if first.is_empty() {
+        let numbers: Vec<Scalar> = tensors.iter().map(|t| t.item()).collect::<Result<_>>()?;
+        Tensor::from_scalars(&numbers, &[tensors.len()], dtype)?
+    } else {
+        let mut shape = first.clone();
+        shape.insert(dim, tensors.len());
+        let out = Core::alloc(dtype, &shape)?;
+        let mut strides = crate::shape::Strides::from_slice(out.strides());
+        let step = strides.remove(dim);
+        for (i, tensor) in tensors.iter().enumerate().filter(|(_, t)| t.numel() > 0) {
+            let core = tensor.core();
+            let place = out.view(&first, &strides, i as isize * step)?;
+            run_into(copy::cast_block(core.dtype(), dtype), &[0.0; 2], &place, &[&core])?;
+        }
+        Tensor::from_core(out)
+    };
+    if dtype.is_float() && recording(tensors) {
+        let rule = Stack { dim: dim as i64, n: tensors.len() };
+        attach(Op::rule(rule), tensors, &[], &[&output])?;
+    }
+    Ok(output)
+}
+
+struct Stack {
+    dim: i64,
+    n: usize,
+}
+
+impl Rule for Stack {
+    fn name(&self) -> &'static str {
+        "StackBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then_some(SavedValue::Int(self.dim))
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
+        let part = |i: usize| cx.needs(i).then(|| grad.select(self.dim, i as i64)).transpose();
+        (0..self.n).map(part).collect()
+    }
 }
 
 struct Apart {

@@ -37,6 +37,7 @@ mod layers;
 pub(crate) mod layout;
 mod lerp;
 mod linear;
+pub mod losses;
 pub mod matmul;
 mod names;
 pub mod pool;

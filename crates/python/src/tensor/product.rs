@@ -4,9 +4,10 @@
     reason = "PyO3's expansion, which macro spans make look like ours"
 )]
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use rustgrad_engine::ops::losses::{Loss, Reduce};
 use rustgrad_engine::{Scalar, Tensor};
 
 use super::{Out, PyTensor, Wrapped, run};
@@ -173,6 +174,37 @@ impl PyTensor {
         run(py, &self.tensor, || {
             self.tensor.cross_entropy_rows(target, weight, ignore_index, reduce, mean)
         })
+    }
+
+    /// A loss of two tensors by its name, see `rustgrad.nn.functional`.
+    fn _pair_loss(
+        &self,
+        py: Python<'_>,
+        target: &Bound<'_, PyTensor>,
+        name: &str,
+        reduction: &str,
+        parameter: f64,
+    ) -> Out {
+        let loss = match name {
+            "mse" => Loss::Mse,
+            "smooth_l1" => Loss::SmoothL1(parameter),
+            "huber" => Loss::Huber(parameter),
+            "binary_cross_entropy" => Loss::BinaryCrossEntropy,
+            "binary_cross_entropy_with_logits" => Loss::BinaryCrossEntropyWithLogits,
+            "soft_margin" => Loss::SoftMargin,
+            _ => return Err(PyValueError::new_err(format!("no loss is called {name}")).into()),
+        };
+        let reduce = match reduction {
+            "none" => Reduce::None,
+            "mean" => Reduce::Mean,
+            "sum" => Reduce::Sum,
+            _ => {
+                let message = format!("{reduction} is not a valid value for reduction");
+                return Err(PyValueError::new_err(message).into());
+            }
+        };
+        let target = &target.get().tensor;
+        run(py, &self.tensor, || self.tensor.pair_loss(target, loss, reduce))
     }
 
     /// `nll_loss` of rows, see `rustgrad.nn.functional`.
