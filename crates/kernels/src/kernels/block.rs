@@ -87,6 +87,11 @@ pub trait Inputs {
     /// # Safety
     /// In bounds, or one past the end.
     unsafe fn advance(p: Self::Pointers, n: usize) -> Self::Pointers;
+    /// The pointers moved back by `n` elements.
+    ///
+    /// # Safety
+    /// In bounds.
+    unsafe fn recede(p: Self::Pointers, n: usize) -> Self::Pointers;
     /// Copies `n` elements of each input into `pad` and repeats the first behind them.
     ///
     /// # Safety
@@ -141,6 +146,11 @@ macro_rules! inputs {
                 unsafe { ($(p.$i.add(n),)+) }
             }
             #[inline(always)]
+            unsafe fn recede(p: Self::Pointers, n: usize) -> Self::Pointers {
+                // SAFETY: in bounds by the contract.
+                unsafe { ($(p.$i.sub(n),)+) }
+            }
+            #[inline(always)]
             unsafe fn pad(
                 p: Self::Pointers,
                 n: usize,
@@ -190,27 +200,28 @@ macro_rules! inputs {
 
 inputs! { (A 0) (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) }
 
-/// Lanes done at once: a whole number of vectors (unrolled as LLVM does) at every level.
-const fn unit<F: Map>() -> usize {
+/// Lanes done at once: a whole number of vectors (unrolled as LLVM does), given the bytes of four.
+const fn unit<F: Map>(bytes: usize) -> usize {
     let out = size_of::<F::Out>();
     let least = if out < F::In::MIN_SIZE { out } else { F::In::MIN_SIZE };
     match least {
         1 => CHUNK,
         2 => 128,
-        _ => 64,
+        size => bytes / size,
     }
 }
 
 /// Whole units of results. Never inlined as such: only as a parameter is `out` known to the compiler to
 /// be apart from the inputs, without which it would not make vectors, or check first.
 #[inline(always)]
-unsafe fn units<F: Map, M: Mode>(
+unsafe fn units<F: Map, M: Mode, const BYTES: usize>(
     out: &mut [MaybeUninit<F::Out>],
     ptrs: <F::In as Inputs>::Pointers,
     p: &[f64; 2],
 ) {
     // A multiple of the unit, so that no scalar remainder loop is compiled.
-    let m = out.len() / unit::<F>() * unit::<F>();
+    let unit = const { unit::<F>(BYTES) };
+    let m = out.len() / unit * unit;
     let out = out.as_mut_ptr();
     for j in 0..m {
         // SAFETY: the caller checked that m elements are readable and writable.
@@ -267,14 +278,14 @@ unsafe fn apart<F: Map>(
 }
 
 #[inline(always)]
-unsafe fn run<F: Map>(
+unsafe fn run<F: Map, const BYTES: usize>(
     ins: *const *const u8,
     out: *mut u8,
     n: usize,
     p: &[f64; 2],
     units: Units<F>,
 ) {
-    let unit = const { unit::<F>() };
+    let unit = const { unit::<F>(BYTES) };
     let mut out = out.cast::<F::Out>();
     let mut left = n;
     // SAFETY: all accesses stay within n elements of each operand, or within `tmp` and `pad`.
@@ -295,7 +306,11 @@ unsafe fn run<F: Map>(
             out = out.add(take);
             left -= take;
         }
-        if left > 0 {
+        if left > 0 && n >= unit && !meets {
+            // The last unit from where it begins; what was done before is written with the same values.
+            let back = unit - left;
+            apart::<F>(F::In::recede(ptrs, back), out.sub(back), unit, p, units);
+        } else if left > 0 {
             let mut tmp = MaybeUninit::<[F::Out; CHUNK]>::uninit();
             let tmp = tmp.as_mut_ptr().cast::<F::Out>();
             let source = F::In::pad(ptrs, left, &mut pad, unit);
@@ -323,7 +338,7 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
 const FEW: usize = 3;
 
 macro_rules! level {
-    ($name:ident, $units:ident, $mode:ty $(, $feature:literal)?) => {
+    ($name:ident, $units:ident, $mode:ty, $bytes:literal $(, $feature:literal)?) => {
         $(#[target_feature(enable = $feature)])?
         #[inline(never)]
         unsafe fn $units<F: Map>(
@@ -332,7 +347,7 @@ macro_rules! level {
             p: &[f64; 2],
         ) {
             // SAFETY: the contract is passed on.
-            unsafe { units::<F, $mode>(out, ptrs, p) }
+            unsafe { units::<F, $mode, $bytes>(out, ptrs, p) }
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -347,18 +362,18 @@ macro_rules! level {
                 if n <= FEW {
                     run_few::<F, $mode>(ins, out, n, p);
                 } else {
-                    run::<F>(ins, out, n, p, $units::<F>);
+                    run::<F, $bytes>(ins, out, n, p, $units::<F>);
                 }
             }
         }
     };
 }
 
-level!(baseline, baseline_units, Unfused);
+level!(baseline, baseline_units, Unfused, 128);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, avx2_units, Fused, "avx2,fma");
+level!(avx2, avx2_units, Fused, 128, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-level!(avx512, avx512_units, Fused, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+level!(avx512, avx512_units, Fused, 256, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 
 /// The block function of `F` for the level in use.
 pub fn block<F: Map>() -> Block {

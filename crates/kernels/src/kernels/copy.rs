@@ -100,7 +100,9 @@ pub fn cast_block(from: DType, to: DType) -> Block {
     dispatch!(from, A => dispatch!(to, O => block_narrow::<Cast<A, O>>()))
 }
 
-/// The block that copies elements of `size` bytes.
+/// The block that copies elements of `size` bytes. Never inlined, so that it gives the same function to
+/// all: the driver knows it by its address.
+#[inline(never)]
 pub fn copy_block(size: usize) -> Block {
     unsafe fn copy<const S: usize>(ins: *const *const u8, out: *mut u8, n: usize, _: &[f64; 2]) {
         // SAFETY: the contract of `Block`; `copy` allows the two to be equal.
