@@ -31,8 +31,31 @@ __version__ = "0.1.0"
 is_inference = Tensor.is_inference
 
 # Modules that most programs do not need are imported when they are first named.
-_LAZY = ("linalg", "nn", "optim", "random", "return_types", "serialization", "testing", "utils")
-_SERIALIZATION = ("load", "save")
+_LAZY = (
+    "backends", "cuda", "linalg", "nn", "optim", "random", "return_types", "serialization", "special", "testing",
+    "utils",
+)  # fmt: skip
+
+
+# Functions written in Python of others.
+_COMPOSED = {
+    "angle", "as_strided_copy", "as_strided_scatter", "cdist", "cholesky", "cholesky_inverse", "cholesky_solve",
+    "conj", "conj_physical", "corrcoef", "cov", "cumulative_trapezoid", "det", "detach", "detach_",
+    "diagonal_copy", "dist", "empty_strided", "expand_copy", "fill", "fill_", "frexp", "gradient",
+    "index_reduce", "inverse", "is_signed", "isin", "isneginf", "isposinf", "isreal", "ldexp", "ldexp_",
+    "logdet", "lu_solve", "matrix_exp", "matrix_power", "mvlgamma", "narrow_copy", "pdist", "permute_copy",
+    "pinverse", "qr", "real", "renorm", "resize_as_", "resolve_conj", "resolve_neg", "select_copy", "slogdet",
+    "split_copy", "split_with_sizes_copy", "squeeze_copy", "svd", "t_copy", "transpose_copy", "trapezoid",
+    "trapz", "triangular_solve", "unbind_copy", "unfold_copy", "unravel_index", "unsafe_chunk", "unsafe_split",
+    "unsqueeze_copy", "vander", "view_copy", "zero_",
+}  # fmt: skip
+
+
+_MODES = {
+    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "contiguous_format",
+    "get_default_device", "get_float32_matmul_precision", "layout", "memory_format", "newaxis", "preserve_format",
+    "set_default_device", "set_float32_matmul_precision", "strided", "use_deterministic_algorithms",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -40,16 +63,18 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return import_module(f"rustgrad.{name}")
-    if name in _SERIALIZATION:
-        from rustgrad import serialization
+    for names, module in ((_COMPOSED, "_composed"), (_MODES, "_modes"), (("load", "save"), "serialization")):
+        if name in names:
+            from importlib import import_module
 
-        return getattr(serialization, name)
+            found = globals()[name] = getattr(import_module(f"rustgrad.{module}"), name)
+            return found
     message = f"module 'rustgrad' has no attribute {name!r}"
     raise AttributeError(message)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_SERIALIZATION})
+    return sorted({*globals(), *_LAZY, *_COMPOSED, *_MODES, "load", "save"})
 
 
 __all__ = [name for name in globals() if not name.startswith("_")]

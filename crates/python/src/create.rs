@@ -363,7 +363,9 @@ fn logspace(
     let _ = (layout, device, pin_memory);
     let (start, end, steps) = spaced(start, end, steps)?;
     let dtype = dtype_or_default(dtype);
-    let exponents = Tensor::linspace(start, end, steps, DType::F64)?;
+    // The exponents of integers are integers at the ends.
+    let end_of = |x: f64| if dtype.is_float() { x } else { x.trunc() };
+    let exponents = Tensor::linspace(end_of(start), end_of(end), steps, DType::F64)?;
     let values = exponents.binary_scalar(
         rustgrad_engine::ops::binary::Binary::Pow,
         Scalar::Float(base),

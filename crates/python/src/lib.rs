@@ -17,6 +17,7 @@ mod gil;
 mod hooks;
 mod interop;
 mod joins;
+mod linalg;
 mod nn;
 mod node;
 mod optim;
@@ -60,6 +61,7 @@ mod _core {
         crate::tensor::unary::export(module)?;
         crate::tensor::binary::export(module)?;
         crate::joins::export(module)?;
+        crate::linalg::export(module)?;
         crate::nn::export(module)?;
         crate::optim::export(module)?;
         crate::functions::export(module)?;

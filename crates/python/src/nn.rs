@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 use rustgrad_engine::ops::conv::Steps;
 use rustgrad_engine::ops::pool::{Divisor, Windows};
+use rustgrad_engine::ops::recurrent::{Cell, Sequence};
 use rustgrad_engine::{Scalar, Tensor};
 
 use crate::convert;
@@ -286,8 +287,40 @@ fn constant_pad(
     Ok(Wrapped(detached(py, input.byte_hint(), || input.constant_pad(&pad, value))?))
 }
 
+/// All states of a recurrent layer over a projected sequence, and all memories of an LSTM.
+#[pyfunction]
+fn recurrent<'py>(
+    py: Python<'py>,
+    cell: &str,
+    input: &Bound<'py, PyTensor>,
+    weight: &Bound<'py, PyTensor>,
+    hidden: &Bound<'py, PyTensor>,
+    memory: Option<&Bound<'py, PyTensor>>,
+    bias: Option<&Bound<'py, PyTensor>>,
+) -> Bind<(Bound<'py, PyTensor>, Option<Bound<'py, PyTensor>>)> {
+    let cell = match cell {
+        "RNN_TANH" => Cell::Tanh,
+        "RNN_RELU" => Cell::Relu,
+        "LSTM" => Cell::Lstm,
+        "GRU" => Cell::Gru,
+        other => return Err(PyTypeError::new_err(format!("unknown recurrent cell {other}")).into()),
+    };
+    let sequence = Sequence {
+        input: &input.get().tensor,
+        weight: &weight.get().tensor,
+        hidden: &hidden.get().tensor,
+        memory: memory.map(|memory| &memory.get().tensor),
+        bias: bias.map(|bias| &bias.get().tensor),
+    };
+    let bytes = sequence.input.byte_hint() * 16;
+    let (states, memories) =
+        detached(py, bytes, || rustgrad_engine::ops::recurrent::recurrent(cell, &sequence))?;
+    Ok((wrap(py, states)?, memories.map(|memories| wrap(py, memories)).transpose()?))
+}
+
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("_nn_recurrent", wrap_pyfunction!(recurrent, module)?)?;
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
     module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
     module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;

@@ -40,6 +40,15 @@ def _one(value: Any, name: str) -> int:
     return int(value[0])
 
 
+def _window1d(name: str, input: Tensor, kernel_size: Size, stride: Size | None) -> tuple[int, int]:
+    """Return size and step of the windows of a pool over one dimension."""
+    if input.dim() not in (2, 3):
+        message = f"{name}() Expected 2D or 3D input tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    size = _one(kernel_size, "kernel_size")
+    return size, size if stride is None or stride == () else _one(stride, "stride")
+
+
 def avg_pool1d(
     input: Tensor,
     kernel_size: Size,
@@ -49,11 +58,7 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """Return the averages of windows of ``(N, C, L)`` or ``(C, L)``."""
-    if input.dim() not in (2, 3):
-        message = f"avg_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}"
-        raise RuntimeError(message)
-    size = _one(kernel_size, "kernel_size")
-    step = size if stride is None or stride == () else _one(stride, "stride")
+    size, step = _window1d("avg_pool1d", input, kernel_size, stride)
     wide = avg_pool2d(
         input.unsqueeze(-2), (1, size), (1, step), (0, _one(padding, "padding")), ceil_mode, count_include_pad
     )
@@ -99,11 +104,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """Return the greatest elements of windows of ``(N, C, L)`` or ``(C, L)``."""
-    if input.dim() not in (2, 3):
-        message = f"max_pool1d() Expected 2D or 3D input tensor, but got {list(input.shape)}"
-        raise RuntimeError(message)
-    size = _one(kernel_size, "kernel_size")
-    step = size if stride is None or stride == () else _one(stride, "stride")
+    size, step = _window1d("max_pool1d", input, kernel_size, stride)
     values, places = max_pool2d_with_indices(
         input.unsqueeze(-2),
         (1, size),
@@ -128,6 +129,9 @@ def _weights(size: int, count: int, like: Tensor) -> Tensor:
 
 def _adaptive_sizes(output_size: Any, sizes: Sequence[int]) -> list[int]:
     wanted = [output_size] * len(sizes) if output_size is None or isinstance(output_size, int) else list(output_size)
+    if any(want is not None and want < 0 for want in wanted):
+        message = f"the elements of output_size must be greater than or equal to 0, but they are {tuple(wanted)}"
+        raise RuntimeError(message)
     if len(wanted) != len(sizes):
         message = "Input dimension should be at least 3" if len(wanted) < len(sizes) else "output_size is too long"
         raise ValueError(message)
@@ -154,14 +158,85 @@ def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return adaptive_avg_pool2d(input.unsqueeze(-2), (1, count)).squeeze(-2)
 
 
+def _spans(size: int, count: int) -> list[tuple[int, int]]:
+    """Return where the windows of an adaptive pool begin and end."""
+    return [(place * size // count, -(-(place + 1) * size // count)) for place in range(count)]
+
+
+def _adaptive_max(input: Tensor, output_size: Any, dims: int) -> tuple[Tensor, Tensor]:
+    """Return the maxima of adaptive windows over the last dimensions, and where they are among these."""
+    if input.dim() not in (dims + 1, dims + 2):
+        message = f"adaptive_max_pool{dims}d(): Expected {dims + 1}D or {dims + 2}D tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    sizes = input.shape[-dims:]
+    counts = _adaptive_sizes(output_size, sizes)
+    lead = list(input.shape[:-dims])
+    if 0 in counts or input.numel() == 0:
+        empty = input.new_empty([*lead, *counts])
+        return empty, _rg.empty([*lead, *counts], dtype=_rg.int64)
+    # For each dimension the elements of each window, the last one repeated where a window is shorter.
+    wide, grids = input, []
+    for place, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        spans = _spans(size, count)
+        longest = max(end - start for start, end in spans)
+        index = _rg.tensor([min(start + i, end - 1) for start, end in spans for i in range(longest)])
+        wide = wide.index_select(len(lead) + 2 * place, index).unflatten(len(lead) + 2 * place, (count, longest))
+        grids.append(index.reshape(count, longest))
+    order = [
+        *range(len(lead)),
+        *(len(lead) + 2 * i for i in range(dims)),
+        *(len(lead) + 2 * i + 1 for i in range(dims)),
+    ]
+    windows = wide.permute(order).flatten(len(lead) + dims)
+    values, found = windows.max(-1)
+    # The place in a window, back to the place in the input.
+    flat = _rg.zeros_like(found)
+    for place in range(dims):
+        inner = 1
+        for grid in grids[place + 1 :]:
+            inner *= grid.shape[1]
+        within = (found // inner) % grids[place].shape[1]
+        shape = [1] * len(lead) + [1] * dims
+        shape[len(lead) + place] = counts[place]
+        rows = _rg.arange(counts[place]).reshape(shape)
+        flat = flat * sizes[place] + grids[place][rows, within]
+    return values, flat
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Return maxima of windows of ``(N, C, L)`` or ``(C, L)`` whose sizes follow from that of the output."""
+    values, places = _adaptive_max(input, output_size, 1)
+    return (values, places) if return_indices else values
+
+
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Return maxima of windows whose sizes follow from that of the output, which must divide the input."""
-    height, width = input.shape[-2:]
-    rows, columns = _adaptive_sizes(output_size, (height, width))
-    if not (rows and columns) or height % rows or width % columns:
-        message = f"adaptive_max_pool2d: an output of {rows} x {columns} must divide the input of {height} x {width}"
-        raise NotImplementedError(message)
-    return max_pool2d(input, (height // rows, width // columns), return_indices=return_indices)
+    """Return maxima of windows of ``(N, C, H, W)`` or ``(C, H, W)`` whose sizes follow from that of the output."""
+    if input.dim() in (3, 4):
+        height, width = input.shape[-2:]
+        rows, columns = _adaptive_sizes(output_size, (height, width))
+        if rows > 0 and columns > 0 and height % rows == 0 and width % columns == 0 and input.numel():
+            return max_pool2d(input, (height // rows, width // columns), return_indices=return_indices)
+    values, places = _adaptive_max(input, output_size, 2)
+    return (values, places) if return_indices else values
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Return maxima of windows of ``(N, C, D, H, W)`` whose sizes follow from that of the output."""
+    values, places = _adaptive_max(input, output_size, 3)
+    return (values, places) if return_indices else values
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """Return averages of windows of ``(N, C, D, H, W)`` whose sizes follow from that of the output."""
+    if input.dim() not in (4, 5):
+        message = f"adaptive_avg_pool3d(): Expected 4D or 5D tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    sizes = input.shape[-3:]
+    counts = _adaptive_sizes(output_size, sizes)
+    for place, (size, count) in enumerate(zip(sizes, counts, strict=True)):
+        dim = input.dim() - 3 + place
+        input = (input.movedim(dim, -1) @ _weights(size, count, input).t()).movedim(-1, dim)
+    return input
 
 
 def _index_of(mode: str, size: int, before: int, after: int) -> list[int]:
@@ -170,7 +245,9 @@ def _index_of(mode: str, size: int, before: int, after: int) -> list[int]:
     if mode == "replicate":
         return [min(max(place, 0), size - 1) for place in places]
     if mode == "circular":
-        return [place % size for place in places]
+        # What is taken away is gone before the rest goes round.
+        first, last = max(0, -before), size - max(0, -after)
+        return [first + (place - first) % (last - first) for place in places]
     return [size - 1 - abs(size - 1 - abs(place)) for place in places]
 
 

@@ -164,13 +164,24 @@ def normalize(
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Return the cosine of the angle between vectors along a dimension."""
+    if x1.shape != x2.shape:
+        x1, x2 = _rg.broadcast_tensors(x1, x2)
     left, right = x1.norm(2, dim, True).clamp(min=eps), x2.norm(2, dim, True).clamp(min=eps)
     return ((x1 / left) * (x2 / right)).sum(dim)
 
 
 def _drop(input: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
     """Scale by zeros and ``1 / (1 - p)``, drawn for the elements of ``shape`` and broadcast."""
-    noise = input.new_zeros(shape) if p == 1.0 else input.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    if p == 1.0:
+        noise = input.new_zeros(shape)
+    elif input.is_contiguous() or tuple(shape) != tuple(input.shape):
+        noise = input.new_empty(shape).bernoulli_(1 - p).div_(1 - p)
+    else:
+        # In the order of memory, where torch draws the random numbers.
+        strides = input.stride()
+        order = sorted(range(len(shape)), key=lambda dim: -strides[dim])
+        turned = input.new_empty([shape[dim] for dim in order]).bernoulli_(1 - p).div_(1 - p)
+        noise = turned.permute([order.index(dim) for dim in range(len(shape))])
     return input.mul_(noise) if inplace else input * noise
 
 

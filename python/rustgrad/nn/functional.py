@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import rustgrad as _rg
 from rustgrad import _core
 from rustgrad._core import Tensor, dtype
+from rustgrad.nn._attention import multi_head_attention_forward as multi_head_attention_forward
+from rustgrad.nn._attention import scaled_dot_product_attention as scaled_dot_product_attention
 from rustgrad.nn._convolve import adaptive_avg_pool1d as adaptive_avg_pool1d
 from rustgrad.nn._convolve import adaptive_avg_pool2d as adaptive_avg_pool2d
+from rustgrad.nn._convolve import adaptive_avg_pool3d as adaptive_avg_pool3d
+from rustgrad.nn._convolve import adaptive_max_pool1d as adaptive_max_pool1d
 from rustgrad.nn._convolve import adaptive_max_pool2d as adaptive_max_pool2d
+from rustgrad.nn._convolve import adaptive_max_pool3d as adaptive_max_pool3d
 from rustgrad.nn._convolve import avg_pool1d as avg_pool1d
 from rustgrad.nn._convolve import avg_pool2d as avg_pool2d
 from rustgrad.nn._convolve import max_pool1d as max_pool1d
@@ -21,6 +25,17 @@ from rustgrad.nn._convolve import pad as pad
 from rustgrad.nn._convolve import unfold as unfold
 from rustgrad.nn._embedding import embedding as embedding
 from rustgrad.nn._embedding import one_hot as one_hot
+from rustgrad.nn._images import affine_grid as affine_grid
+from rustgrad.nn._images import channel_shuffle as channel_shuffle
+from rustgrad.nn._images import fold as fold
+from rustgrad.nn._images import grid_sample as grid_sample
+from rustgrad.nn._images import interpolate as interpolate
+from rustgrad.nn._images import local_response_norm as local_response_norm
+from rustgrad.nn._images import pixel_shuffle as pixel_shuffle
+from rustgrad.nn._images import pixel_unshuffle as pixel_unshuffle
+from rustgrad.nn._images import upsample as upsample
+from rustgrad.nn._images import upsample_bilinear as upsample_bilinear
+from rustgrad.nn._images import upsample_nearest as upsample_nearest
 from rustgrad.nn._losses import binary_cross_entropy as binary_cross_entropy
 from rustgrad.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from rustgrad.nn._losses import cosine_embedding_loss as cosine_embedding_loss
@@ -38,6 +53,13 @@ from rustgrad.nn._losses import poisson_nll_loss as poisson_nll_loss
 from rustgrad.nn._losses import smooth_l1_loss as smooth_l1_loss
 from rustgrad.nn._losses import soft_margin_loss as soft_margin_loss
 from rustgrad.nn._losses import triplet_margin_loss as triplet_margin_loss
+from rustgrad.nn._more_losses import ctc_loss as ctc_loss
+from rustgrad.nn._more_losses import embedding_bag as embedding_bag
+from rustgrad.nn._more_losses import multi_margin_loss as multi_margin_loss
+from rustgrad.nn._more_losses import multilabel_margin_loss as multilabel_margin_loss
+from rustgrad.nn._more_losses import multilabel_soft_margin_loss as multilabel_soft_margin_loss
+from rustgrad.nn._more_losses import rrelu as rrelu
+from rustgrad.nn._more_losses import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
 from rustgrad.nn._normalise import alpha_dropout as alpha_dropout
 from rustgrad.nn._normalise import batch_norm as batch_norm
 from rustgrad.nn._normalise import cosine_similarity as cosine_similarity
@@ -50,6 +72,16 @@ from rustgrad.nn._normalise import instance_norm as instance_norm
 from rustgrad.nn._normalise import layer_norm as layer_norm
 from rustgrad.nn._normalise import normalize as normalize
 from rustgrad.nn._normalise import rms_norm as rms_norm
+from rustgrad.nn._volumes import avg_pool3d as avg_pool3d
+from rustgrad.nn._volumes import conv3d as conv3d
+from rustgrad.nn._volumes import conv_transpose3d as conv_transpose3d
+from rustgrad.nn._volumes import lp_pool1d as lp_pool1d
+from rustgrad.nn._volumes import lp_pool2d as lp_pool2d
+from rustgrad.nn._volumes import max_pool3d as max_pool3d
+from rustgrad.nn._volumes import max_pool3d_with_indices as max_pool3d_with_indices
+from rustgrad.nn._volumes import max_unpool1d as max_unpool1d
+from rustgrad.nn._volumes import max_unpool2d as max_unpool2d
+from rustgrad.nn._volumes import max_unpool3d as max_unpool3d
 
 _nn: Any = _core
 linear = _core._nn_linear
@@ -97,6 +129,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             )
             raise RuntimeError(message)
         weight = weight.reshape([-1] + [1] * (input.dim() - 2))
+    elif input.dim() == 0:
+        weight = weight.reshape(())
     result: Tensor = _rg.where(input > 0, input, weight * input)
     return result
 
@@ -158,57 +192,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Return ``softmax(query @ key.T * scale + mask) @ value``.
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """Return the distances of all pairs of rows of a matrix, in one vector."""
+    from rustgrad import _composed
 
-    Parameters
-    ----------
-    query, key, value
-        ``(..., L, E)``, ``(..., S, E)`` and ``(..., S, V)``.
-    attn_mask
-        Broadcast to ``(..., L, S)``: booleans say what takes part, floats are added.
-    dropout_p
-        The fraction of weights set to zero.
-    is_causal
-        Whether each position sees only those up to itself; excludes ``attn_mask``.
-    scale
-        ``1 / sqrt(E)`` by default.
-    enable_gqa
-        Whether key and value may have fewer heads (dimension -3), each for several of the query.
-    """
-    if is_causal and attn_mask is not None:
-        message = "Explicit attn_mask should not be set when is_causal=True"
-        raise RuntimeError(message)
-    if query.dtype is not key.dtype or query.dtype is not value.dtype:
-        message = (
-            f"Expected query, key, and value to have the same dtype, but got query.dtype: {query.dtype} "
-            f"key.dtype: {key.dtype} and value.dtype: {value.dtype} instead."
-        )
-        raise RuntimeError(message)
-    if enable_gqa and query.dim() >= 3:
-        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-        value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = (query * factor) @ key.transpose(-2, -1)
-    if is_causal:
-        allowed = _rg.ones(query.shape[-2], key.shape[-2], dtype=_rg.bool).tril()
-        scores = scores.masked_fill(~allowed, -math.inf)
-    elif attn_mask is not None:
-        masked = attn_mask.dtype is _rg.bool
-        scores = scores.masked_fill(~attn_mask, -math.inf) if masked else scores + attn_mask
-    weights = scores.softmax(-1)
-    if attn_mask is not None and attn_mask.dtype is _rg.bool:
-        # A row that sees nothing gives zeros.
-        weights = weights.masked_fill(~attn_mask.any(-1, keepdim=True), 0.0)
-    if dropout_p > 0.0:
-        weights = dropout(weights, dropout_p)
-    return weights @ value
+    return _composed.pdist(input, p)

@@ -9,12 +9,25 @@ from rustgrad.optim.first_order import AdamW as AdamW
 from rustgrad.optim.first_order import RMSprop as RMSprop
 from rustgrad.optim.optimizer import Optimizer as Optimizer
 
+_LATER = {
+    **dict.fromkeys(("ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "Rprop"), "adaptive"),
+    "LBFGS": "lbfgs",
+}
+
 
 def __getattr__(name: str) -> Any:
     # What most programs do not need is imported when it is first named.
     from importlib import import_module
 
-    if name == "lr_scheduler":
-        return import_module("rustgrad.optim.lr_scheduler")
+    if name in ("lr_scheduler", "swa_utils"):
+        return import_module(f"rustgrad.optim.{name}")
+    if name in _LATER:
+        found = getattr(import_module(f"rustgrad.optim.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found
     message = f"module 'rustgrad.optim' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER, "lr_scheduler", "swa_utils"})

@@ -5,24 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rustgrad._core import Tensor, _adagrad_step, _adam_step, _rmsprop_step, _sgd_step
-from rustgrad.optim.optimizer import Closure, Optimizer, Params, check, refuse
+from rustgrad.optim._settings import refuse_capture, settings
+from rustgrad.optim.optimizer import Closure, Optimizer, Params
 
 Rate = float | Tensor
-
-
-def _check_rate(lr: Any) -> None:
-    if isinstance(lr, Tensor) and lr.numel() != 1:
-        message = "Tensor lr must be 1-element"
-        raise ValueError(message)
-    check(lr >= 0.0, f"Invalid learning rate: {lr}")
-
-
-def _check_modes(name: str, foreach: Any, fused: Any, **unsupported: Any) -> None:
-    """``foreach`` and ``fused`` choose among torch's implementations; here there is one, which is fused."""
-    if foreach and fused:
-        message = "`fused` and `foreach` cannot be `True` together."
-        raise RuntimeError(message)
-    refuse(name, **unsupported)
 
 
 class SGD(Optimizer):
@@ -45,21 +31,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        _check_rate(lr)
-        check(momentum >= 0.0, f"Invalid momentum value: {momentum}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        _check_modes("SGD", foreach, fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "foreach": foreach,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
+        defaults = settings(self, locals())
         if nesterov and (momentum <= 0 or dampening != 0):
             message = "Nesterov momentum requires a momentum and zero dampening"
             raise ValueError(message)
@@ -107,25 +79,10 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        _check_rate(lr)
-        check(eps >= 0.0, f"Invalid epsilon value: {eps}")
-        check(0.0 <= betas[0] < 1.0, f"Invalid beta parameter at index 0: {betas[0]}")
-        check(0.0 <= betas[1] < 1.0, f"Invalid beta parameter at index 1: {betas[1]}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        _check_modes(type(self).__name__, foreach, fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-            "fused": fused,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
+        defaults = settings(self, locals())
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            message = "lr as a Tensor is not supported for capturable=False and foreach=True"
+            raise ValueError(message)
         super().__init__(params, defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -138,6 +95,7 @@ class Adam(Optimizer):
         """Make a step; returns what the closure returns."""
         loss = self._loss(closure) if closure is not None else None
         for g in self.param_groups:
+            refuse_capture(g)
             _adam_step(
                 g["params"],
                 self.state,
@@ -208,23 +166,7 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        _check_rate(lr)
-        check(lr_decay >= 0.0, f"Invalid lr_decay value: {lr_decay}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        check(initial_accumulator_value >= 0.0, f"Invalid initial_accumulator_value value: {initial_accumulator_value}")
-        check(eps >= 0.0, f"Invalid epsilon value: {eps}")
-        _check_modes("Adagrad", foreach, fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
+        defaults = settings(self, locals())
         super().__init__(params, defaults)
         import rustgrad
 
@@ -268,24 +210,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        _check_rate(lr)
-        check(eps >= 0.0, f"Invalid epsilon value: {eps}")
-        check(momentum >= 0.0, f"Invalid momentum value: {momentum}")
-        check(weight_decay >= 0.0, f"Invalid weight_decay value: {weight_decay}")
-        check(alpha >= 0.0, f"Invalid alpha value: {alpha}")
-        _check_modes("RMSprop", foreach, None, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-            "capturable": capturable,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-        }
+        defaults = settings(self, locals())
         super().__init__(params, defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -299,6 +224,7 @@ class RMSprop(Optimizer):
         """Make a step; returns what the closure returns."""
         loss = self._loss(closure)
         for g in self.param_groups:
+            refuse_capture(g)
             _rmsprop_step(
                 g["params"],
                 self.state,

@@ -8,130 +8,18 @@ from __future__ import annotations
 import math
 import types
 import warnings
-import weakref
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from rustgrad._core import Tensor
+from rustgrad.optim._cycles import CyclicLR as CyclicLR
+from rustgrad.optim._cycles import OneCycleLR as OneCycleLR
+from rustgrad.optim._schedule import LRScheduler as LRScheduler
+from rustgrad.optim._schedule import set_rate
 from rustgrad.optim.optimizer import Optimizer
 
 Lambda = Callable[[int], float]
-
-
-def _set(group: dict[str, Any], rate: Any, key: str = "lr") -> None:
-    """Give a group a new rate, in place if it is a tensor."""
-    if isinstance(group[key], Tensor):
-        group[key].fill_(float(rate))
-    else:
-        group[key] = rate
-
-
-def _copy(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-class LRScheduler:
-    """The base class: counts the steps and sets the rates of the optimiser's groups."""
-
-    _called_by_init = False
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            message = f"{type(optimizer).__name__} is not an Optimizer"
-            raise TypeError(message)
-        self.optimizer = optimizer
-        if last_epoch == -1:
-            for group in optimizer.param_groups:
-                group.setdefault("initial_lr", _copy(group["lr"]))
-        else:
-            for place, group in enumerate(optimizer.param_groups):
-                if "initial_lr" not in group:
-                    message = (
-                        f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler "
-                        "with last_epoch >= 0."
-                    )
-                    raise KeyError(message)
-        self.base_lrs = [_copy(group["initial_lr"]) for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self._watch_steps(optimizer)
-        self._step_count = 0
-        self._is_initial = False
-        self._initial_step()
-
-    def _watch_steps(self, optimizer: Any) -> None:
-        """Note when the optimiser makes a step, to warn of the wrong order."""
-        if getattr(optimizer.step, "_watched", False):
-            return
-        step = type(optimizer).step
-        reference = weakref.ref(optimizer)
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            owner: Any = reference()
-            owner._opt_called = True
-            return step(owner, *args, **kwargs)
-
-        watched._watched = True  # type: ignore[attr-defined]
-        optimizer.step = watched
-
-    def _initial_step(self) -> None:
-        self._is_initial = True
-        self.step()
-        self._is_initial = False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimiser."""
-        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
-        self.__dict__.update(state_dict)
-
-    def get_last_lr(self) -> list[Any]:
-        """Return the rates set last."""
-        return self._last_lr
-
-    def get_lr(self) -> list[Any]:
-        """Return the next rates; every schedule defines it."""
-        raise NotImplementedError
-
-    def _groups(self) -> list[dict[str, Any]]:
-        return self.optimizer.param_groups
-
-    def _rates(self) -> list[Any]:
-        return [_copy(group["lr"]) for group in self._groups()]
-
-    def step(self, epoch: int | None = None) -> None:
-        """Set the rates of the next epoch."""
-        if self._step_count == 1 and not getattr(self.optimizer, "_opt_called", False):
-            warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
-                "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to "
-                "do this will result in PyTorch skipping the first value of the learning rate schedule. See more "
-                "details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate",
-                UserWarning,
-                stacklevel=2,
-            )
-        self._step_count += 1
-        if epoch is None:
-            self.last_epoch += 1
-            rates = self.get_lr()
-        else:
-            warnings.warn(
-                "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
-                "Please use `scheduler.step()` to step the scheduler.",
-                UserWarning,
-                stacklevel=2,
-            )
-            self.last_epoch = epoch
-            closed = getattr(self, "_get_closed_form_lr", None)
-            rates = self.get_lr() if closed is None else closed()
-        for group, rate in zip(self._groups(), rates, strict=True):
-            _set(group, rate)
-        self._last_lr = self._rates()
-
-
 _LRScheduler = LRScheduler
 
 
@@ -389,7 +277,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
                     self.T_i = self.T_0 * self.T_mult**n
         self.last_epoch = math.floor(epoch)
         for group, rate in zip(self._groups(), self.get_lr(), strict=True):
-            _set(group, rate)
+            set_rate(group, rate)
         self._last_lr = self._rates()
 
 
@@ -421,7 +309,7 @@ class SequentialLR(LRScheduler):
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
         for group in optimizer.param_groups:
-            _set(group, group["initial_lr"])
+            set_rate(group, group["initial_lr"])
         for scheduler in schedulers:
             scheduler.last_epoch -= 1
         self._last_lr = self._rates()
@@ -549,7 +437,7 @@ class ReduceLROnPlateau(LRScheduler):
             old = float(group["lr"])
             new = max(old * self.factor, least)
             if old - new > self.eps:
-                _set(group, new)
+                set_rate(group, new)
 
     @property
     def in_cooldown(self) -> bool:
@@ -562,97 +450,3 @@ class ReduceLROnPlateau(LRScheduler):
         if self.threshold_mode == "rel":
             return a * sign > best * (1.0 + sign * self.threshold) * sign
         return a * sign > (best + sign * self.threshold) * sign
-
-
-class OneCycleLR(LRScheduler):
-    """Up to ``max_lr`` and down again within one cycle (Smith & Topin, 2018)."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: float | list[float],
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: float | list[float] = 0.85,
-        max_momentum: float | list[float] = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-        last_epoch: int = -1,
-    ) -> None:
-        if total_steps is not None:
-            if total_steps <= 0 or not isinstance(total_steps, int):
-                message = f"Expected positive integer total_steps, but got {total_steps}"
-                raise ValueError(message)
-            self.total_steps = total_steps
-        elif epochs is not None and steps_per_epoch is not None:
-            self.total_steps = epochs * steps_per_epoch
-        else:
-            message = "You must define either total_steps OR (epochs AND steps_per_epoch)"
-            raise ValueError(message)
-        if not 0 <= pct_start <= 1:
-            message = f"Expected float between 0 and 1 pct_start, but got {pct_start}"
-            raise ValueError(message)
-        if anneal_strategy not in ("cos", "linear"):
-            message = f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
-            raise ValueError(message)
-        up, last = float(pct_start * self.total_steps), self.total_steps - 1
-        ends = [up - 1, float(2 * pct_start * self.total_steps) - 2, last] if three_phase else [up - 1, last]
-        names = ["initial_lr", "max_lr", "initial_lr", "min_lr"] if three_phase else ["initial_lr", "max_lr", "min_lr"]
-        moments = ["max_momentum", "base_momentum", "max_momentum", "max_momentum"][: len(names)]
-        self._phases = [(end, names[i], names[i + 1], moments[i], moments[i + 1]) for i, end in enumerate(ends)]
-        self._anneal_func_type = anneal_strategy
-        groups = optimizer.param_groups
-        rates = max_lr if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
-        self.cycle_momentum = cycle_momentum
-        if last_epoch == -1:
-            for group, rate in zip(groups, rates, strict=True):
-                group["initial_lr"], group["max_lr"] = rate / div_factor, rate
-                group["min_lr"] = group["initial_lr"] / final_div_factor
-                _set(group, group["initial_lr"])
-        if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                message = "optimizer must support momentum or beta1 with `cycle_momentum` option enabled"
-                raise ValueError(message)
-            self.use_beta1 = "betas" in optimizer.defaults
-            if last_epoch == -1:
-                for place, group in enumerate(groups):
-                    least = base_momentum[place] if isinstance(base_momentum, (list, tuple)) else base_momentum
-                    most = max_momentum[place] if isinstance(max_momentum, (list, tuple)) else max_momentum
-                    self._momentum(group, most)
-                    group["base_momentum"], group["max_momentum"] = least, most
-        super().__init__(optimizer, last_epoch)
-
-    def _momentum(self, group: dict[str, Any], value: float) -> None:
-        if self.use_beta1:
-            group["betas"] = (value, *group["betas"][1:])
-        else:
-            group["momentum"] = value
-
-    def _between(self, start: float, end: float, share: float) -> float:
-        if self._anneal_func_type == "linear":
-            return (end - start) * share + start
-        return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
-
-    def get_lr(self) -> list[Any]:
-        """Return the next rates, and set the momentum if it cycles."""
-        now = self.last_epoch
-        if now > self.total_steps:
-            message = f"Tried to step {now} times. The specified number of total steps is {self.total_steps}"
-            raise ValueError(message)
-        rates = []
-        for group in self._groups():
-            start = 0.0
-            for end, low, high, before, after in self._phases:
-                if now <= end or end == self._phases[-1][0]:
-                    share = (now - start) / (end - start)
-                    rates.append(self._between(group[low], group[high], share))
-                    if self.cycle_momentum:
-                        self._momentum(group, self._between(group[before], group[after], share))
-                    break
-                start = end
-        return rates

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
+use super::binary::Binary;
 use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
@@ -350,6 +351,10 @@ impl Tensor {
             index,
             "take(): tried to take from an empty tensor"
         );
+        if index.numel() == 0 {
+            // Nothing to look up, even in nothing.
+            return self.reshape_to(&[self.numel()])?.span(0, 0, 0)?.reshape_to(&index.shape());
+        }
         self.reshape_to(&[self.numel()])?.index(&[Some(index.detach())])
     }
 
@@ -367,6 +372,9 @@ impl Tensor {
             source.numel(),
             index.numel()
         );
+        if index.numel() == 0 {
+            return self.copied();
+        }
         let source = source.reshape_to(&index.shape())?;
         self.reshape_to(&[self.numel()])?
             .index_put(&[Some(index.detach())], &source, accumulate)?
@@ -379,6 +387,25 @@ impl Tensor {
     /// As `gather`.
     #[track_caller]
     pub fn take_along_dim(&self, index: &Self, dim: Option<i64>) -> Result<Self> {
+        // Negative indices count from the end.
+        let size = dim.map_or(Ok(self.numel()), |dim| {
+            norm_dim(dim, self.ndim()).map(|dim| self.size_along(dim))
+        })?;
+        let shifted;
+        let index = if index.dtype() == DType::I64 {
+            let negative = index.detach().compare(Binary::Lt, 0.0)?;
+            shifted = if negative.any_true()? {
+                negative.where_(
+                    &index.binary_scalar(Binary::Add, Scalar::Int(size as i64), false)?,
+                    index,
+                )?
+            } else {
+                index.clone()
+            };
+            &shifted
+        } else {
+            index
+        };
         let Some(dim) = dim else {
             let flat = self.reshape_to(&[self.numel()])?;
             return flat.gather(0, &index.reshape_to(&[index.numel()])?);

@@ -32,7 +32,8 @@ pub(super) fn not_implemented(name: &str, dtype: DType) -> Error {
             );
         }
         ("neg", DType::Bool) => {
-            return Error::runtime(
+            return Error::new(
+                crate::error::ErrorKind::NotImplemented,
                 "Negation, the `-` operator, on a bool tensor is not supported. If you are trying \
                  to invert a mask, use the `~` or `logical_not()` operator instead.",
             );

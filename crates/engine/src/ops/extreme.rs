@@ -83,7 +83,7 @@ impl Tensor {
             let function = name(extreme, "amax", "amin");
             ensure!(
                 !dims.is_empty(),
-                index,
+                runtime,
                 "{function}(): Expected reduction dim to be specified for input.numel() == 0. \
                  Specify the reduction dim with the 'dim' argument."
             );

@@ -272,10 +272,17 @@ impl Tensor {
         let mut labels: Vec<u32> = (0..b.len() as u32).map(|i| 1000 + i).collect();
         let mine: Vec<u32> = (0..a.len() as u32).collect();
         let mut summed: SmallVec<[u32; 4]> = SmallVec::new();
+        let (mut first, mut second) = (self.clone(), other.clone());
         for (&x, &y) in own.iter().zip(others) {
             let (x, y) = (norm_dim(x, a.len())?, norm_dim(y, b.len())?);
+            // A size of one stands for every index of the other.
+            if a[x] == 1 && b[y] != 1 {
+                second = second.sum(&[y as i64], true, Some(second.dtype()))?;
+            } else if b[y] == 1 && a[x] != 1 {
+                first = first.sum(&[x as i64], true, Some(first.dtype()))?;
+            }
             ensure!(
-                a[x] == b[y],
+                a[x] == b[y] || a[x] == 1 || b[y] == 1,
                 runtime,
                 "contracted dimensions need to match, but first has size {} in dim {x} and second \
                  has size {} in dim {y}",
@@ -285,8 +292,8 @@ impl Tensor {
             labels[y] = x as u32;
             summed.push(x as u32);
         }
-        let left = Term { tensor: self.clone(), labels: mine };
-        let right = Term { tensor: other.clone(), labels };
+        let left = Term { tensor: first, labels: mine };
+        let right = Term { tensor: second, labels };
         Ok(contract(left, right, |label| !summed.contains(&label))?.tensor)
     }
 

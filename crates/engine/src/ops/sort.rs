@@ -99,8 +99,12 @@ impl Tensor {
         }
         let (values, indices) = launch::select(rank, &core, dim)?;
         let mut shape = Dims::from_slice(core.shape());
-        if !keepdim && !shape.is_empty() {
-            shape.remove(dim);
+        match (keepdim, shape.get_mut(dim)) {
+            (_, None) => {}
+            (true, Some(size)) => *size = 1,
+            (false, Some(_)) => {
+                shape.remove(dim);
+            }
         }
         let strides = crate::shape::contiguous_strides(&shape);
         let values = Self::from_core(values.into_layout(&shape, &strides)?);

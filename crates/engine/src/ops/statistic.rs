@@ -443,10 +443,31 @@ impl Tensor {
     /// # Errors
     /// If the dimension is out of range or the tensor is a scalar.
     #[track_caller]
-    pub fn diff(&self, n: usize, dim: i64) -> Result<Self> {
+    pub fn diff(
+        &self,
+        n: i64,
+        dim: i64,
+        prepend: Option<&Self>,
+        append: Option<&Self>,
+    ) -> Result<Self> {
         ensure!(self.ndim() > 0, runtime, "diff expects input to be at least one-dimensional");
+        ensure!(n >= 0, runtime, "order must be non-negative but got {n}");
         let dim = norm_dim(dim, self.ndim())?;
-        let mut x = self.clone();
+        if n == 0 {
+            return self.copied();
+        }
+        for more in [prepend, append].into_iter().flatten() {
+            ensure!(
+                more.ndim() == self.ndim(),
+                runtime,
+                "diff expects prepend or append to be the same dimension as input"
+            );
+        }
+        let parts: Vec<&Self> = prepend.into_iter().chain([self]).chain(append).collect();
+        let mut x = match parts[..] {
+            [only] => only.clone(),
+            _ => super::join::cat(&parts, dim as i64)?,
+        };
         for _ in 0..n {
             let size = x.size_along(dim);
             if size == 0 {
@@ -468,7 +489,22 @@ impl Tensor {
         match p {
             "fro" => self.vector_norm(2.0, dims, keepdim, None),
             "nuc" => {
-                bail!(not_implemented, "the nuclear norm needs a singular value decomposition")
+                let n = self.ndim();
+                let dims: Vec<i64> =
+                    if dims.is_empty() { (0..n as i64).collect() } else { dims.to_vec() };
+                ensure!(dims.len() == 2, runtime, "the nuclear norm takes two dimensions");
+                let (rows, columns) = (norm_dim(dims[0], n)?, norm_dim(dims[1], n)?);
+                ensure!(rows != columns, runtime, "the dimensions of a norm must differ");
+                let mut order: Vec<usize> =
+                    (0..n).filter(|&dim| dim != rows && dim != columns).collect();
+                order.extend([rows, columns]);
+                let [_, values, _] = self.permute_to(&order)?.linalg_svd(false)?;
+                let sums = values.sum(&[-1], false, None)?;
+                if !keepdim {
+                    return Ok(sums);
+                }
+                let (first, second) = (rows.min(columns) as i64, rows.max(columns) as i64);
+                sums.unsqueeze(first)?.unsqueeze(second)
             }
             _ => bail!(runtime, "Unsupported norm: {p}"),
         }

@@ -137,6 +137,9 @@ impl Tensor {
     /// If memory is short.
     pub fn linspace(start: f64, end: f64, count: usize, dtype: DType) -> Result<Self> {
         let last = count.max(2) - 1;
+        // The ends of integers are integers.
+        let end_of = |x: f64| if dtype.is_float() { x } else { x.trunc() };
+        let (start, end) = (end_of(start), end_of(end));
         // What is counted from, and how many steps.
         let place = move |i: usize| {
             let early = i < count / 2 || count == 1;

@@ -36,6 +36,44 @@ fn operand<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> Bind<Operand<'a>> {
     }
 }
 
+/// Refuses numbers where torch has no overload that takes them: any, one on the left, or two.
+#[cold]
+fn check_numbers(name: &str, a: &Operand<'_>, b: &Operand<'_>) -> PyResult<()> {
+    let numbers = (matches!(a, Operand::Number(_)), matches!(b, Operand::Number(_)));
+    let refused = match name.trim_end_matches('_') {
+        "atan2" | "arctan2" | "maximum" | "minimum" | "fmax" | "fmin" | "hypot" | "logaddexp"
+        | "logaddexp2" | "heaviside" | "nextafter" | "logical_and" | "logical_or"
+        | "logical_xor" | "gcd" | "lcm" => true,
+        "fmod" | "copysign" | "eq" | "ne" | "not_equal" | "lt" | "less" | "le" | "less_equal"
+        | "gt" | "greater" | "ge" | "greater_equal" => numbers.0,
+        "remainder"
+        | "xlogy"
+        | "pow"
+        | "float_power"
+        | "bitwise_and"
+        | "bitwise_or"
+        | "bitwise_xor"
+        | "bitwise_left_shift"
+        | "bitwise_right_shift" => numbers.0 && numbers.1,
+        _ => false,
+    };
+    if !refused {
+        return Ok(());
+    }
+    let (which, place) = if numbers.0 { ("input", 1) } else { ("other", 2) };
+    Err(PyTypeError::new_err(format!(
+        "{name}(): argument '{which}' (position {place}) must be Tensor, not a number"
+    )))
+}
+
+/// `a kind b` under a name of torch's, for what numbers it takes.
+fn named(py: Python<'_>, name: &str, kind: Binary, a: Operand<'_>, b: Operand<'_>) -> Out {
+    if matches!(a, Operand::Number(_)) || matches!(b, Operand::Number(_)) {
+        check_numbers(name, &a, &b)?;
+    }
+    compute(py, kind, a, b, 1.0)
+}
+
 /// `a kind b`; `p` is the parameter of the row.
 fn compute(py: Python<'_>, kind: Binary, a: Operand<'_>, b: Operand<'_>, p: f64) -> Out {
     match (a, b) {
@@ -83,6 +121,7 @@ fn compute_in_place<'py>(
             crate::gil::detached(py, bytes, || tensor.apply_in_place(op, kind, &[other], p))?;
         }
         Operand::Number(number) if p == 1.0 => {
+            check_numbers(op, &Operand::Tensor(tensor), &Operand::Number(number))?;
             crate::gil::detached(py, tensor.byte_hint(), || {
                 tensor.scalar_in_place(op, kind, number)
             })?;
@@ -102,7 +141,7 @@ macro_rules! rows {
             $(
                 #[doc = concat!("`", stringify!($name), "` with another tensor or a number.")]
                 fn $name(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> Out {
-                    compute(py, Binary::$kind, Operand::Tensor(&self.tensor), operand(other, stringify!($name))?, 1.0)
+                    named(py, stringify!($name), Binary::$kind, Operand::Tensor(&self.tensor), operand(other, stringify!($name))?)
                 }
                 #[doc = concat!("`", stringify!($name), "` with another tensor or a number, in place.")]
                 fn $in_place<'py>(slf: Bound<'py, Self>, other: &Bound<'py, PyAny>) -> Bind<Bound<'py, Self>> {
@@ -124,7 +163,7 @@ macro_rules! rows {
                 ) -> Bind<Bound<'py, PyTensor>> {
                     let name = stringify!($name);
                     let py = input.py();
-                    let result = compute(py, Binary::$kind, operand(input, name)?, operand(other, name)?, 1.0)?;
+                    let result = named(py, name, Binary::$kind, operand(input, name)?, operand(other, name)?)?;
                     deliver(py, stringify!($name), result, out)
                 }
             )*
@@ -365,6 +404,23 @@ impl PyTensor {
         float_power_of(py, Operand::Tensor(&self.tensor), operand(exponent, "float_power")?)
     }
 
+    /// The power, in double precision, in place: of tensors of that dtype only.
+    fn float_power_<'py>(
+        slf: Bound<'py, Self>,
+        exponent: &Bound<'py, PyAny>,
+    ) -> Bind<Bound<'py, Self>> {
+        let dtype = slf.get().tensor.dtype();
+        if dtype != DType::F64 {
+            return Err(PyRuntimeError::new_err(format!(
+                "the base given to float_power_ has dtype {} but the operation's result requires \
+                 dtype Double",
+                dtype.scalar_name()
+            ))
+            .into());
+        }
+        compute_in_place(slf, "float_power_", Binary::Pow, exponent, 1.0)
+    }
+
     /// `other - self`.
     #[pyo3(signature = (other, *, alpha = None))]
     fn rsub(
@@ -418,6 +474,15 @@ fn lerp_of(start: &Tensor, end: &Tensor, weight: &Bound<'_, PyAny>) -> Bind<Tens
     })
 }
 
+/// A row of three inputs; `addcmul` of integers is a product and a sum.
+fn fused(kind: Binary, inputs: &[&Tensor; 3], value: f64) -> rustgrad_engine::Result<Tensor> {
+    let [a, b, c] = inputs;
+    if kind == Binary::AddCMul && !inputs.iter().any(|input| input.dtype().is_float()) {
+        return a.binary(Binary::Add, &b.binary(Binary::Mul, c, 1.0)?, value);
+    }
+    apply(kind, &inputs[..], value)
+}
+
 macro_rules! fused {
     ($($name:ident, $in_place:ident => $kind:ident;)*) => {
         #[pymethods]
@@ -434,7 +499,7 @@ macro_rules! fused {
                 ) -> Out {
                     let value = factor(value, self.tensor.dtype())?;
                     let (a, b, c) = (&self.tensor, &tensor1.get().tensor, &tensor2.get().tensor);
-                    run(py, a, || apply(Binary::$kind, &[a, b, c], value))
+                    run(py, a, || fused(Binary::$kind, &[a, b, c], value))
                 }
                 #[doc = concat!("`", stringify!($name), "` with `value` as factor, in place.")]
                 #[pyo3(signature = (tensor1, tensor2, *, value = None))]
@@ -448,7 +513,10 @@ macro_rules! fused {
                     let value = factor(value, this.dtype())?;
                     let (b, c) = (&tensor1.get().tensor, &tensor2.get().tensor);
                     crate::gil::detached(slf.py(), this.byte_hint(), || {
-                        this.apply_in_place(stringify!($in_place), Binary::$kind, &[b, c], value)
+                        if this.dtype().is_float() {
+                            return this.apply_in_place(stringify!($in_place), Binary::$kind, &[b, c], value);
+                        }
+                        this.inplace(stringify!($in_place), |this| fused(Binary::$kind, &[this, b, c], value))
                     })?;
                     Ok(slf)
                 }
@@ -495,7 +563,7 @@ fn pow<'py>(
     out: Option<&Bound<'py, PyTensor>>,
 ) -> Bind<Bound<'py, PyTensor>> {
     let py = input.py();
-    let result = compute(py, Binary::Pow, operand(input, "pow")?, operand(exponent, "pow")?, 1.0)?;
+    let result = named(py, "pow", Binary::Pow, operand(input, "pow")?, operand(exponent, "pow")?)?;
     deliver(py, "pow", result, out)
 }
 
@@ -509,6 +577,9 @@ fn float_power<'py>(
 ) -> Bind<Bound<'py, PyTensor>> {
     let py = input.py();
     let (a, b) = (operand(input, "float_power")?, operand(exponent, "float_power")?);
+    if matches!(a, Operand::Number(_)) {
+        check_numbers("float_power", &a, &b)?;
+    }
     deliver(py, "float_power", float_power_of(py, a, b)?, out)
 }
 

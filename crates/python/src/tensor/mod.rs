@@ -7,6 +7,7 @@ mod autograd;
 pub(crate) mod binary;
 mod buffer;
 pub(crate) mod cast;
+mod composed;
 pub(crate) mod copy;
 mod index;
 mod order;

@@ -4,6 +4,7 @@
     reason = "PyO3's expansion, which macro spans make look like ours"
 )]
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustgrad_engine::ops::sort::Rank;
@@ -222,7 +223,7 @@ impl PyTensor {
     }
 
     /// Where values would be inserted into this sorted sequence.
-    #[pyo3(signature = (input, *, out_int32 = false, right = false, side = None))]
+    #[pyo3(signature = (input, *, out_int32 = false, right = false, side = None, sorter = None))]
     fn searchsorted(
         &self,
         py: Python<'_>,
@@ -230,8 +231,41 @@ impl PyTensor {
         out_int32: bool,
         right: bool,
         side: Option<&str>,
+        sorter: Option<&Bound<'_, Self>>,
     ) -> Out {
-        search(py, &self.tensor, input, right || side == Some("right"), out_int32)
+        let wrong = |text: String| Err(PyRuntimeError::new_err(text).into());
+        if !matches!(side, None | Some("left" | "right")) {
+            return wrong(format!(
+                "torch.searchsorted(): side can only be 'left' or 'right' but got {}",
+                side.unwrap_or_default()
+            ));
+        }
+        if right && side == Some("left") {
+            return wrong(
+                "torch.searchsorted(): side and right can't be set to opposites, got side of left \
+                 while right was True"
+                    .into(),
+            );
+        }
+        let right = right || side == Some("right");
+        let Some(sorter) = sorter else { return search(py, &self.tensor, input, right, out_int32) };
+        let sorter = &sorter.get().tensor;
+        if sorter.shape() != self.tensor.shape() {
+            return wrong(format!(
+                "torch.searchsorted(): boundary and sorter must have the same size, but got {:?} \
+                 and {:?}",
+                self.tensor.shape().as_slice(),
+                sorter.shape().as_slice()
+            ));
+        }
+        if sorter.dtype() != DType::I64 {
+            return wrong(format!(
+                "torch.searchsorted(): sorter must be a tensor of long dtype but got dtype {}",
+                sorter.dtype().scalar_name()
+            ));
+        }
+        let sorted = self.tensor.detach().gather(-1, sorter)?;
+        search(py, &sorted, input, right, out_int32)
     }
 
     /// The buckets, between the boundaries, that these values fall into.

@@ -12,6 +12,7 @@ use rustgrad_engine::{Scalar, Tensor};
 
 use super::{Out, PyTensor, Wrapped, run};
 use crate::convert::{self, DimArg};
+use crate::error::Bind;
 
 /// Methods that are also functions of the module.
 pub(super) const FUNCTIONS: &[&str] = &[
@@ -72,7 +73,7 @@ products! {
 }
 
 macro_rules! sums {
-    ($($name:ident $x:ident $y:ident |$a:ident, $b:ident| $body:expr, $doc:literal;)*) => {
+    ($($name:ident $in_place:ident $x:ident $y:ident |$a:ident, $b:ident| $body:expr, $doc:literal;)*) => {
         #[pymethods]
         impl PyTensor {
             $(
@@ -93,17 +94,37 @@ macro_rules! sums {
                         self.tensor.plus_product(&$body?, beta, alpha)
                     })?))
                 }
+                #[doc = concat!($doc, " In place.")]
+                #[pyo3(signature = ($x, $y, *, beta = None, alpha = None))]
+                fn $in_place<'py>(
+                    slf: Bound<'py, Self>,
+                    $x: &Bound<'_, Self>,
+                    $y: &Bound<'_, Self>,
+                    beta: Option<&Bound<'_, PyAny>>,
+                    alpha: Option<&Bound<'_, PyAny>>,
+                ) -> Bind<Bound<'py, Self>> {
+                    let (beta, alpha) = (number(beta)?, number(alpha)?);
+                    let ($a, $b) = (&$x.get().tensor, &$y.get().tensor);
+                    let bytes = $a.byte_hint().max($b.byte_hint()) * 16;
+                    let this = &slf.get().tensor;
+                    crate::gil::detached(slf.py(), bytes, || {
+                        this.inplace(stringify!($in_place), |this| {
+                            this.plus_product(&$body?, beta, alpha)
+                        })
+                    })?;
+                    Ok(slf)
+                }
             )*
         }
     };
 }
 
 sums! {
-    addmm mat1 mat2 |a, b| a.mm(b), "`beta * self + alpha * mat1 @ mat2`.";
-    addmv mat vec |a, b| a.mv(b), "`beta * self + alpha * mat @ vec`.";
-    addr vec1 vec2 |a, b| a.outer(b), "`beta * self + alpha * outer(vec1, vec2)`.";
-    baddbmm batch1 batch2 |a, b| a.bmm(b), "`beta * self + alpha * bmm(batch1, batch2)`.";
-    addbmm batch1 batch2 |a, b| a.bmm(b).and_then(|c| c.sum(&[0], false, None)),
+    addmm addmm_ mat1 mat2 |a, b| a.mm(b), "`beta * self + alpha * mat1 @ mat2`.";
+    addmv addmv_ mat vec |a, b| a.mv(b), "`beta * self + alpha * mat @ vec`.";
+    addr addr_ vec1 vec2 |a, b| a.outer(b), "`beta * self + alpha * outer(vec1, vec2)`.";
+    baddbmm baddbmm_ batch1 batch2 |a, b| a.bmm(b), "`beta * self + alpha * bmm(batch1, batch2)`.";
+    addbmm addbmm_ batch1 batch2 |a, b| a.bmm(b).and_then(|c| c.sum(&[0], false, Some(c.dtype()))),
         "`beta * self + alpha * sum(bmm(batch1, batch2))`.";
 }
 

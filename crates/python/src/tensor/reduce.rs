@@ -99,6 +99,16 @@ fn correction(
     Ok((dims, correction.unwrap_or(default)))
 }
 
+/// A scan for a result in the dtype of the tensor itself.
+fn scanned(
+    this: &Tensor,
+    scan: impl FnOnce(&Tensor, i64, Option<DType>) -> Result<Tensor>,
+    dim: i64,
+    dtype: Option<DType>,
+) -> Result<Tensor> {
+    scan(this, dim, dtype)?.to_dtype(this.dtype())
+}
+
 impl PyTensor {
     fn extreme_of(
         &self,
@@ -326,9 +336,44 @@ impl PyTensor {
     }
 
     /// The differences of neighbours.
-    #[pyo3(signature = (n = 1, dim = -1))]
-    fn diff(&self, py: Python<'_>, n: usize, dim: i64) -> Out {
-        run(py, &self.tensor, || self.tensor.diff(n, dim))
+    #[pyo3(signature = (n = 1, dim = -1, prepend = None, append = None))]
+    fn diff(
+        &self,
+        py: Python<'_>,
+        n: i64,
+        dim: i64,
+        prepend: Option<&Bound<'_, Self>>,
+        append: Option<&Bound<'_, Self>>,
+    ) -> Out {
+        let (prepend, append) =
+            (prepend.map(|more| &more.get().tensor), append.map(|more| &more.get().tensor));
+        run(py, &self.tensor, || self.tensor.diff(n, dim, prepend, append))
+    }
+
+    /// The running sum along a dimension, in place.
+    #[pyo3(signature = (dim, *, dtype = None))]
+    fn cumsum_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        dtype: Dtype<'_, 'py>,
+    ) -> Bind<Bound<'py, Self>> {
+        slf.get()
+            .tensor
+            .inplace("cumsum_", |this| scanned(this, Tensor::cumsum, dim, kind(dtype)))?;
+        Ok(slf)
+    }
+
+    /// The running product along a dimension, in place.
+    #[pyo3(signature = (dim, *, dtype = None))]
+    fn cumprod_<'py>(
+        slf: Bound<'py, Self>,
+        dim: i64,
+        dtype: Dtype<'_, 'py>,
+    ) -> Bind<Bound<'py, Self>> {
+        slf.get()
+            .tensor
+            .inplace("cumprod_", |this| scanned(this, Tensor::cumprod, dim, kind(dtype)))?;
+        Ok(slf)
     }
 
     /// The sum of the diagonal.

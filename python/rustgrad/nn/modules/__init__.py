@@ -1,6 +1,7 @@
 """The modules, all in one place."""
 
 from rustgrad.nn.modules.activation import *
+from rustgrad.nn.modules.attention import *
 from rustgrad.nn.modules.container import ModuleDict as ModuleDict
 from rustgrad.nn.modules.container import ModuleList as ModuleList
 from rustgrad.nn.modules.container import ParameterDict as ParameterDict
@@ -8,10 +9,12 @@ from rustgrad.nn.modules.container import ParameterList as ParameterList
 from rustgrad.nn.modules.container import Sequential as Sequential
 from rustgrad.nn.modules.conv import *
 from rustgrad.nn.modules.dropout import *
+from rustgrad.nn.modules.images import *
 from rustgrad.nn.modules.linear import *
 from rustgrad.nn.modules.loss import *
 from rustgrad.nn.modules.module import Module as Module
 from rustgrad.nn.modules.normalization import *
 from rustgrad.nn.modules.pooling import *
+from rustgrad.nn.modules.rnn import *
 from rustgrad.nn.modules.shape import *
 from rustgrad.nn.modules.sparse import *

@@ -30,6 +30,7 @@ __all__ = [
     "LogSoftmax",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SiLU",
@@ -300,3 +301,20 @@ class Softmax2d(Module):
             message = f"Softmax2d: expected input to be 3D or 4D, got {input.dim()}D instead"
             raise ValueError(message)
         return input.softmax(-3)
+
+
+class RReLU(Module):
+    """Below zero times a slope drawn uniformly while training, else the mean slope."""
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the function."""
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        """Return the slopes."""
+        shown = f"lower={self.lower}, upper={self.upper}"
+        return f"{shown}, inplace=True" if self.inplace else shown

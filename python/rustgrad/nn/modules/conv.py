@@ -15,7 +15,7 @@ from rustgrad.nn.parameter import Parameter
 if TYPE_CHECKING:
     from rustgrad._core import Tensor
 
-__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 
 def _tuple(value: Any, dims: int) -> tuple[int, ...]:
@@ -111,7 +111,7 @@ class _Conv(Module):
         if self.padding_mode != "zeros":
             input = F.pad(input, self._around(), mode=self.padding_mode)
             padding = 0
-        function = _core._nn_conv1d if self._dims == 1 else _core._nn_conv2d
+        function: Any = (_core._nn_conv1d, _core._nn_conv2d, F.conv3d)[self._dims - 1]
         result: Tensor = function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         return result
 
@@ -144,6 +144,12 @@ class Conv2d(_Conv):
     """A convolution of ``(N, C, H, W)`` or ``(C, H, W)``."""
 
     _dims = 2
+
+
+class Conv3d(_Conv):
+    """A convolution of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
+
+    _dims = 3
 
 
 class _ConvTranspose(_Conv):
@@ -189,7 +195,7 @@ class _ConvTranspose(_Conv):
                     f"requested an output size of {wanted}, which is not possible for an input size of {list(sizes)}"
                 )
                 raise ValueError(message)
-        function = _core._nn_conv_transpose1d if self._dims == 1 else _core._nn_conv_transpose2d
+        function: Any = (_core._nn_conv_transpose1d, _core._nn_conv_transpose2d, F.conv_transpose3d)[self._dims - 1]
         result: Tensor = function(
             input, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
         )
@@ -206,3 +212,9 @@ class ConvTranspose2d(_ConvTranspose):
     """The transpose of a convolution, for ``(N, C, H, W)``."""
 
     _dims = 2
+
+
+class ConvTranspose3d(_ConvTranspose):
+    """The transpose of a convolution, for ``(N, C, D, H, W)``."""
+
+    _dims = 3

@@ -20,6 +20,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm1d",
     "InstanceNorm2d",
+    "InstanceNorm3d",
     "LayerNorm",
     "RMSNorm",
 ]
@@ -287,3 +288,9 @@ class InstanceNorm2d(_InstanceNorm):
     """Normalises each channel of each member of ``(N, C, H, W)``."""
 
     _dims = (3, 4)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalises each channel of each member of ``(N, C, D, H, W)``."""
+
+    _dims = (4, 5)

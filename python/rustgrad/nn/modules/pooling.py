@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from rustgrad._core import Tensor
 
 __all__ = [
-    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "AvgPool1d", "AvgPool2d", "CircularPad2d",
-    "ConstantPad1d", "ConstantPad2d", "MaxPool1d", "MaxPool2d", "ReflectionPad1d", "ReflectionPad2d",
-    "ReplicationPad1d", "ReplicationPad2d", "ZeroPad1d", "ZeroPad2d",
+    "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "CircularPad1d", "CircularPad2d", "CircularPad3d",
+    "ConstantPad1d", "ConstantPad2d", "ConstantPad3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "ReflectionPad1d",
+    "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "ZeroPad1d",
+    "ZeroPad2d", "ZeroPad3d",
 ]  # fmt: skip
 
 
 class AvgPool2d(Module):
     """The averages of windows of ``(N, C, H, W)`` or ``(C, H, W)``."""
+
+    _function = staticmethod(F.avg_pool2d)
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class AvgPool2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool."""
-        return F.avg_pool2d(
+        return type(self)._function(
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
             self.divisor_override,
         )  # fmt: skip
@@ -45,6 +49,12 @@ class AvgPool2d(Module):
     def extra_repr(self) -> str:
         """Return the sizes."""
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool3d(AvgPool2d):
+    """The averages of windows of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
+
+    _function = staticmethod(F.avg_pool3d)
 
 
 class AvgPool1d(Module):
@@ -115,6 +125,12 @@ class MaxPool1d(MaxPool2d):
     _function = staticmethod(F.max_pool1d)
 
 
+class MaxPool3d(MaxPool2d):
+    """The greatest elements of windows of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
+
+    _function = staticmethod(F.max_pool3d)
+
+
 class AdaptiveAvgPool2d(Module):
     """The averages of windows whose sizes follow from that of the output."""
 
@@ -139,6 +155,12 @@ class AdaptiveAvgPool1d(AdaptiveAvgPool2d):
     _function = staticmethod(F.adaptive_avg_pool1d)
 
 
+class AdaptiveAvgPool3d(AdaptiveAvgPool2d):
+    """The averages of windows whose sizes follow from that of the output."""
+
+    _function = staticmethod(F.adaptive_avg_pool3d)
+
+
 class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
     """The greatest elements of windows whose sizes follow from that of the output."""
 
@@ -150,7 +172,19 @@ class AdaptiveMaxPool2d(AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Any:
         """Pool."""
-        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+        return type(self)._function(input, self.output_size, self.return_indices)
+
+
+class AdaptiveMaxPool1d(AdaptiveMaxPool2d):
+    """The greatest elements of windows whose sizes follow from that of the output."""
+
+    _function = staticmethod(F.adaptive_max_pool1d)
+
+
+class AdaptiveMaxPool3d(AdaptiveMaxPool2d):
+    """The greatest elements of windows whose sizes follow from that of the output."""
+
+    _function = staticmethod(F.adaptive_max_pool3d)
 
 
 class _Pad(Module):
@@ -228,3 +262,39 @@ class CircularPad2d(_Pad):
 
     _mode = "circular"
     _dims = 2
+
+
+class ConstantPad3d(ConstantPad1d):
+    """Adds a value around."""
+
+    _dims = 3
+
+
+class ZeroPad3d(_Pad):
+    """Adds zeros around."""
+
+    _dims = 3
+
+
+class ReflectionPad3d(ReflectionPad1d):
+    """Adds the elements mirrored at the edges."""
+
+    _dims = 3
+
+
+class ReplicationPad3d(ReplicationPad1d):
+    """Adds the elements at the edges again."""
+
+    _dims = 3
+
+
+class CircularPad1d(CircularPad2d):
+    """Adds the elements of the other end."""
+
+    _dims = 1
+
+
+class CircularPad3d(CircularPad2d):
+    """Adds the elements of the other end."""
+
+    _dims = 3

@@ -1,0 +1,74 @@
+//! Methods that are functions of `rustgrad._composed` or `rustgrad.linalg`, written in Python of
+//! other operations and loaded when they are first called.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::PyTensor;
+
+fn call<'py>(
+    this: Bound<'py, PyTensor>,
+    name: &str,
+    args: &Bound<'py, PyTuple>,
+    kwargs: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = this.py();
+    let function = py.import("rustgrad._composed")?.getattr(name)?;
+    let all: Vec<Bound<'py, PyAny>> = std::iter::once(this.into_any()).chain(args.iter()).collect();
+    function.call(PyTuple::new(py, all)?, kwargs)
+}
+
+macro_rules! methods {
+    ($($name:ident)*) => {
+        #[pymethods]
+        impl PyTensor {
+            $(
+                #[doc = concat!("The function `", stringify!($name), "` of the module.")]
+                #[pyo3(signature = (*args, **kwargs))]
+                fn $name<'py>(
+                    slf: Bound<'py, Self>,
+                    args: &Bound<'py, PyTuple>,
+                    kwargs: Option<&Bound<'py, PyDict>>,
+                ) -> PyResult<Bound<'py, PyAny>> {
+                    call(slf, stringify!($name), args, kwargs)
+                }
+            )*
+        }
+    };
+}
+
+methods! {
+    angle as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov
+    det dist frexp index_reduce index_reduce_ inverse isneginf isposinf isreal ldexp ldexp_ logdet
+    lu_solve matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pinverse
+    polygamma_ qr renorm renorm_  resolve_conj resolve_neg slogdet sum_to_size svd
+    triangular_solve unsafe_chunk unsafe_split
+}
+
+#[pymethods]
+impl PyTensor {
+    /// The tensor: its numbers are real.
+    #[getter]
+    fn real(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    /// The transpose of a matrix; the numbers are real.
+    #[getter(H)]
+    fn h<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let ndim = slf.get().tensor.ndim();
+        if ndim != 2 && ndim != 0 {
+            return Err(pyo3::exceptions::PyRuntimeError::new_err(format!(
+                "tensor.H is only supported on matrices (2-D tensors). Got {ndim}-D tensor. For \
+                 batches of matrices, consider using tensor.mH"
+            )));
+        }
+        slf.getattr(if ndim == 0 { "T" } else { "mT" })
+    }
+
+    /// The transposes of matrices; the numbers are real.
+    #[getter(mH)]
+    fn mh<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr("mT")
+    }
+}
