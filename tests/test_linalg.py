@@ -252,7 +252,8 @@ def test_the_complete_decomposition_has_no_derivative() -> None:
 
 @pytest.mark.rustgrad_only
 def test_what_is_not_finite_has_no_decomposition() -> None:
-    for call in (lambda: L.eigh(T.full((2, 2), math.nan)), lambda: L.svd(T.full((2, 2), math.inf))):
+    calls: list[Any] = [lambda: L.eigh(T.full((2, 2), math.nan)), lambda: L.svd(T.full((2, 2), math.inf))]
+    for call in calls:
         with pytest.raises(L.LinAlgError, match="failed to converge"):
             call()
 

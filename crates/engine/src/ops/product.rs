@@ -277,9 +277,9 @@ impl Tensor {
             let (x, y) = (norm_dim(x, a.len())?, norm_dim(y, b.len())?);
             // A size of one stands for every index of the other.
             if a[x] == 1 && b[y] != 1 {
-                second = second.sum(&[y as i64], true, Some(second.dtype()))?;
+                second = second.sum(&[y as i64], true, None)?.to_dtype(second.dtype())?;
             } else if b[y] == 1 && a[x] != 1 {
-                first = first.sum(&[x as i64], true, Some(first.dtype()))?;
+                first = first.sum(&[x as i64], true, None)?.to_dtype(first.dtype())?;
             }
             ensure!(
                 a[x] == b[y] || a[x] == 1 || b[y] == 1,

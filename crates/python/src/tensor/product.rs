@@ -124,7 +124,7 @@ sums! {
     addmv addmv_ mat vec |a, b| a.mv(b), "`beta * self + alpha * mat @ vec`.";
     addr addr_ vec1 vec2 |a, b| a.outer(b), "`beta * self + alpha * outer(vec1, vec2)`.";
     baddbmm baddbmm_ batch1 batch2 |a, b| a.bmm(b), "`beta * self + alpha * bmm(batch1, batch2)`.";
-    addbmm addbmm_ batch1 batch2 |a, b| a.bmm(b).and_then(|c| c.sum(&[0], false, Some(c.dtype()))),
+    addbmm addbmm_ batch1 batch2 |a, b| a.bmm(b).and_then(|c| c.sum(&[0], false, None)?.to_dtype(c.dtype())),
         "`beta * self + alpha * sum(bmm(batch1, batch2))`.";
 }
 
