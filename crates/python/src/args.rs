@@ -159,6 +159,12 @@ pub(crate) fn dtype_or_default(dtype: Option<DTypeArg>) -> DType {
 pub(crate) fn leaf(result: rustgrad_engine::Result<Tensor>, requires_grad: bool) -> Out {
     let tensor = result?;
     if requires_grad {
+        if !tensor.dtype().is_float() {
+            return Err(PyRuntimeError::new_err(
+                "Only Tensors of floating point and complex dtype can require gradients",
+            )
+            .into());
+        }
         tensor.set_requires_grad(true)?;
     }
     Ok(Wrapped(tensor))

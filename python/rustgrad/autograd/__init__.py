@@ -169,6 +169,7 @@ def grad(
     grad_outputs: _OptionalTensors = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -181,6 +182,8 @@ def grad(
         As in :func:`backward`.
     inputs
         Leaves or intermediate tensors; for a dict the gradients come as a dict with the same keys.
+    only_inputs
+        Must be left as it is: other leaves never get a gradient here.
     allow_unused
         Give None for an input that the outputs do not depend on, instead of an error.
     is_grads_batched
@@ -194,6 +197,13 @@ def grad(
     RuntimeError
         As :func:`backward`, and if an input is not part of the graph.
     """
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
+            "other parts of the graph, please use torch.autograd.backward.",
+            FutureWarning,
+            stacklevel=2,
+        )
     if materialize_grads and allow_unused is False:
         message = (
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."

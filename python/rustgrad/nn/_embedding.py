@@ -43,7 +43,11 @@ def embedding(
             norms = rows.norm(norm_type, 1, True)
             scaled = rustgrad.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
             weight.index_copy_(0, used, scaled)
-    result: Tensor = _look_up(input, weight, padding_idx)
+    try:
+        result: Tensor = _look_up(input, weight, padding_idx)
+    except IndexError as error:
+        message = f"index out of range in self ({error})"
+        raise IndexError(message) from None
     return result
 
 

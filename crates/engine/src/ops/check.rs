@@ -26,14 +26,13 @@ pub(super) fn check_difference(kind: Binary, any_bool: bool, all_bool: bool) -> 
 pub(super) fn not_implemented(name: &str, dtype: DType) -> Error {
     match (name, dtype) {
         ("sub", DType::Bool) => {
-            return Error::runtime(
+            return Error::not_implemented(
                 "Subtraction, the `-` operator, with two bool tensors is not supported. Use the \
                  `^` or `logical_xor()` operator instead.",
             );
         }
         ("neg", DType::Bool) => {
-            return Error::new(
-                crate::error::ErrorKind::NotImplemented,
+            return Error::not_implemented(
                 "Negation, the `-` operator, on a bool tensor is not supported. If you are trying \
                  to invert a mask, use the `~` or `logical_not()` operator instead.",
             );

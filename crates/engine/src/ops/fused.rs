@@ -231,7 +231,7 @@ impl Tensor {
         ensure!(
             classes.dtype() == DType::I64,
             runtime,
-            "expected scalar type Long but found {}",
+            "expected target dtype to be Long or Byte, but got {}",
             classes.dtype().scalar_name()
         );
         let (core, list) = (logits.shared_core(), classes.shared_core());

@@ -104,8 +104,16 @@ fn same_dtype(a: &Tensor, b: &Tensor) -> Result<()> {
 
 #[cold]
 fn unfit(op: &str, a: &Tensor, b: &Tensor) -> crate::error::Error {
+    // As torch says it of what it folds into one product.
+    let folded = match (a.core().shape(), b.core().shape()) {
+        ([lead @ .., k], [m, n]) => {
+            let rows: usize = lead.iter().product();
+            format!("mm: mat1 and mat2 shapes cannot be multiplied ({rows}x{k} and {m}x{n})\n  ")
+        }
+        _ => String::new(),
+    };
     crate::error::Error::runtime(format!(
-        "{op}: shapes {} and {} cannot be multiplied\n  at {}{}",
+        "{folded}{op}: shapes {} and {} cannot be multiplied\n  at {}{}",
         shape_text(a.core().shape()),
         shape_text(b.core().shape()),
         crate::graph::Site::here(),
@@ -123,11 +131,13 @@ impl Tensor {
     #[track_caller]
     pub fn mm(&self, other: &Self) -> Result<Self> {
         let (a, b) = (self.core(), other.core());
-        ensure!(a.shape().len() == 2, runtime, "self must be a matrix");
-        ensure!(b.shape().len() == 2, runtime, "mat2 must be a matrix");
+        for (name, core) in [("self", &a), ("mat2", &b)] {
+            let ndim = core.shape().len();
+            ensure!(ndim == 2, runtime, "mm: {name} must be a matrix, got {ndim}-D tensor");
+        }
         if a.shape()[1] != b.shape()[0] {
             return Err(crate::error::Error::runtime(format!(
-                "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})\n  at {}{}",
+                "mm: mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})\n  at {}{}",
                 a.shape()[0],
                 a.shape()[1],
                 b.shape()[0],

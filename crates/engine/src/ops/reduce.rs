@@ -117,7 +117,7 @@ impl Tensor {
         }
         ensure!(
             self.dtype().is_float(),
-            runtime,
+            not_implemented,
             "mean(): could not infer output dtype. Input dtype must be either a floating point or \
              complex dtype. Got: {}",
             self.dtype().scalar_name()
