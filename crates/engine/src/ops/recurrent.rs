@@ -208,7 +208,7 @@ impl Recurrent {
         let bounded = tanh(&memories)?;
         let to_taken = new.mul(&slope(&taken)?)?;
         let to_kept = earlier.mul(&slope(&kept)?)?;
-        let to_new = taken.mul(&rest(&new.mul(&new)?)?)?;
+        let to_new = taken.mul(&rest(&new.mul(new)?)?)?;
         let to_shown = bounded.mul(&slope(&shown)?)?;
         let to_memory = shown.mul(&rest(&bounded.mul(&bounded)?)?)?;
         Ok(Factors {
