@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 from functools import partial
 
 from rustgrad import _core
@@ -41,7 +41,7 @@ class _All:
     def __init__(self, nodes: list[Any], function: Callable[[Sequence[Tensor | None]], None]) -> None:
         self.nodes = nodes
         self.function = function
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         # By pass: how many gradients it will bring, and those that have come.
         self.passes: dict[int, tuple[int, list[Tensor | None]]] = {}
 
@@ -70,7 +70,7 @@ class _Any:
 
     def __init__(self, function: Callable[[Tensor], None]) -> None:
         self.function = function
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.seen: dict[int, None] = {}
 
     def arrived(self, grad: Tensor) -> None:

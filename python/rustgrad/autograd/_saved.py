@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import _local as thread_local
 from collections import namedtuple
 from contextlib import contextmanager
 from functools import wraps
@@ -185,7 +185,7 @@ def _buffer(tensor: Tensor) -> int:
     return tensor.data_ptr() - tensor.storage_offset() * tensor.element_size()
 
 
-_mutation = threading.local()
+_mutation = thread_local()
 
 
 @contextmanager
