@@ -192,39 +192,42 @@ pub(super) struct Facts {
     pub(super) saves: [Option<[Option<Role>; 2]>; 4],
 }
 
-/// What is saved of a row of two inputs for the inputs in `mask` to get a gradient.
-fn saves(kind: Binary, mask: usize) -> Option<[Option<Role>; 2]> {
-    let needs = [0, 1].map(|i| (mask >> i & 1 == 1).then(|| kind.needs(i)));
-    let needs = needs.iter().flatten();
-    let roles = [
-        needs.clone().any(|needs| needs.a).then_some(Role::Input(0)),
-        needs.clone().any(|needs| needs.b).then_some(Role::Input(1)),
-        needs.clone().any(|needs| needs.y).then_some(Role::Output(0)),
-    ];
-    let mut roles = roles.into_iter().flatten();
+/// What is saved of a row of two inputs for the inputs in `mask` to get a gradient; as [`saved_by`].
+fn saves(
+    reads: &[[bool; NAMES]; 3],
+    kept: [bool; NAMES],
+    mask: usize,
+) -> Option<[Option<Role>; 2]> {
+    let saved =
+        |value: usize| kept[value] || [0, 1].iter().any(|&i| mask >> i & 1 == 1 && reads[i][value]);
+    let values = [(0, Role::Input(0)), (1, Role::Input(1)), (3, Role::Output(0))];
+    let mut roles = values.into_iter().filter_map(|(value, role)| saved(value).then_some(role));
     let saves = [roles.next(), roles.next()];
-    // A power saves all three values.
-    (kind != Binary::Pow && roles.next().is_none()).then_some(saves)
+    roles.next().is_none().then_some(saves)
 }
 
 pub(super) fn facts(kind: Binary) -> &'static Facts {
     static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
         Binary::ALL
             .iter()
-            .map(|&kind| Facts {
-                forward: [DType::F32, DType::F64].map(|dtype| kind.forward(dtype)),
-                backward: [0, 1]
-                    .map(|i| [DType::F32, DType::F64].map(|dtype| kind.backward(i, dtype))),
-                reads: [0, 1, 2].map(|i| {
+            .map(|&kind| {
+                let reads = [0, 1, 2].map(|i| {
                     let needs = kind.needs(i);
                     [needs.a, needs.b, needs.c, needs.y]
-                }),
-                kept: match kind {
+                });
+                let kept = match kind {
                     Binary::Pow => [true, true, false, true],
                     _ => [false; NAMES],
-                },
-                test: kind.result() == ResultType::Bool,
-                saves: [0, 1, 2, 3].map(|mask| saves(kind, mask)),
+                };
+                Facts {
+                    forward: [DType::F32, DType::F64].map(|dtype| kind.forward(dtype)),
+                    backward: [0, 1]
+                        .map(|i| [DType::F32, DType::F64].map(|dtype| kind.backward(i, dtype))),
+                    reads,
+                    kept,
+                    test: kind.result() == ResultType::Bool,
+                    saves: [0, 1, 2, 3].map(|mask| saves(&reads, kept, mask)),
+                }
             })
             .collect()
     });

@@ -213,6 +213,15 @@ impl Tensor {
         Ok(output)
     }
 
+    /// The sum of losses, divided by what their mean divides by.
+    fn sum_over(&self, divisor: f64) -> Result<Self> {
+        let sum = self.sum(&[], false, None)?;
+        if divisor == 1.0 {
+            return Ok(sum);
+        }
+        sum.binary_scalar(super::binary::Binary::Div, Scalar::Float(divisor), false)
+    }
+
     /// The cross entropy of rows of logits and int64 classes: of each row, or with `mean` or the
     /// sum of all. Rows of the class `ignore` count for nothing.
     ///
@@ -247,12 +256,7 @@ impl Tensor {
             Some(1.0)
         };
         let output = match divisor {
-            Some(1.0) => losses.sum(&[], false, None)?,
-            Some(divisor) => losses.sum(&[], false, None)?.binary_scalar(
-                super::binary::Binary::Div,
-                Scalar::Float(divisor),
-                false,
-            )?,
+            Some(divisor) => losses.sum_over(divisor)?,
             None => losses,
         };
         if recording(&[&logits]) {
@@ -339,13 +343,8 @@ impl Tensor {
         }
         let divisor = reduce.then_some(if mean { total } else { 1.0 });
         let output = match divisor {
+            Some(divisor) => picked.sum_over(divisor)?,
             None => picked.reshape_to(&[rows])?,
-            Some(1.0) => picked.sum(&[], false, None)?,
-            Some(divisor) => picked.sum(&[], false, None)?.binary_scalar(
-                super::binary::Binary::Div,
-                Scalar::Float(divisor),
-                false,
-            )?,
         };
         if recording(&[self]) {
             let rule = NllLoss { wide, divisor, shape: [rows, n] };
