@@ -87,25 +87,34 @@ def compare(index: int, workers: dict[str, Worker], rounds: int, seconds: float)
     return result
 
 
-def line(result: dict[str, Any], flops: float, per: int) -> str:
+def time_of(result: dict[str, Any], module: str, flops: float) -> str:
+    """Write the time of one module, with its rate where the row counts ``flops`` per operation."""
+    seconds = result.get(module)
+    if not isinstance(seconds, float):
+        return "-"
+    return spell(seconds) + (f" ({flops / seconds / 1e9:.0f} GF/s)" if flops else "")
+
+
+def ratio(result: dict[str, Any], absent: str) -> str:
+    """Write torch / rustgrad, or ``absent`` where one of them is."""
+    ours, theirs = result.get("rustgrad"), result.get("torch")
+    return f"{theirs / ours:.2f}" if isinstance(ours, float) and isinstance(theirs, float) else absent
+
+
+def peaks(result: dict[str, Any]) -> str:
+    """Write the peaks of memory in MB."""
+    peak = result["peak"]
+    return " / ".join(f"{peak[name] / 1e6:.0f}" if name in peak else "-" for name in ("rustgrad", "torch"))
+
+
+def line(result: dict[str, Any], flops: float) -> str:
     """Write one line of the table."""
-    cells = [f"| {result['row']} "]
-    known = [result.get(name) for name in ("rustgrad", "torch")]
-    for value in known:
-        if isinstance(value, float):
-            rate = f" ({flops / per / value / 1e9:.0f} GF/s)" if flops else ""
-            cells.append(f"| {spell(value)}{rate} ")
-        else:
-            cells.append("| - ")
-    both = all(isinstance(value, float) for value in known)
-    ratio = f"{result['torch'] / result['rustgrad']:.2f}" if both else "skipped"
     reasons = [
         f"{name} lacks it: {result[name]}" for name in ("rustgrad", "torch") if isinstance(result.get(name), str)
     ]
-    memory = " / ".join(
-        f"{result['peak'][name] / 1e6:.0f}" if name in result["peak"] else "-" for name in ("rustgrad", "torch")
-    )
-    return "".join([*cells, f"| {'; '.join([ratio, *reasons])} | {memory} |"])
+    times = [time_of(result, name, flops) for name in ("rustgrad", "torch")]
+    cells = [result["row"], *times, "; ".join([ratio(result, "skipped"), *reasons]), peaks(result)]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -140,7 +149,7 @@ def main() -> None:
             if options.only in entry.name and not (options.quick and entry.big):
                 result = compare(index, workers, options.rounds, options.seconds)
                 everything.append({"threads": threads, **result})
-                print(line(result, entry.flops, entry.per), flush=True)
+                print(line(result, entry.flops / entry.per), flush=True)
         for worker in workers.values():
             worker.close()
     if options.json:

@@ -10,28 +10,12 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import rows
-from run import spell
+from run import peaks, ratio, time_of
 
 ROOT = Path(__file__).parent.parent
 FLOPS = {row.name: row.flops / row.per for row in rows.ROWS}
-
-
-def time_of(result: dict[str, Any], module: str) -> str:
-    """Write the time of one module, with its rate where that is known."""
-    seconds = result.get(module)
-    if not isinstance(seconds, float):
-        return "-"
-    flops = FLOPS[result["row"]]
-    return spell(seconds) + (f" ({flops / seconds / 1e9:.0f} GF/s)" if flops else "")
-
-
-def ratio(result: dict[str, Any]) -> str:
-    """Write torch / rustgrad."""
-    ours, theirs = result.get("rustgrad"), result.get("torch")
-    return f"{theirs / ours:.2f}" if isinstance(ours, float) and isinstance(theirs, float) else "-"
 
 
 def put(path: Path, mark: str, lines: list[str]) -> None:
@@ -53,17 +37,16 @@ def main(path: str) -> None:
     two = {result["row"]: result for result in figures if result["threads"] == 2}
     table = ["| work | rustgrad | torch | 1 thread | 2 threads | peak MB |", "| --- | --- | --- | --- | --- | --- |"]
     for name, result in one.items():
-        peak = " / ".join(
-            f"{result['peak'][module] / 1e6:.0f}" if module in result["peak"] else "-"
-            for module in ("rustgrad", "torch")
-        )
-        times = f"{time_of(result, 'rustgrad')} | {time_of(result, 'torch')}"
-        table.append(f"| {name} | {times} | {ratio(result)} | {ratio(two.get(name, {}))} | {peak} |")
+        times = [time_of(result, module, FLOPS[name]) for module in ("rustgrad", "torch")]
+        cells = [name, *times, ratio(result, "-"), ratio(two.get(name, {}), "-"), peaks(result)]
+        table.append(f"| {' | '.join(cells)} |")
     put(ROOT / "docs" / "performance.md", "table", table)
     readme = ROOT / "README.md"
     wanted = re.findall(r"^\| (.+?) \| [\d.]+ \| [\d.]+ \|$", readme.read_text(encoding="utf-8"), re.MULTILINE)
     short = ["| work | 1 thread | 2 threads |", "| --- | --- | --- |"]
-    short += [f"| {name} | {ratio(one[name])} | {ratio(two.get(name, {}))} |" for name in wanted if name in one]
+    short += [
+        f"| {name} | {ratio(one[name], '-')} | {ratio(two.get(name, {}), '-')} |" for name in wanted if name in one
+    ]
     put(readme, "ratios", short)
 
 
