@@ -6,7 +6,7 @@ use super::along::dense;
 use super::{ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Result, bail, ensure};
-use crate::kernels::conv::{self, Conv};
+use crate::kernels::conv::{self, Conv, winograd};
 use crate::kernels::pool::{self, Divisor, Pool};
 use crate::storage::{Access, Core};
 
@@ -67,9 +67,19 @@ pub fn convolve(
     reads.extend(bias.as_deref());
     let groups = conv.batch.div_ceil(SUMMED);
     let tasks = if wanted == Factor::Weight { groups } else { conv.batch };
+    let tiled = match wanted {
+        Factor::Input => conv.tiled_back(),
+        _ => conv.tiled(),
+    };
+    let turned = match &tiled {
+        Some(tiled) if wanted != Factor::Weight => {
+            Some(Core::alloc(dtype, &[conv.groups, tiled.weights()])?)
+        }
+        _ => None,
+    };
     // One buffer for the patches of each task that runs at the same time would do; a buffer per
     // task of the pool is what keeps tasks independent, and the pool of buffers reuses them.
-    let scratch = |_: usize| Core::alloc(dtype, &[conv.scratch().max(1)]);
+    let scratch = |n: usize| Core::alloc(dtype, &[n.max(1)]);
     let failed = std::sync::OnceLock::new();
     dispatch!(float dtype, T => {
         let partial = if wanted == Factor::Weight && groups > 1 {
@@ -82,8 +92,69 @@ pub fn convolve(
         let to = Shared(ptr_mut::<T>(&out).cast_const());
         let rest = Shared(partial.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
         let shift = Shared(bias.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
+        // The parts of one group in one image, or its weight.
+        let (part, part_out) = (image / conv.groups, out_image / conv.groups);
+        let part_weight = weight / conv.groups;
+        let ready = Shared(turned.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
+        if let (Some(tiled), Some(turned)) = (&tiled, &turned) {
+            let from = if wanted == Factor::Output { &pb } else { &pa };
+            for group in 0..conv.groups {
+                // SAFETY: the weight was checked, the target is fresh.
+                unsafe {
+                    winograd::weights::<T>(
+                        tiled, from.get().add(group * part_weight),
+                        ptr_mut::<T>(turned).add(group * tiled.weights()),
+                    );
+                }
+            }
+        }
+        // Whether the task could be done by tiles.
+        let by_tiles = |tiled: &winograd::Tiled, task: usize, room: *mut T| {
+            // SAFETY: as for the sums of products below.
+            (0..conv.groups).all(|group| unsafe {
+                let u = ready.get().wrapping_add(group * tiled.weights());
+                match wanted {
+                    Factor::Output => {
+                        let shift = if shift.get().is_null() {
+                            shift.get()
+                        } else {
+                            shift.get().add(group * conv.outputs / conv.groups)
+                        };
+                        winograd::image::<T>(
+                            tiled, pa.get().add(task * image + group * part), u, shift,
+                            to.get().cast_mut().add(task * out_image + group * part_out), room,
+                        )
+                    }
+                    Factor::Input => winograd::image::<T>(
+                        tiled, pb.get().add(task * out_image + group * part_out), u,
+                        std::ptr::null(), to.get().cast_mut().add(task * image + group * part), room,
+                    ),
+                    Factor::Weight => {
+                        let to = if task == 0 { to.get() } else { rest.get().add((task - 1) * weight) };
+                        let first = task * SUMMED;
+                        winograd::weight_gradient::<T>(
+                            tiled, SUMMED.min(conv.batch - first),
+                            pa.get().add(first * image + group * part), image,
+                            pb.get().add(first * out_image + group * part_out), out_image,
+                            to.cast_mut().add(group * part_weight), room,
+                        )
+                    }
+                }
+            })
+        };
         let run = |task: usize| {
-            let buffer = match scratch(task) {
+            if let Some(tiled) = &tiled {
+                let n = if wanted == Factor::Weight { tiled.summing() } else { tiled.scratch() };
+                match scratch(n) {
+                    Ok(buffer) if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) => return,
+                    Ok(_) => {}
+                    Err(error) => {
+                        let _ = failed.set(error);
+                        return;
+                    }
+                }
+            }
+            let buffer = match scratch(conv.scratch()) {
                 Ok(buffer) => buffer,
                 Err(error) => {
                     let _ = failed.set(error);

@@ -7,10 +7,8 @@
 
 use std::cell::RefCell;
 
-use super::simd::Vector;
+use super::simd::{Vector, Work};
 use super::{Float, Problem, Strides};
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::multiversion::Level as Isa;
 use crate::kernels::raw::Dst;
 use crate::kernels::vexp::Real as _;
 
@@ -79,7 +77,7 @@ fn turned<T: Copy>(p: &Problem<T>) -> Problem<T> {
 
 /// # Safety
 /// See [`super::gemm`]; the processor must have the instruction set of `V`.
-pub(super) unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool, level: &impl Level<V>) {
+unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
     let problem =
         if problem.sc.column != 1 && problem.sc.row == 1 { turned(problem) } else { *problem };
     let Problem { m, n, k, .. } = problem;
@@ -87,7 +85,7 @@ pub(super) unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool, level:
     let split = split && m * n * k > ALONE;
     if fits && problem.sb.column == 1 && problem.sc.column == 1 && !split {
         // SAFETY: passed on.
-        unsafe { level.direct(&problem) };
+        unsafe { V::within(Direct(&problem)) };
         return;
     }
     for j in (0..n).step_by(NC) {
@@ -101,14 +99,17 @@ pub(super) unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool, level:
             let share = COLUMNS / (2 * V::WIDTH);
             for_each(split, panels.div_ceil(share), |i| {
                 // SAFETY: panels are disjoint parts of the room.
-                unsafe { level.pack(block, i * share, panels.min((i + 1) * share)) };
+                unsafe {
+                    let to = panels.min((i + 1) * share);
+                    V::within(Pack { block, from: i * share, to });
+                };
             });
             let wide = columns.div_ceil(COLUMNS);
             for_each(split, m.div_ceil(MC) * wide, |task| {
                 let (i, at) = (task / wide * MC, task % wide * COLUMNS);
                 let (rows, width) = (MC.min(m - i), COLUMNS.min(columns - at));
                 // SAFETY: tasks write disjoint tiles of c.
-                unsafe { level.multiply(block, i, rows, at, width) };
+                unsafe { V::within(Multiply { block, i, rows, at, width }) };
             });
         }
     }
@@ -123,7 +124,7 @@ fn for_each(split: bool, tasks: usize, f: impl Fn(usize) + Sync) {
 }
 
 /// One block of columns over one block of terms.
-pub(super) struct Block<'a, T> {
+struct Block<'a, T> {
     problem: &'a Problem<T>,
     l: usize,
     terms: usize,
@@ -132,18 +133,47 @@ pub(super) struct Block<'a, T> {
     packed: Dst<T>,
 }
 
-/// The parts of a product as functions compiled for one instruction set: tasks call them from
-/// closures, which do not inherit it.
-pub(super) trait Level<V: Vector>: Sync {
-    /// # Safety
-    /// See [`direct`].
-    unsafe fn direct(&self, p: &Problem<V::T>);
-    /// # Safety
-    /// See [`pack_columns`].
-    unsafe fn pack(&self, block: &Block<'_, V::T>, from: usize, to: usize);
-    /// # Safety
-    /// See [`multiply`].
-    unsafe fn multiply(&self, block: &Block<'_, V::T>, i: usize, rows: usize, at: usize, n: usize);
+/// [`direct`] as work.
+struct Direct<'a, T>(&'a Problem<T>);
+impl<T: Float> Work<T> for Direct<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: passed on.
+        unsafe { direct::<V>(self.0) }
+    }
+}
+
+/// [`pack_columns`] as work.
+struct Pack<'a, T> {
+    block: &'a Block<'a, T>,
+    from: usize,
+    to: usize,
+}
+impl<T: Float> Work<T> for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: passed on.
+        unsafe { pack_columns::<V>(self.block, self.from, self.to) }
+    }
+}
+
+/// [`multiply`] as work.
+struct Multiply<'a, T> {
+    block: &'a Block<'a, T>,
+    i: usize,
+    rows: usize,
+    at: usize,
+    width: usize,
+}
+impl<T: Float> Work<T> for Multiply<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: passed on.
+        unsafe { multiply::<V>(self.block, self.i, self.rows, self.at, self.width) }
+    }
 }
 
 /// Packs panels `from..to` of a block of columns, the last one filled up with zeros.
@@ -151,7 +181,7 @@ pub(super) trait Level<V: Vector>: Sync {
 /// # Safety
 /// The processor must have the instruction set; the panels are the caller's.
 #[inline(always)]
-pub(super) unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
+unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
     let p = block.problem;
     let width = 2 * V::WIDTH;
     for panel in from..to {
@@ -277,7 +307,7 @@ unsafe fn pack_rows<V: Vector>(
 
 /// Rows of the next tile when `left` are to be done.
 #[inline(always)]
-fn group<V: Vector>(left: usize) -> usize {
+pub(in crate::kernels) fn group<V: Vector>(left: usize) -> usize {
     if left >= V::ROWS {
         V::ROWS
     } else if left >= 8 && V::ROWS > 8 {
@@ -292,21 +322,21 @@ fn group<V: Vector>(left: usize) -> usize {
 }
 
 /// Where the micro-kernel finds rows of a, columns of b, and its tile of c.
-struct Tile<T> {
-    a: *const T,
+pub(in crate::kernels) struct Tile<T> {
+    pub(in crate::kernels) a: *const T,
     /// From one row of a to the next, and from one term to the next.
-    a_step: Strides,
-    b: *const T,
+    pub(in crate::kernels) a_step: Strides,
+    pub(in crate::kernels) b: *const T,
     /// From one term of b to the next.
-    b_step: isize,
-    terms: usize,
-    c: *mut T,
+    pub(in crate::kernels) b_step: isize,
+    pub(in crate::kernels) terms: usize,
+    pub(in crate::kernels) c: *mut T,
     /// From one row of c to the next, and from one column to the next.
-    c_step: Strides,
+    pub(in crate::kernels) c_step: Strides,
     /// What the sum is multiplied by.
-    alpha: T,
+    pub(in crate::kernels) alpha: T,
     /// What c is multiplied by first; it is not read for zero.
-    beta: T,
+    pub(in crate::kernels) beta: T,
 }
 
 /// `ROWS` rows by `V::WIDTH * VECTORS` columns of c; of these only `columns` are written.
@@ -381,9 +411,18 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// [`micro`] for a number of rows known only now.
+/// [`micro`] for a number of rows known only now: one that [`group`] gives, by at most two vectors of
+/// columns.
+///
+/// # Safety
+/// The processor must have the instruction set; the tile's rows, columns and terms are readable, its
+/// part of c writable.
 #[inline(always)]
-unsafe fn micro_rows<V: Vector>(tile: &Tile<V::T>, rows: usize, columns: usize) {
+pub(in crate::kernels) unsafe fn micro_rows<V: Vector>(
+    tile: &Tile<V::T>,
+    rows: usize,
+    columns: usize,
+) {
     macro_rules! rows {
         ($($n:literal)*) => {
             match rows {
@@ -402,13 +441,7 @@ unsafe fn micro_rows<V: Vector>(tile: &Tile<V::T>, rows: usize, columns: usize) 
 /// # Safety
 /// The processor must have the instruction set; the tile of c is the caller's.
 #[inline(always)]
-pub(super) unsafe fn multiply<V: Vector>(
-    block: &Block<'_, V::T>,
-    i: usize,
-    rows: usize,
-    at: usize,
-    n: usize,
-) {
+unsafe fn multiply<V: Vector>(block: &Block<'_, V::T>, i: usize, rows: usize, at: usize, n: usize) {
     let p = block.problem;
     let (terms, width) = (block.terms, 2 * V::WIDTH);
     let source = p.a.at(i as isize * p.sa.row + block.l as isize * p.sa.column);
@@ -450,7 +483,7 @@ pub(super) unsafe fn multiply<V: Vector>(
 /// # Safety
 /// See [`super::gemm`]; the processor must have the instruction set.
 #[inline(always)]
-pub(super) unsafe fn direct<V: Vector>(p: &Problem<V::T>) {
+unsafe fn direct<V: Vector>(p: &Problem<V::T>) {
     let mut l = 0;
     while l < p.k {
         let terms = KC.min(p.k - l);
@@ -500,74 +533,22 @@ pub(super) unsafe fn direct<V: Vector>(p: &Problem<V::T>) {
     }
 }
 
-macro_rules! level {
-    ($name:ident $(, $feature:literal)?) => {
-        /// The parts of a product, compiled for one instruction set.
-        pub(super) struct $name;
-        impl<V: Vector> Level<V> for $name {
-            unsafe fn direct(&self, p: &Problem<V::T>) {
-                $(#[target_feature(enable = $feature)])?
-                unsafe fn compiled<V: Vector>(p: &Problem<V::T>) {
-                    // SAFETY: passed on.
-                    unsafe { direct::<V>(p) }
-                }
-                // SAFETY: passed on.
-                unsafe { compiled::<V>(p) }
-            }
-            unsafe fn pack(&self, block: &Block<'_, V::T>, from: usize, to: usize) {
-                $(#[target_feature(enable = $feature)])?
-                unsafe fn compiled<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
-                    // SAFETY: passed on.
-                    unsafe { pack_columns::<V>(block, from, to) }
-                }
-                // SAFETY: passed on.
-                unsafe { compiled::<V>(block, from, to) }
-            }
-            unsafe fn multiply(
-                &self,
-                block: &Block<'_, V::T>,
-                i: usize,
-                rows: usize,
-                at: usize,
-                n: usize,
-            ) {
-                $(#[target_feature(enable = $feature)])?
-                unsafe fn compiled<V: Vector>(
-                    block: &Block<'_, V::T>,
-                    i: usize,
-                    rows: usize,
-                    at: usize,
-                    n: usize,
-                ) {
-                    // SAFETY: passed on.
-                    unsafe { multiply::<V>(block, i, rows, at, n) }
-                }
-                // SAFETY: passed on.
-                unsafe { compiled::<V>(block, i, rows, at, n) }
-            }
-        }
-    };
-}
-
-level!(Baseline);
-#[cfg(target_arch = "x86_64")]
-level!(Avx2, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
-level!(Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
-
 /// Runs the problem at the level in use.
 ///
 /// # Safety
 /// See [`super::gemm`].
 pub(super) unsafe fn best<T: Float>(p: &Problem<T>, split: bool) {
-    #[cfg(target_arch = "x86_64")]
-    match crate::kernels::multiversion::level() {
-        // SAFETY: the level was found on this machine; the rest is the caller's promise.
-        Isa::Avx512 => return unsafe { run::<T::Avx512>(p, split, &Avx512) },
-        // SAFETY: as above.
-        Isa::Avx2 => return unsafe { run::<T::Avx2>(p, split, &Avx2) },
-        Isa::Baseline => {}
-    }
     // SAFETY: passed on.
-    unsafe { run::<T::Plain>(p, split, &Baseline) }
+    unsafe { super::at_level(Whole { p, split }) }
+}
+
+struct Whole<'a, T> {
+    p: &'a Problem<T>,
+    split: bool,
+}
+impl<T: Float> super::Leveled<T> for Whole<'_, T> {
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: passed on.
+        unsafe { run::<V>(self.p, self.split) }
+    }
 }

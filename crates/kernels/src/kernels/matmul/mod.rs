@@ -6,8 +6,11 @@ mod integer;
 mod simd;
 mod small;
 
+pub(super) use blocked::{Tile, group, micro_rows};
 pub use integer::{Integer, integer_gemm};
 
+#[cfg(target_arch = "x86_64")]
+use super::multiversion::Level;
 use super::raw::{Dst, Src};
 use super::vexp::Real;
 
@@ -15,15 +18,15 @@ use super::vexp::Real;
 pub trait Float: Real + small::Fused {
     /// Without a fused multiply-add.
     #[doc(hidden)]
-    type Plain: simd::Vector<T = Self>;
+    type Plain: Vector<T = Self>;
     /// Of 256 bits.
     #[cfg(target_arch = "x86_64")]
     #[doc(hidden)]
-    type Avx2: simd::Vector<T = Self>;
+    type Avx2: Vector<T = Self>;
     /// Of 512 bits.
     #[cfg(target_arch = "x86_64")]
     #[doc(hidden)]
-    type Avx512: simd::Vector<T = Self>;
+    type Avx512: Vector<T = Self>;
 }
 impl Float for f32 {
     type Plain = simd::Plain<Self, 4>;
@@ -38,6 +41,33 @@ impl Float for f64 {
     type Avx2 = simd::x86::Avx2F64;
     #[cfg(target_arch = "x86_64")]
     type Avx512 = simd::x86::Avx512F64;
+}
+
+pub(super) use simd::{Vector, Work};
+
+/// Something done with the vectors of the level in use. It is itself compiled for the baseline: what
+/// shall be compiled for them goes through [`Vector::within`].
+pub(super) trait Leveled<T: Float> {
+    /// # Safety
+    /// The processor must have the instruction set of `V`; the rest is the implementation's.
+    unsafe fn run<V: Vector<T = T>>(self);
+}
+
+/// Runs it.
+///
+/// # Safety
+/// What the implementation asks for.
+pub(super) unsafe fn at_level<T: Float>(what: impl Leveled<T>) {
+    #[cfg(target_arch = "x86_64")]
+    match super::multiversion::level() {
+        // SAFETY: the level was found on this machine; the rest is the caller's promise.
+        Level::Avx512 => return unsafe { what.run::<T::Avx512>() },
+        // SAFETY: as above.
+        Level::Avx2 => return unsafe { what.run::<T::Avx2>() },
+        Level::Baseline => {}
+    }
+    // SAFETY: passed on.
+    unsafe { what.run::<T::Plain>() }
 }
 
 /// Multiply-adds below which a full tile is mostly waste.

@@ -3,6 +3,15 @@
 
 use super::Float;
 
+/// Work written once for all vectors; `run` and what it calls must be `#[inline(always)]`.
+pub trait Work<T: Float> {
+    /// What `run` gives.
+    type Output;
+    /// # Safety
+    /// The processor must have the instruction set of `V`; the rest is the implementation's.
+    unsafe fn run<V: Vector<T = T>>(self) -> Self::Output;
+}
+
 /// A vector of elements. The functions are compiled for the instruction set only inside a function
 /// that enables it.
 pub trait Vector: Copy {
@@ -46,6 +55,18 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn combine(beta: Self::T, c: Self::T, sum: Self::T) -> Self::T;
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn plus(self, a: Self) -> Self;
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn minus(self, a: Self) -> Self;
+    /// Does the work in a function compiled for the instruction set: closures that run on other
+    /// threads do not inherit it.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set; the rest is the work's.
+    unsafe fn within<W: Work<Self::T>>(work: W) -> W::Output;
 }
 
 /// Four or two elements without a fused multiply-add, left to the compiler.
@@ -94,6 +115,18 @@ macro_rules! plain {
             unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {
                 beta * c + sum
             }
+            #[inline(always)]
+            unsafe fn plus(self, a: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] + a.0[i]))
+            }
+            #[inline(always)]
+            unsafe fn minus(self, a: Self) -> Self {
+                Self(std::array::from_fn(|i| self.0[i] - a.0[i]))
+            }
+            unsafe fn within<W: Work<$t>>(work: W) -> W::Output {
+                // SAFETY: passed on.
+                unsafe { work.run::<Self>() }
+            }
         }
     };
 }
@@ -104,11 +137,12 @@ plain!(f64, 2);
 pub(super) mod x86 {
     use std::arch::x86_64::*;
 
-    use super::Vector;
+    use super::{Vector, Work};
 
     macro_rules! vector {
         ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
-         $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident) => {
+         $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
+         $minus:ident, $features:literal) => {
             #[derive(Clone, Copy)]
             pub struct $name($raw);
             impl Vector for $name {
@@ -154,6 +188,25 @@ pub(super) mod x86 {
                 #[inline(always)]
                 unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {
                     beta.mul_add(c, sum)
+                }
+                #[inline(always)]
+                unsafe fn plus(self, a: Self) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $plus(self.0, a.0) })
+                }
+                #[inline(always)]
+                unsafe fn minus(self, a: Self) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $minus(self.0, a.0) })
+                }
+                unsafe fn within<W: Work<$t>>(work: W) -> W::Output {
+                    #[target_feature(enable = $features)]
+                    unsafe fn compiled<W: Work<$t>>(work: W) -> W::Output {
+                        // SAFETY: passed on.
+                        unsafe { work.run::<$name>() }
+                    }
+                    // SAFETY: passed on.
+                    unsafe { compiled(work) }
                 }
             }
         };
@@ -212,7 +265,10 @@ pub(super) mod x86 {
         _mm256_set1_ps,
         _mm256_fmadd_ps,
         _mm256_mul_ps,
-        _mm256_storeu_ps
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        "avx2,fma"
     );
     vector!(
         Avx2F64,
@@ -226,7 +282,10 @@ pub(super) mod x86 {
         _mm256_set1_pd,
         _mm256_fmadd_pd,
         _mm256_mul_pd,
-        _mm256_storeu_pd
+        _mm256_storeu_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
+        "avx2,fma"
     );
     vector!(
         Avx512F32,
@@ -240,7 +299,10 @@ pub(super) mod x86 {
         _mm512_set1_ps,
         _mm512_fmadd_ps,
         _mm512_mul_ps,
-        _mm512_storeu_ps
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
     );
     vector!(
         Avx512F64,
@@ -254,6 +316,9 @@ pub(super) mod x86 {
         _mm512_set1_pd,
         _mm512_fmadd_pd,
         _mm512_mul_pd,
-        _mm512_storeu_pd
+        _mm512_storeu_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
     );
 }

@@ -1,9 +1,12 @@
-//! Convolutions over two dimensions: patches gathered to columns, then matrix products.
+//! Convolutions over two dimensions: patches gathered to columns, then matrix products; by tiles
+//! ([`winograd`]) where these take fewer multiplications.
 //!
 //! A group of channels of one image is a matrix of `channels * kernel` rows, one column per place of
 //! the output; the three products of it, the weight and the output's gradient are the convolution
 //! and its gradients.
 #![allow(unsafe_code)]
+
+pub mod winograd;
 
 use super::matmul::{Float, Strides, gemm};
 use super::multiversion::{self, Job};
@@ -283,3 +286,6 @@ pub unsafe fn weight_gradient<T: Float>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

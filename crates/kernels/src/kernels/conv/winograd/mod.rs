@@ -1,0 +1,164 @@
+//! Convolutions with kernels of three by three in tiles of two by two outputs: 16 multiplications
+//! where the sum of products takes 36. Minimal filtering F(2x2, 3x3) after Winograd, as described by
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (CVPR 2016):
+//! `y = A' [(G w G') * (B' x B)] A` with
+//!
+//! ```text
+//! B' = 1  0 -1  0    G = 1   0   0    A' = 1  1  1  0
+//!      0  1  1  0        1/2 1/2 1/2       0  1 -1 -1
+//!      0 -1  1  0        1/2 -1/2 1/2
+//!      0  1  0 -1        0   0   1
+//! ```
+//!
+//! Tiles mix their elements, so that one infinity or NaN would spread over its neighbours. Whoever
+//! calls is told whether all results are finite, and takes the sum of products otherwise.
+
+mod image;
+mod weight;
+
+pub use image::{image, weights};
+pub use weight::weight_gradient;
+
+use super::Conv;
+use crate::kernels::matmul::Vector;
+use crate::kernels::vexp::Real as _;
+
+/// Places of the transformed tile.
+const PLACES: usize = 16;
+/// Tiles taken through the three steps together: their transforms stay in L2.
+const LANES: usize = 32;
+/// Tiles summed at once for the gradient of a weight.
+const SUMMED: usize = 64;
+/// Elements between rows beyond their length: rows a power of two apart share lines of the cache.
+const APART: usize = 16;
+/// Channels on either side from which on tiles pay.
+const CHANNELS: usize = 16;
+
+/// A convolution by tiles: of images with their weight, or of an output's gradient with the weight
+/// turned round.
+#[derive(Clone, Copy, Debug)]
+pub struct Tiled {
+    inputs: usize,
+    outputs: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    padding: [usize; 2],
+    turned: bool,
+}
+
+impl Conv {
+    fn is_tiled(&self) -> bool {
+        self.kernel == [3, 3]
+            && self.stride == [1, 1]
+            && self.dilation == [1, 1]
+            && self.padding[0] <= 2
+            && self.padding[1] <= 2
+            && self.channels / self.groups >= CHANNELS
+            && self.outputs / self.groups >= CHANNELS
+    }
+
+    /// The output of a group by tiles, if that pays.
+    pub fn tiled(&self) -> Option<Tiled> {
+        let tiled = Tiled {
+            inputs: self.channels / self.groups,
+            outputs: self.outputs / self.groups,
+            input: self.input,
+            output: self.output,
+            padding: self.padding,
+            turned: false,
+        };
+        (self.is_tiled() && tiled.pays()).then_some(tiled)
+    }
+
+    /// The gradient of a group of the input by tiles, if that pays.
+    pub fn tiled_back(&self) -> Option<Tiled> {
+        if !self.is_tiled() {
+            return None;
+        }
+        let tiled = Tiled {
+            inputs: self.outputs / self.groups,
+            outputs: self.channels / self.groups,
+            input: self.output,
+            output: self.input,
+            padding: self.padding.map(|n| 2 - n),
+            turned: true,
+        };
+        tiled.pays().then_some(tiled)
+    }
+}
+
+impl Tiled {
+    /// Tiles along both dimensions.
+    fn tiles(&self) -> [usize; 2] {
+        self.output.map(|n| n.div_ceil(2))
+    }
+    /// From one row of tiles to the next, in one of the four planes of every other element of every
+    /// other row. The last column of a row makes no tile.
+    fn line(&self) -> usize {
+        self.tiles()[1] + 1
+    }
+    /// Tiles worked on: with the columns that make none, up to full vectors.
+    fn span(&self) -> usize {
+        (self.tiles()[0] * self.line() - 1).next_multiple_of(LANES)
+    }
+    /// Elements of a plane of the input; a tile reads from the next row and column too.
+    fn plane(&self) -> usize {
+        self.span() + self.line() + 1
+    }
+    /// Whether most of the work goes into tiles. The same at every level: the bits depend on it.
+    fn pays(&self) -> bool {
+        let [rows, columns] = self.tiles();
+        rows > 1
+            && columns > 1
+            && rows * columns * 5 >= (rows * self.line()).next_multiple_of(16) * 3
+    }
+    /// Elements of a transformed weight.
+    pub fn weights(&self) -> usize {
+        PLACES * self.inputs * self.outputs
+    }
+    /// Elements of the buffer an image is worked on in.
+    pub fn scratch(&self) -> usize {
+        4 * self.inputs * self.plane()
+            + PLACES * (self.step(self.inputs) + self.step(self.outputs))
+            + 4 * self.outputs * self.span()
+    }
+    /// Elements of the buffer the gradient of a weight is summed in.
+    pub fn summing(&self) -> usize {
+        let [rows, columns] = self.tiles();
+        let (inputs, outputs) = (self.wide(self.inputs), self.wide(self.outputs) + APART);
+        4 * inputs * (rows + 1) * self.line()
+            + 4 * outputs * rows * columns
+            + PLACES * (SUMMED * (inputs + outputs) + 2 * APART)
+            + self.weights()
+    }
+    /// From one place of [`LANES`] transformed tiles to the next.
+    fn step(&self, channels: usize) -> usize {
+        LANES * channels + APART
+    }
+    /// Channels filled up to full vectors of any level.
+    fn wide(&self, channels: usize) -> usize {
+        channels.next_multiple_of(32)
+    }
+}
+
+/// `B' d B` of the 16 elements that `load` gives, handed to `store` place by place.
+#[inline(always)]
+unsafe fn transform<V: Vector>(load: impl Fn(usize, usize) -> V, store: impl Fn(usize, V)) {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        let mut half = [[V::splat(V::T::ZERO); 4]; 4];
+        for j in 0..4 {
+            let (a, b, c, d) = (load(0, j), load(1, j), load(2, j), load(3, j));
+            half[0][j] = a.minus(c);
+            half[1][j] = b.plus(c);
+            half[2][j] = c.minus(b);
+            half[3][j] = b.minus(d);
+        }
+        for (i, [a, b, c, d]) in half.into_iter().enumerate() {
+            store(4 * i, a.minus(c));
+            store(4 * i + 1, b.plus(c));
+            store(4 * i + 2, c.minus(b));
+            store(4 * i + 3, b.minus(d));
+        }
+    }
+}
