@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import random_statements
 from program_writer import LIMIT, Kinds, Shape, Variable, Writer, broadcast
 
 # Statements. Each is a function of the writer that says whether it wrote something.
@@ -640,6 +641,13 @@ ENDINGS: Kinds = [
 ]
 
 
+WIDE = 10_000_000
+"""From this number on programs have all kinds of statements; those below keep the text they always had."""
+
+
 def write(seed: int) -> list[str]:
     """Give the lines of the program with this number."""
-    return Writer(seed).program(STATEMENTS, MISTAKES, ENDINGS)
+    if seed < WIDE:
+        return Writer(seed).program(STATEMENTS, MISTAKES, ENDINGS)
+    more = random_statements
+    return Writer(seed).program(STATEMENTS + more.STATEMENTS, MISTAKES + more.MISTAKES, ENDINGS + more.ENDINGS)

@@ -98,7 +98,8 @@ METHOD_RETURNS = {
 }
 #: Methods whose result is several tensors, or depends on the arguments.
 SEVERAL = {
-    "aminmax", "broadcast_tensors", "chunk", "cummax", "cummin", "dsplit", "frexp", "hsplit", "histc", "kthvalue",
+    "_unsafe_split", "aminmax", "broadcast_tensors", "chunk", "cummax", "cummin", "dsplit", "frexp", "hsplit", "histc",
+    "kthvalue",
     "max", "median", "meshgrid", "min", "mode", "nanmedian", "nonzero", "sort", "split", "split_with_sizes",
     "std_mean", "svd", "tensor_split", "topk", "unbind", "unique", "unique_consecutive", "var_mean", "vsplit", "where",
 }  # fmt: skip

@@ -47,6 +47,7 @@ _COMPOSED = {
     "pinverse", "qr", "real", "renorm", "resize_as_", "resolve_conj", "resolve_neg", "select_copy", "slogdet",
     "split_copy", "split_with_sizes_copy", "squeeze_copy", "svd", "t_copy", "transpose_copy", "trapezoid",
     "trapz", "triangular_solve", "unbind_copy", "unfold_copy", "unravel_index", "unsafe_chunk", "unsafe_split",
+    "unsafe_split_with_sizes",
     "unsqueeze_copy", "vander", "view_copy", "zero_",
 }  # fmt: skip
 

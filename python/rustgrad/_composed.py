@@ -493,13 +493,25 @@ def _copy_of(name: str) -> Any:
 
 
 def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Return ``chunk``."""
-    return input.chunk(chunks, dim)  # type: ignore[no-any-return]
+    """Return what ``chunk`` does, but no views: each part has a version of its own."""
+    if chunks <= 0:
+        message = f"chunk expects `chunks` to be greater than 0, got: {chunks}"
+        raise RuntimeError(message)
+    size = -(-input.size(dim) // chunks)
+    return input._unsafe_split(size if size else [0] * chunks, dim)  # type: ignore[no-any-return]
 
 
 def unsafe_split(input: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Return ``split``."""
-    return input.split(split_size, dim)  # type: ignore[no-any-return]
+    """Return what ``split`` does, but no views: each part has a version of its own.
+
+    They share the memory of ``input`` all the same, so none of them may be written where another is needed.
+    """
+    return input._unsafe_split(split_size, dim)  # type: ignore[no-any-return]
+
+
+def unsafe_split_with_sizes(input: Tensor, split_sizes: list[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Return what ``split_with_sizes`` does, as :func:`unsafe_split`."""
+    return input._unsafe_split(split_sizes, dim)  # type: ignore[no-any-return]
 
 
 # Linear algebra under the names of the module.

@@ -18,7 +18,7 @@ def _deliver(name: str, result: Tensor, out: Any) -> Tensor:
     if not isinstance(out, Tensor):
         message = f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}"
         raise TypeError(message)
-    if out.requires_grad or result.requires_grad:
+    if (out.requires_grad or result.requires_grad) and _rg.is_grad_enabled():
         message = (
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."

@@ -567,7 +567,8 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         for one in rest:
             result = result @ one
         return result
-    return _rg.chain_matmul(*tensors)
+    result = _rg.chain_matmul(*tensors)
+    return result.view(result.shape)
 
 
 @takes_out

@@ -474,6 +474,9 @@ fn finish<'py>(
         let with_history = node
             .as_ref()
             .filter(|_| output.dtype().is_float() && !constant.contains(&output.address()));
+        if modified && with_history.is_none() && !output.is_inference() {
+            output.note_write()?;
+        }
         differentiable += usize::from(with_history.is_some());
         finished.push(Some(match with_history {
             Some(node) if modified => {

@@ -101,8 +101,15 @@ impl TensorHook for PyPostHook {
     fn call(&self, leaf: Option<&Tensor>) -> Result<Option<Tensor>> {
         Python::attach(|py| {
             let called = || -> PyResult<()> {
-                if self.0.callable.bind(py).call1((object(py, leaf)?,))?.is_none() {
+                let given = self.0.callable.bind(py).call1((object(py, leaf)?,))?;
+                if given.is_none() {
                     return Ok(());
+                }
+                if convert::tensor(&given).is_none() {
+                    return Err(PyTypeError::new_err(format!(
+                        "expected Variable, but hook returned '{}'",
+                        given.get_type().name()?
+                    )));
                 }
                 Err(PyRuntimeError::new_err(
                     "Tensor post accumulate grad hooks should return None.",

@@ -145,6 +145,11 @@ impl PySavedTensor {
                 "Calling register_hooks on a saved tensor with value None is forbidden.",
             )
         };
+        if let (Owner::Node(node), None) = (&self.owner, self.place) {
+            if node.is_released() {
+                return Err(node.saved_after_release().into());
+            }
+        }
         let place = self.place.ok_or_else(absent)?;
         match &self.owner {
             Owner::Node(node) => Ok(node.pack_saved(place, &hooks)?),

@@ -76,6 +76,10 @@ def __getattr__(name: str) -> object:
         from rustgrad.autograd._diagnose import find_nonfinite
 
         return find_nonfinite
+    if name == "profiler":
+        import importlib
+
+        return importlib.import_module("rustgrad.autograd.profiler")
     message = f"module 'rustgrad.autograd' has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -55,8 +55,19 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
 
 
 def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
-    """Count a write in place that was made behind the engine's back, so that it is not missed."""
-    _core._increment_version([tensor] if isinstance(tensor, Tensor) else list(tensor))
+    """Count a write in place that was made behind the engine's back, so that it is not missed.
+
+    Raises
+    ------
+    RuntimeError
+        If ``tensor`` is neither a tensor nor an iterable of tensors.
+    """
+    if isinstance(tensor, Tensor):
+        tensor = [tensor]
+    elif not hasattr(tensor, "__iter__"):
+        message = "increment_version expect a Iterable[Tensor] as input"
+        raise RuntimeError(message)
+    _core._increment_version(list(tensor))
 
 
 class saved_tensors_hooks:
@@ -137,7 +148,7 @@ class _Kept:
         self.copied = False
 
 
-class _AllowMutation(saved_tensors_hooks):
+class _AllowMutationOnSavedContext(saved_tensors_hooks):
     """The state of one :func:`allow_mutation_on_saved_tensors` block."""
 
     def __init__(self) -> None:
@@ -146,6 +157,11 @@ class _AllowMutation(saved_tensors_hooks):
         self._all: WeakSet[_Kept] = WeakSet()
         self._open = False
         super().__init__(self._pack, self._unpack)
+
+    @property
+    def cloned(self) -> dict[_Kept, Tensor]:
+        """The saved tensors that were copied because they were about to be overwritten."""
+        return {kept: kept.tensor for kept in self._all if kept.copied and kept.tensor is not None}
 
     def clear(self) -> None:
         """Forget all that was saved."""
@@ -189,7 +205,7 @@ _mutation = thread_local()
 
 
 @contextmanager
-def allow_mutation_on_saved_tensors() -> Iterator[_AllowMutation]:
+def allow_mutation_on_saved_tensors() -> Iterator[_AllowMutationOnSavedContext]:
     """Let tensors that were saved be overwritten: they are copied before that.
 
     The backward pass must run inside too. Yields an object whose ``clear()`` gives up all copies.
@@ -204,7 +220,7 @@ def allow_mutation_on_saved_tensors() -> Iterator[_AllowMutation]:
     if getattr(_mutation, "active", False):
         message = "allow_mutation_on_saved_tensors contexts cannot be nested"
         raise RuntimeError(message)
-    context = _AllowMutation()
+    context = _AllowMutationOnSavedContext()
     _mutation.active = context._open = True
     try:
         with context:

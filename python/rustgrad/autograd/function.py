@@ -78,7 +78,16 @@ class FunctionCtx:
         self.output_grad_dtypes = dtypes
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Choose whether absent gradients reach ``backward`` as zeros (the default) or as None."""
+        """Choose whether absent gradients reach ``backward`` as zeros (the default) or as None.
+
+        Raises
+        ------
+        TypeError
+            If the value is not a bool.
+        """
+        if not isinstance(value, bool):
+            message = f"set_materialize_grads() takes a bool, not {type(value).__name__}"
+            raise TypeError(message)
         self.materialize_grads = value
 
     def mark_shared_storage(self, *pairs: object) -> None:

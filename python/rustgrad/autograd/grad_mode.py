@@ -29,6 +29,10 @@ class _Mode:
     def _copy(self) -> _Mode:
         return type(self)()
 
+    def clone(self) -> Any:
+        """Return a mode of the same kind and setting that is not entered."""
+        return self._copy()
+
     def _enter(self) -> Any:
         raise NotImplementedError
 

@@ -112,10 +112,20 @@ sigmoid = Tensor.sigmoid
 tanh = Tensor.tanh
 
 
-def relu_(input: Tensor) -> Tensor:
-    """Set what is below zero to zero, in place."""
-    result: Tensor = relu(input, True)
-    return result
+def _in_place(function: Any) -> Any:
+    """Return an activation function that overwrites its input."""
+
+    def activate(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = function(input, *args, **kwargs, inplace=True)
+        return result
+
+    activate.__name__ = activate.__qualname__ = f"{function.__name__}_"
+    activate.__doc__ = f"Apply ``{function.__name__}`` in place."
+    return activate
+
+
+relu_, elu_, selu_, celu_ = map(_in_place, (relu, elu, selu, celu))
+leaky_relu_, hardtanh_, threshold_ = map(_in_place, (leaky_relu, hardtanh, threshold))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:

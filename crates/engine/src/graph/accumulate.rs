@@ -63,6 +63,10 @@ pub(crate) fn accumulate_leaf(node: &Node, grad: Option<Tensor>) -> Result<()> {
     let Op::Accumulate(leaf) = &node.op else {
         bail!(runtime, "{} is not an accumulator", node.name());
     };
+    if !leaf.requires_grad() {
+        // It was asked to collect none after it was used.
+        return Ok(());
+    }
     let mut grad = grad;
     for hook in leaf.leaf_hooks() {
         if let Some(new) = hook.call(grad.as_ref())? {

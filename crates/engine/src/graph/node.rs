@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use parking_lot::lock_api::RawMutex as _;
 use parking_lot::{Mutex, RawMutex};
 
-use super::arena::NodeRef;
+use super::arena::{NodeRef, WeakNode};
 use super::hooks::Hooks;
 use super::site::Site;
 use crate::dtype::DType;
@@ -133,6 +133,13 @@ impl Saved {
     pub(crate) const EMPTY: Self = Self { core: None, version: 0, role: Role::Private };
 }
 
+/// Where in a written base the result of the write is found: the base's node after the write, and the
+/// rule that cuts the part out.
+pub(crate) struct Part {
+    pub(crate) base: WeakNode,
+    pub(crate) cut: Box<dyn Fn() -> Op + Send + Sync>,
+}
+
 /// What most nodes do not have; made on demand and then there for the node's life.
 #[derive(Default)]
 pub(crate) struct More {
@@ -140,6 +147,10 @@ pub(crate) struct More {
     pub(crate) edges: Box<[Edge]>,
     /// All outputs, when there is more than one.
     pub(crate) outs: Box<[OutMeta]>,
+    /// The only output, where a write in place gave it the dtype of what was overwritten.
+    pub(crate) written: std::sync::OnceLock<OutMeta>,
+    /// What a write in place into a view saved as its result: a part of this base.
+    pub(crate) part: std::sync::OnceLock<Part>,
     /// What is saved beyond the two places in the node.
     pub(crate) saved: Mutex<Vec<Saved>>,
     /// What hooks packed, by position among the saved tensors.
@@ -269,7 +280,8 @@ impl Node {
     pub(crate) fn out_meta(&self, i: u32) -> &OutMeta {
         match self.more_if() {
             Some(more) if !more.outs.is_empty() => more.outs.get(i as usize).unwrap_or(&self.out),
-            _ => &self.out,
+            Some(more) => more.written.get().unwrap_or(&self.out),
+            None => &self.out,
         }
     }
 

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 
 use super::arena::NodeRef;
 use super::node::{Edge, Node, Packed, Role, Saved};
+use crate::dtype::DType;
 use crate::error::{Result, bail, ensure};
+use crate::shape::Dims;
 use crate::storage::Core;
 use crate::tensor::{Tensor, WeakTensor};
 
@@ -118,6 +120,41 @@ fn pack(core: &Arc<Core>, edge: Edge) -> Result<Option<Arc<dyn Packed>>> {
     pack_with(&*hooks, &Tensor::at(core, edge)).map(Some)
 }
 
+/// What hooks packed of a tensor that an operation of ours saved: its rule relies on the shape and dtype it
+/// had.
+struct Fitted {
+    packed: Arc<dyn Packed>,
+    dtype: DType,
+    shape: Dims,
+}
+
+impl Fitted {
+    fn wrap(packed: Arc<dyn Packed>, core: &Core) -> Arc<dyn Packed> {
+        Arc::new(Self { packed, dtype: core.dtype(), shape: Dims::from_slice(core.shape()) })
+    }
+}
+
+impl Packed for Fitted {
+    fn unpack(&self) -> Result<Tensor> {
+        let found = self.packed.unpack()?;
+        if found.dtype() == self.dtype && found.core().shape() == &self.shape[..] {
+            return Ok(found);
+        }
+        ensure!(
+            crate::shape::is_expandable_to(found.core().shape(), &self.shape),
+            runtime,
+            "an unpack hook gave a tensor of shape {} for a saved tensor of shape {}; it must give \
+             back what was packed",
+            crate::shape::shape_text(found.core().shape()),
+            crate::shape::shape_text(&self.shape)
+        );
+        found.to_dtype(self.dtype)?.expand_to(&self.shape)
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self.packed.as_any()
+    }
+}
+
 fn pack_with(hooks: &dyn SavedHooks, tensor: &Tensor) -> Result<Arc<dyn Packed>> {
     let before = tensor.version();
     let packed = {
@@ -150,7 +187,7 @@ pub(super) fn pack_all<'s>(
                     Role::Input(i) => inputs[i as usize].try_gradient_edge()?,
                     _ => Edge::default(),
                 };
-                pack(core, edge)?
+                pack(core, edge)?.map(|packed| Fitted::wrap(packed, core))
             }
             None => None,
         };
@@ -194,19 +231,24 @@ impl Node {
         self.has(super::node::RELEASED)
     }
 
+    /// The error for hooks on what is gone.
+    pub fn saved_after_release(&self) -> crate::Error {
+        crate::Error::runtime(
+            "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate \
+             values of the graph are freed when you call .backward() or autograd.grad(). Specify \
+             retain_graph=True if you need to backward through the graph a second time or if you \
+             need to access saved variables after calling backward.",
+        )
+    }
+
     /// Packs the saved tensor at a place.
     ///
     /// # Errors
     /// If there is none, or it is packed already.
     pub fn pack_saved(&self, i: usize, hooks: &dyn SavedHooks) -> Result<()> {
-        ensure!(
-            !self.is_released(),
-            runtime,
-            "Calling register_hooks on a saved tensor after it has been freed. Saved intermediate \
-             values of the graph are freed when you call .backward() or autograd.grad(). Specify \
-             retain_graph=True if you need to backward through the graph a second time or if you \
-             need to access saved variables after calling backward."
-        );
+        if self.is_released() {
+            return Err(self.saved_after_release());
+        }
         ensure!(
             self.more().packed.lock().get(i).is_none_or(Option::is_none),
             runtime,
@@ -224,7 +266,8 @@ impl Node {
                 "Calling register_hooks on a saved tensor with value None is forbidden."
             );
         };
-        let packed = pack_with(hooks, &Tensor::from_core(core))?;
+        let packed = pack_with(hooks, &Tensor::from_core(core.clone()))?;
+        let packed = Fitted::wrap(packed, &core);
         let more = self.more();
         let old = if i < 2 {
             self.with_saved(|saved| saved[i].core.take())

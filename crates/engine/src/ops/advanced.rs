@@ -291,11 +291,22 @@ impl Tensor {
             "masked_select: expected BoolTensor for mask"
         );
         let wide = broadcast(&self.shape(), &mask.shape())?;
-        let (this, mask) = (self.expand_to(&wide)?, mask.detach().expand_to(&wide)?);
-        if wide.is_empty() {
-            return this.reshape_to(&[1])?.index(&[Some(mask.reshape_to(&[1])?)]);
-        }
-        this.index(&[Some(mask)])
+        let mask = mask.detach().expand_to(&wide)?;
+        let found = mask.clone();
+        self.linear_map(
+            "MaskedSelectBackward0",
+            |this| {
+                let this = this.expand_to(&wide)?;
+                if wide.is_empty() {
+                    return this.reshape_to(&[1])?.index(&[Some(mask.reshape_to(&[1])?)]);
+                }
+                this.index(&[Some(mask)])
+            },
+            move |grad| {
+                let zeros = Self::zeros(&found.shape(), grad.dtype())?;
+                zeros.masked_scatter(&found, grad)
+            },
+        )
     }
 
     /// A copy with the elements of `source`, in order, where a mask holds.

@@ -208,6 +208,14 @@ pub(super) fn unary(
     x: Option<&Tensor>,
     y: Option<&Tensor>,
 ) -> Result<Tensor> {
+    let (mut x, mut y) = (x.cloned(), y.cloned());
+    if matches!(kind, Unary::Elu | Unary::Selu | Unary::Celu) {
+        // Where both branches meet torch takes the second derivative of the straight one.
+        for value in [&mut x, &mut y].into_iter().flatten() {
+            *value = value.compare(Binary::Eq, 0.0)?.where_(&value.detach(), value)?;
+        }
+    }
+    let (x, y) = (x.as_ref(), y.as_ref());
     let result = evaluate(grad, |wrap| {
         let (x, y) = (wrap(x.unwrap_or(grad)), wrap(y.unwrap_or(grad)));
         let g = wrap(grad);

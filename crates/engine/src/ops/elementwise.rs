@@ -391,7 +391,9 @@ impl Tensor {
                 return self.run_scalar(kind, block, other, reversed);
             }
         }
-        let number = Self::from_scalar(other, natural)?.into_number();
+        // A float keeps all its digits, whatever dtype the result has.
+        let exact = if natural.is_float() { DType::F64 } else { natural };
+        let number = Self::from_scalar(other, exact)?.into_number();
         if reversed { number.binary(kind, self, 1.0) } else { self.binary(kind, &number, 1.0) }
     }
 

@@ -186,10 +186,10 @@ impl Rule for Apart {
         let along = |shape: &Dims| shape.get(self.dim as usize).copied().unwrap_or(0);
         match (name, self.name) {
             ("dim", _) => Some(SavedValue::Int(self.dim)),
-            ("split_size", "SplitBackward0") => {
+            ("split_size", "SplitBackward0" | "UnsafeSplitBackward0") => {
                 Some(SavedValue::Int(self.shapes.first().map_or(0, along) as i64))
             }
-            ("split_sizes", "SplitWithSizesBackward0") => {
+            ("split_sizes", "SplitWithSizesBackward0" | "UnsafeSplitWithSizesBackward0") => {
                 Some(SavedValue::Sizes(self.shapes.iter().map(along).collect()))
             }
             _ => None,
@@ -225,8 +225,15 @@ impl Tensor {
         let core = self.core();
         let mut outputs = Vec::with_capacity(parts.len());
         for part in parts {
-            let view = core.view(&part.shape, &part.strides, part.offset)?;
-            outputs.push(self.make_view(view, Creation::now(Creation::Multi)));
+            outputs.push(if name.starts_with("Unsafe") {
+                // Neither views nor of one version, though they share the memory.
+                let (shape, strides) = (&part.shape, &part.strides);
+                let part = core.view_as(core.dtype(), shape, strides, part.offset, true)?;
+                Self::from_core(part)
+            } else {
+                let view = core.view(&part.shape, &part.strides, part.offset)?;
+                self.make_view(view, Creation::now(Creation::Multi))
+            });
         }
         if recording1(self) && !outputs.is_empty() {
             let shapes = parts.iter().map(|part| part.shape.clone()).collect();
@@ -258,6 +265,21 @@ impl Tensor {
     /// If the size is negative, or zero for a dimension that is not.
     #[track_caller]
     pub fn split(&self, size: i64, dim: i64) -> Result<Vec<Self>> {
+        self.split_as("SplitBackward0", size, dim)
+    }
+
+    /// [`Self::split`] into tensors that are no views and count versions of their own, though they
+    /// share the memory: none may be written where another is needed.
+    ///
+    /// # Errors
+    /// As [`Self::split`].
+    #[track_caller]
+    pub fn unsafe_split(&self, size: i64, dim: i64) -> Result<Vec<Self>> {
+        self.split_as("UnsafeSplitBackward0", size, dim)
+    }
+
+    #[track_caller]
+    fn split_as(&self, node: &'static str, size: i64, dim: i64) -> Result<Vec<Self>> {
         ensure!(self.ndim() > 0, runtime, "split expects at least a 1-dimensional tensor");
         ensure!(
             size >= 0,
@@ -275,7 +297,7 @@ impl Tensor {
         let count = if size == 0 { 1 } else { n.div_ceil(size).max(1) };
         let bounds: Vec<(usize, usize)> =
             (0..count).map(|i| (i * size, size.min(n - i * size))).collect();
-        self.cut("SplitBackward0", dim, &bounds)
+        self.cut(node, dim, &bounds)
     }
 
     /// Views of the sizes given along a dimension.
@@ -284,6 +306,25 @@ impl Tensor {
     /// If the sizes do not sum to the dimension's.
     #[track_caller]
     pub fn split_with_sizes(&self, sizes: &[i64], dim: i64) -> Result<Vec<Self>> {
+        self.split_with_sizes_as("SplitWithSizesBackward0", sizes, dim)
+    }
+
+    /// [`Self::split_with_sizes`], as [`Self::unsafe_split`].
+    ///
+    /// # Errors
+    /// As [`Self::split_with_sizes`].
+    #[track_caller]
+    pub fn unsafe_split_with_sizes(&self, sizes: &[i64], dim: i64) -> Result<Vec<Self>> {
+        self.split_with_sizes_as("UnsafeSplitWithSizesBackward0", sizes, dim)
+    }
+
+    #[track_caller]
+    fn split_with_sizes_as(
+        &self,
+        node: &'static str,
+        sizes: &[i64],
+        dim: i64,
+    ) -> Result<Vec<Self>> {
         ensure!(self.ndim() > 0, runtime, "split expects at least a 1-dimensional tensor");
         let dim = norm_dim(dim, self.ndim())?;
         let n = self.core().shape()[dim];
@@ -305,7 +346,7 @@ impl Tensor {
             bounds.push((start, size as usize));
             start += size as usize;
         }
-        self.cut("SplitWithSizesBackward0", dim, &bounds)
+        self.cut(node, dim, &bounds)
     }
 
     /// At most `chunks` views of one size along a dimension (the last may be shorter).

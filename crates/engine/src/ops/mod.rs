@@ -19,10 +19,12 @@ use crate::tensor::Tensor;
 pub use names::SavedValue;
 pub use rustgrad_kernels::{algebra, binary, unary};
 
+pub mod addmm;
 pub mod advanced;
 pub(crate) mod along;
 mod check;
 mod choice;
+mod clamp;
 pub mod conv;
 pub mod count;
 mod diff;
@@ -39,6 +41,7 @@ mod lerp;
 pub mod linalg;
 mod linear;
 pub mod losses;
+mod map;
 pub mod matmul;
 mod names;
 pub mod pool;
@@ -241,14 +244,17 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     let connect = |core: Arc<Core>| {
         let edge = match role {
             Role::Input(at) => node.edges().get(at as usize).cloned().unwrap_or_default(),
-            Role::Output(out) => Edge { node: Some(handle()), out: u32::from(out) },
+            Role::Output(out) => match part_of_base(node, &core)? {
+                Some(edge) => edge,
+                None => Edge { node: Some(handle()), out: u32::from(out) },
+            },
             Role::Private => Edge::default(),
         };
-        Tensor::at(core, edge)
+        Ok(Tensor::at(core, edge))
     };
     if let Some(packed) = packed {
         let unpacked = packed.unpack()?;
-        return Ok(if is_grad_enabled() { connect(unpacked.shared_core()) } else { unpacked });
+        return if is_grad_enabled() { connect(unpacked.shared_core()) } else { Ok(unpacked) };
     }
     let Some(core) = core else { return Err(node.released_error()) };
     if let Role::Input(at) = role {
@@ -267,7 +273,17 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     if core.version() != version {
         return Err(overwritten(node, &core, version, role));
     }
-    Ok(if is_grad_enabled() { connect(core) } else { Tensor::from_core(core) })
+    if is_grad_enabled() { connect(core) } else { Ok(Tensor::from_core(core)) }
+}
+
+/// The place of a result that was written into a part of a base.
+fn part_of_base(node: &Node, core: &Arc<Core>) -> Result<Option<Edge>> {
+    let Some(part) = node.more_if().and_then(|more| more.part.get()) else { return Ok(None) };
+    let Some(base) = part.base.upgrade() else { return Ok(None) };
+    let view = Tensor::from_core(core.clone());
+    let edges = vec![Edge { node: Some(base), out: 0 }];
+    let node = crate::graph::attach_edges((part.cut)(), edges, &view)?;
+    Ok(Some(Edge { node: Some(node), out: 0 }))
 }
 
 fn snapshot(saved: &Saved) -> (Option<Arc<Core>>, u32, Role) {

@@ -334,7 +334,8 @@ impl Tensor {
             y.extend([1, n]);
             to.push(m * n);
         }
-        self.reshape_to(&x)?.mul(&other.reshape_to(&y)?)?.reshape_to(&to)
+        let product = self.reshape_to(&x)?.mul(&other.reshape_to(&y)?)?;
+        product.contiguous()?.unsafe_view("UnsafeViewBackward0", &to)
     }
 
     /// The cross product of vectors of three along a dimension.

@@ -172,12 +172,22 @@ impl Tensor {
             wide.extend([count as usize, n]);
             flat.push(n * count as usize);
         }
-        if self.numel() == 0 || flat.contains(&0) {
-            return self.reshape_to(&split)?.expand_to(&wide)?.copied()?.reshape_to(&flat);
-        }
-        let result = self.reshape_to(&split)?.expand_to(&wide)?.reshape_to(&flat)?;
-        let shared = result.core().same_storage(&self.core());
-        if shared { result.copied() } else { Ok(result) }
+        let (summed, counts) = (wide.clone(), repeats.len());
+        self.linear_map(
+            "RepeatBackward0",
+            |this| {
+                if this.numel() == 0 || flat.contains(&0) {
+                    return this.reshape_to(&split)?.expand_to(&wide)?.copied()?.reshape_to(&flat);
+                }
+                let result = this.reshape_to(&split)?.expand_to(&wide)?.reshape_to(&flat)?;
+                let shared = result.core().same_storage(&this.core());
+                if shared { result.copied() } else { Ok(result) }
+            },
+            move |grad| {
+                let dims: Vec<i64> = (0..counts as i64).map(|i| 2 * i).collect();
+                grad.reshape_to(&summed)?.sum(&dims, false, None)?.reshape_to(&shape)
+            },
+        )
     }
 
     /// [`Self::repeat`] with missing repeats taken as one.
@@ -215,7 +225,12 @@ impl Tensor {
     pub fn roll(&self, shifts: &[i64], dims: &[i64]) -> Result<Self> {
         ensure!(!shifts.is_empty(), runtime, "`shifts` required");
         if dims.is_empty() && shifts.len() == 1 {
-            return self.reshape_to(&[self.numel()])?.roll(shifts, &[0])?.reshape_to(&self.shape());
+            let (shift, shape) = (shifts[0], self.shape());
+            return self.linear_map(
+                "RollBackward0",
+                |this| this.reshape_to(&[this.numel()])?.roll(&[shift], &[0])?.reshape_to(&shape),
+                move |grad| grad.roll(&[shift.wrapping_neg()], &[]),
+            );
         }
         ensure!(
             shifts.len() == dims.len(),
@@ -227,6 +242,19 @@ impl Tensor {
         if self.numel() == 0 {
             return self.copied();
         }
+        for &dim in dims {
+            norm_dim(dim, self.ndim())?;
+        }
+        let back: Vec<i64> = shifts.iter().map(|&shift| shift.wrapping_neg()).collect();
+        let along = dims.to_vec();
+        self.linear_map(
+            "RollBackward0",
+            |this| this.rolled(shifts, dims),
+            move |grad| grad.roll(&back, &along),
+        )
+    }
+
+    fn rolled(&self, shifts: &[i64], dims: &[i64]) -> Result<Self> {
         let mut result = self.clone();
         for (&shift, &dim) in shifts.iter().zip(dims) {
             let at = norm_dim(dim, self.ndim())?;
@@ -260,12 +288,16 @@ impl Tensor {
             runtime,
             "expected rotation dims to be different, but got dim0 = {first} and dim1 = {second}"
         );
-        match k.rem_euclid(4) {
-            1 => self.flip(&[second])?.transpose(first, second),
-            2 => self.flip(dims),
-            3 => self.flip(&[first])?.transpose(first, second),
-            _ => self.copied(),
-        }
+        self.linear_map(
+            "Rot90Backward0",
+            |this| match k.rem_euclid(4) {
+                1 => this.flip(&[second])?.transpose(first, second),
+                2 => this.flip(&[first, second]),
+                3 => this.flip(&[first])?.transpose(first, second),
+                _ => this.copied(),
+            },
+            move |grad| grad.rot90(k.wrapping_neg(), &[first, second]),
+        )
     }
 
     /// Vectors as diagonals of matrices.
@@ -283,9 +315,15 @@ impl Tensor {
         let mut to = Dims::from_slice(&shape[..ndim - 2]);
         to.insert(a.min(b), n);
         to.insert(a.max(b), n);
-        let whole = Self::zeros(&to, self.dtype())?;
-        let diagonal = Geometry::of(&whole.diagonal(offset, dim1, dim2)?.core());
-        regather(&self.contiguous()?, &diagonal, &Geometry::of(&whole.core()))
+        self.linear_map(
+            "DiagEmbedBackward0",
+            |this| {
+                let whole = Self::zeros(&to, this.dtype())?;
+                let diagonal = Geometry::of(&whole.diagonal(offset, dim1, dim2)?.core());
+                regather(&this.contiguous()?, &diagonal, &Geometry::of(&whole.core()))
+            },
+            move |grad| grad.diagonal(offset, dim1, dim2),
+        )
     }
 
     /// The diagonal of a matrix, or the matrix with a vector as diagonal.
@@ -296,7 +334,22 @@ impl Tensor {
     pub fn diag(&self, offset: i64) -> Result<Self> {
         match self.ndim() {
             1 => self.diag_embed(offset, 0, 1),
-            2 => self.diagonal(offset, 0, 1)?.copied(),
+            2 => {
+                let shape = self.shape();
+                self.linear_map(
+                    "DiagonalBackward0_copy",
+                    |this| this.diagonal(offset, 0, 1)?.copied(),
+                    move |grad| {
+                        let whole = Geometry::dense(&shape);
+                        let cut = Geometry::of(
+                            &Self::from_core(crate::storage::Core::alloc(grad.dtype(), &shape)?)
+                                .diagonal(offset, 0, 1)?
+                                .core(),
+                        );
+                        regather(&grad.contiguous()?, &cut, &whole)
+                    },
+                )
+            }
             n => crate::error::bail!(runtime, "diag(): Supports 1D or 2D tensors. Got {n}D"),
         }
     }
@@ -337,11 +390,13 @@ impl Tensor {
     #[track_caller]
     pub fn part_replaced(
         &self,
+        name: &'static str,
         source: &Self,
         part: impl FnOnce(&Self) -> Result<Self>,
     ) -> Result<Self> {
-        let copy = self.copied()?;
-        let view = part(&copy)?;
+        // Of the same layout, for the sake of its geometry.
+        let whole = Self::from_core(crate::storage::Core::alloc(self.dtype(), &self.shape())?);
+        let view = part(&whole)?;
         ensure!(
             view.shape() == source.shape(),
             runtime,
@@ -349,8 +404,8 @@ impl Tensor {
             crate::shape::shape_text(&source.shape()),
             crate::shape::shape_text(&view.shape())
         );
-        view.copy_(source)?;
-        Ok(copy)
+        let (base, view) = (Geometry::of(&whole.core()), Geometry::of(&view.core()));
+        super::strided::replace_part(name, self, Some(source), &base, &view)
     }
 }
 

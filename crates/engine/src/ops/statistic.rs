@@ -435,7 +435,12 @@ impl Tensor {
             "trace: expected a matrix, but got tensor with dim {}",
             self.ndim()
         );
-        self.diagonal(0, 0, 1)?.sum(&[], false, None)
+        let shape = self.shape();
+        self.linear_map(
+            "TraceBackward0",
+            |this| this.diagonal(0, 0, 1)?.sum(&[], false, None),
+            move |grad| Self::eye(shape[0], shape[1], grad.dtype())?.mul(grad),
+        )
     }
 
     /// The differences of neighbours along a dimension, `n` times over.

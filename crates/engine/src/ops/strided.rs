@@ -3,6 +3,7 @@
 use super::{Cx, Op, Rule, SavedValue};
 use crate::error::Result;
 use crate::graph::hooks::GradList;
+use crate::graph::node::{Part, Role};
 use crate::graph::{Edge, NodeRef, attach, attach_node, recording1};
 use crate::kernels::copy;
 use crate::launch::blocks::{copy_core, run_into};
@@ -156,6 +157,7 @@ pub(crate) fn as_strided_edge(base: &Tensor, view: &Tensor) -> Result<Edge> {
     Ok(Edge { node: Some(node), out: 0 })
 }
 
+#[derive(Clone)]
 pub(super) struct AsStrided {
     base: Geometry,
     view: Geometry,
@@ -219,6 +221,14 @@ impl Rule for CopySlices {
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
         let AsStrided { base, view } = &self.geometry;
+        // As in torch, which writes the part's gradient where the part was.
+        let spread = view.shape.iter().zip(&view.strides).any(|(&n, &stride)| n > 1 && stride == 0);
+        crate::error::ensure!(
+            !(spread && cx.needs(0)),
+            runtime,
+            "unsupported operation: more than one element of the written-to tensor refers to a \
+             single memory location. Please clone() the tensor before performing the operation."
+        );
         let part = regather(grad, base, view)?;
         let mut outputs: GradList = smallvec![None; self.inner.num_outputs()];
         outputs[self.out as usize] = Some(part);
@@ -231,14 +241,17 @@ impl Rule for CopySlices {
         if cx.needs(0) {
             let part = inner[0].take();
             let part = part.map(|part| part.sum_to_shape(&view.shape)).transpose()?;
-            inner[0] = Some(replace_part(grad, part.as_ref(), base, view)?);
+            inner[0] = Some(replace_part(SLICE, grad, part.as_ref(), base, view)?);
         }
         Ok(inner)
     }
 }
 
+const SLICE: &str = "SliceScatterBackward0";
+
 /// `grad` with the part that `view` shows replaced (by zeros if `part` is absent).
 pub(super) fn replace_part(
+    name: &'static str,
     grad: &Tensor,
     part: Option<&Tensor>,
     base: &Geometry,
@@ -261,39 +274,65 @@ pub(super) fn replace_part(
     let inputs = [Some(grad), part];
     let inputs: smallvec::SmallVec<[&Tensor; 2]> = inputs.into_iter().flatten().collect();
     if crate::graph::recording(&inputs) {
-        let rule = ReplacePart { base: base.clone(), view: view.clone() };
+        let part = part.is_some();
+        let rule = ReplacePart { name, base: base.clone(), view: view.clone(), part };
         attach(Op::rule(rule), &inputs, &[], &[&output])?;
     }
     Ok(output)
 }
 
 pub(super) struct ReplacePart {
+    name: &'static str,
+    part: bool,
     base: Geometry,
     view: Geometry,
 }
 
 impl Rule for ReplacePart {
     fn name(&self) -> &'static str {
-        "SliceScatterBackward0"
+        self.name
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(GradList::new()) };
-        let whole =
-            cx.needs(0).then(|| replace_part(grad, None, &self.base, &self.view)).transpose()?;
-        let part = cx.needs(1).then(|| regather(grad, &self.base, &self.view)).transpose()?;
-        Ok(smallvec![whole, part])
+        let whole = cx
+            .needs(0)
+            .then(|| replace_part(SLICE, grad, None, &self.base, &self.view))
+            .transpose()?;
+        let part = (self.part && cx.needs(1))
+            .then(|| regather(grad, &self.base, &self.view))
+            .transpose()?;
+        Ok(if self.part { smallvec![whole, part] } else { smallvec![whole] })
     }
+}
+
+/// Whether a node keeps its own result.
+fn saves_output(node: &NodeRef) -> Result<bool> {
+    let mut found = false;
+    node.for_saved(|saved| {
+        found |= matches!(saved.role, Role::Output(_));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Gives the base of a view that was written in place its new history.
 #[track_caller]
 pub(crate) fn rebase_base(base: &Tensor, view: &Tensor, inner: NodeRef, out: u32) -> Result<()> {
     let geometry = as_strided_rule(&base.core(), &view.core());
+    let saves_result = saves_output(&inner)?;
+    let writer = inner.clone();
     let edges: Vec<Edge> = std::iter::once(base.gradient_edge())
         .chain(inner.edges().iter().skip(1).cloned())
         .collect();
     let rule = CopySlices { geometry, inner, out };
     let node = crate::graph::attach_edges(Op::rule(rule), edges, base)?;
+    if saves_result {
+        // A pass that is recorded must find the result where it is now: behind the base, not at the
+        // node that wrote, which then would run both here and for itself.
+        let part = as_strided_rule(&base.core(), &view.core());
+        let cut = Box::new(move || Op::rule(part.clone()));
+        let _ = writer.more().part.set(Part { base: node.downgrade(), cut });
+    }
     let old = base.grad_fn().map(|(node, _)| node);
     base.set_edge(Edge { node: Some(node), out: 0 });
     base.move_retained(old.as_ref());

@@ -6,7 +6,7 @@ impl Tensor {
     /// Registers a hook on the tensor's gradient.
     ///
     /// # Errors
-    /// If the tensor does not require a gradient.
+    /// If the tensor does not require a gradient, or as [`Self::try_grad_fn`].
     pub fn register_hook(&self, hook: Arc<dyn TensorHook>) -> Result<HookId> {
         ensure!(
             self.requires_grad(),
@@ -14,7 +14,7 @@ impl Tensor {
             "cannot register a hook on a tensor that doesn't require gradient"
         );
         let id = crate::graph::hooks::next_id();
-        match self.grad_fn() {
+        match self.try_grad_fn()? {
             Some((node, out)) => node.more().hooks.lock().tensor.push((id, out, hook)),
             None => self.meta(|meta| meta.hooks.push((id, hook))),
         }

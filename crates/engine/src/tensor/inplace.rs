@@ -152,6 +152,11 @@ impl Tensor {
         }
         core.bump_version(Site::here().0);
         if let Some((node, out)) = fn_ {
+            if from != to && node.num_outputs() == 1 {
+                // Gradients arrive in the dtype of what was overwritten.
+                let meta = crate::graph::node::OutMeta::new(to, core.shape());
+                let _ = node.more().written.set(meta);
+            }
             let version = core.version();
             node.for_saved(|saved| {
                 if let (Role::Output(_), Some(old)) = (saved.role, &saved.core) {

@@ -274,14 +274,14 @@ impl Tensor {
     /// Keeps the gradient of a non-leaf in `.grad`.
     ///
     /// # Errors
-    /// If the tensor does not require a gradient.
+    /// If the tensor does not require a gradient, or as [`Self::try_grad_fn`].
     pub fn retain_grad(&self) -> Result<()> {
         ensure!(
             self.requires_grad(),
             runtime,
             "can't retain_grad on Tensor that has requires_grad=False"
         );
-        let Some((node, out)) = self.grad_fn() else { return Ok(()) };
+        let Some((node, out)) = self.try_grad_fn()? else { return Ok(()) };
         if self.meta(|meta| std::mem::replace(&mut meta.retains_grad, true)) {
             return Ok(());
         }

@@ -25,6 +25,7 @@ impl Tensor {
             self.dtype().scalar_name().to_lowercase()
         );
         self.check_inplace(self.requires_grad())?;
+        self.check_inference()?;
         if crate::graph::recording(&[self, source]) {
             return Err(Error::not_implemented(
                 "the derivative for 'set_' is not implemented: call it under no_grad()",

@@ -6,8 +6,9 @@
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use rustgrad_engine::Tensor;
+use rustgrad_engine::ops::binary::Binary;
 use rustgrad_engine::ops::unary::Unary;
+use rustgrad_engine::{Scalar, Tensor};
 
 use super::unary::in_place;
 use super::{PyTensor, Wrapped};
@@ -47,6 +48,23 @@ fn gelu_of(x: &Tensor, approximate: &str) -> Bind<Tensor> {
     }
 }
 
+/// Of the operations it has in torch while they are recorded: they save what torch's do.
+fn softsign_of(x: &Tensor) -> Bind<Tensor> {
+    if !x.requires_grad() {
+        return Ok(x.unary(Unary::Softsign, [0.0; 2])?);
+    }
+    let below = x.unary(Unary::Abs, [0.0; 2])?.binary_scalar(Binary::Add, Scalar::Int(1), false)?;
+    Ok(x.binary(Binary::Div, &below, 1.0)?)
+}
+
+/// As [`softsign_of`].
+fn tanhshrink_of(x: &Tensor) -> Bind<Tensor> {
+    if !x.requires_grad() {
+        return Ok(x.unary(Unary::Tanhshrink, [0.0; 2])?);
+    }
+    Ok(x.binary(Binary::Sub, &x.unary(Unary::Tanh, [0.0; 2])?, 1.0)?)
+}
+
 activations! {
     gelu(approximate: &str = "none") => |x| gelu_of(x, approximate);
     softplus(beta: f64 = 1.0, threshold: f64 = 20.0) => |x| x.unary(Unary::Softplus, [beta, threshold]);
@@ -62,9 +80,9 @@ activations! {
     hardsigmoid() => |x| x.unary(Unary::Hardsigmoid, [0.0; 2]);
     hardswish() => |x| x.unary(Unary::Hardswish, [0.0; 2]);
     logsigmoid() => |x| x.unary(Unary::LogSigmoid, [0.0; 2]);
-    softsign() => |x| x.unary(Unary::Softsign, [0.0; 2]);
+    softsign() => |x| softsign_of(x);
     softshrink(lambd: f64 = 0.5) => |x| x.unary(Unary::Softshrink, [lambd, 0.0]);
     hardshrink(lambd: f64 = 0.5) => |x| x.unary(Unary::Hardshrink, [lambd, 0.0]);
-    tanhshrink() => |x| x.unary(Unary::Tanhshrink, [0.0; 2]);
+    tanhshrink() => |x| tanhshrink_of(x);
     threshold(threshold: f64 = 0.0, value: f64 = 0.0) => |x| x.unary(Unary::Threshold, [threshold, value]);
 }

@@ -102,7 +102,10 @@ fn as_tensor(operand: Operand<'_>) -> rustgrad_engine::Result<Tensor> {
 }
 
 fn number_tensor(number: Scalar) -> rustgrad_engine::Result<Tensor> {
-    Ok(Tensor::from_scalar(number, number.natural_dtype(default_dtype()))?.into_number())
+    let natural = number.natural_dtype(default_dtype());
+    // A float keeps all its digits, whatever dtype the result has.
+    let exact = if natural.is_float() { DType::F64 } else { natural };
+    Ok(Tensor::from_scalar(number, exact)?.into_number())
 }
 
 /// `a kind b` in the place of `a`.

@@ -42,7 +42,7 @@ methods! {
     det dist frexp index_reduce index_reduce_ inverse isneginf isposinf isreal ldexp ldexp_ logdet
     lu_solve matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pinverse
     polygamma_ qr renorm renorm_  resolve_conj resolve_neg slogdet sum_to_size svd
-    triangular_solve unsafe_chunk unsafe_split
+    triangular_solve unsafe_chunk unsafe_split unsafe_split_with_sizes
 }
 
 #[pymethods]

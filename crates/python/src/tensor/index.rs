@@ -378,7 +378,9 @@ impl PyTensor {
     /// A copy with one index of a dimension replaced.
     fn select_scatter(&self, py: Python<'_>, src: &Self, dim: i64, index: i64) -> Out {
         run(py, &self.tensor, || {
-            self.tensor.part_replaced(&src.tensor, |this| this.select(dim, index))
+            self.tensor.part_replaced("SelectScatterBackward0", &src.tensor, |this| {
+                this.select(dim, index)
+            })
         })
     }
     /// A copy with a slice of a dimension replaced.
@@ -394,7 +396,9 @@ impl PyTensor {
     ) -> Out {
         let (start, end) = (start.unwrap_or(0), end.unwrap_or(i64::MAX));
         run(py, &self.tensor, || {
-            self.tensor.part_replaced(&src.tensor, |this| this.slice(dim, start, end, step))
+            self.tensor.part_replaced("SliceScatterBackward0", &src.tensor, |this| {
+                this.slice(dim, start, end, step)
+            })
         })
     }
     /// A copy with a diagonal replaced.
@@ -408,7 +412,9 @@ impl PyTensor {
         dim2: i64,
     ) -> Out {
         run(py, &self.tensor, || {
-            self.tensor.part_replaced(&src.tensor, |this| this.diagonal(offset, dim1, dim2))
+            self.tensor.part_replaced("DiagonalScatterBackward0", &src.tensor, |this| {
+                this.diagonal(offset, dim1, dim2)
+            })
         })
     }
     /// One value on the diagonal, in place.

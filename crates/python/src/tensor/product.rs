@@ -7,6 +7,7 @@
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use rustgrad_engine::ops::addmm::Product;
 use rustgrad_engine::ops::losses::{Loss, Reduce};
 use rustgrad_engine::{Scalar, Tensor};
 
@@ -73,7 +74,7 @@ products! {
 }
 
 macro_rules! sums {
-    ($($name:ident $in_place:ident $x:ident $y:ident |$a:ident, $b:ident| $body:expr, $doc:literal;)*) => {
+    ($($name:ident $in_place:ident $x:ident $y:ident $kind:ident, $doc:literal;)*) => {
         #[pymethods]
         impl PyTensor {
             $(
@@ -88,10 +89,10 @@ macro_rules! sums {
                     alpha: Option<&Bound<'_, PyAny>>,
                 ) -> Out {
                     let (beta, alpha) = (number(beta)?, number(alpha)?);
-                    let ($a, $b) = (&$x.get().tensor, &$y.get().tensor);
-                    let bytes = $a.byte_hint().max($b.byte_hint()) * 16;
+                    let ($x, $y) = (&$x.get().tensor, &$y.get().tensor);
+                    let bytes = $x.byte_hint().max($y.byte_hint()) * 16;
                     Ok(Wrapped(crate::gil::detached(py, bytes, || {
-                        self.tensor.plus_product(&$body?, beta, alpha)
+                        self.tensor.plus_product_of(Product::$kind, $x, $y, beta, alpha)
                     })?))
                 }
                 #[doc = concat!($doc, " In place.")]
@@ -104,12 +105,12 @@ macro_rules! sums {
                     alpha: Option<&Bound<'_, PyAny>>,
                 ) -> Bind<Bound<'py, Self>> {
                     let (beta, alpha) = (number(beta)?, number(alpha)?);
-                    let ($a, $b) = (&$x.get().tensor, &$y.get().tensor);
-                    let bytes = $a.byte_hint().max($b.byte_hint()) * 16;
+                    let ($x, $y) = (&$x.get().tensor, &$y.get().tensor);
+                    let bytes = $x.byte_hint().max($y.byte_hint()) * 16;
                     let this = &slf.get().tensor;
                     crate::gil::detached(slf.py(), bytes, || {
                         this.inplace(stringify!($in_place), |this| {
-                            this.plus_product(&$body?, beta, alpha)
+                            this.plus_product_of(Product::$kind, $x, $y, beta, alpha)
                         })
                     })?;
                     Ok(slf)
@@ -120,11 +121,11 @@ macro_rules! sums {
 }
 
 sums! {
-    addmm addmm_ mat1 mat2 |a, b| a.mm(b), "`beta * self + alpha * mat1 @ mat2`.";
-    addmv addmv_ mat vec |a, b| a.mv(b), "`beta * self + alpha * mat @ vec`.";
-    addr addr_ vec1 vec2 |a, b| a.outer(b), "`beta * self + alpha * outer(vec1, vec2)`.";
-    baddbmm baddbmm_ batch1 batch2 |a, b| a.bmm(b), "`beta * self + alpha * bmm(batch1, batch2)`.";
-    addbmm addbmm_ batch1 batch2 |a, b| a.bmm(b).and_then(|c| c.sum(&[0], false, None)?.to_dtype(c.dtype())),
+    addmm addmm_ mat1 mat2 Mm, "`beta * self + alpha * mat1 @ mat2`.";
+    addmv addmv_ mat vec Mv, "`beta * self + alpha * mat @ vec`.";
+    addr addr_ vec1 vec2 Outer, "`beta * self + alpha * outer(vec1, vec2)`.";
+    baddbmm baddbmm_ batch1 batch2 Bmm, "`beta * self + alpha * bmm(batch1, batch2)`.";
+    addbmm addbmm_ batch1 batch2 SumBmm,
         "`beta * self + alpha * sum(bmm(batch1, batch2))`.";
 }
 

@@ -52,14 +52,10 @@ fn nested<'py, T: Copy>(
 
 /// The items of dimension 0.
 fn rows(tensor: &Tensor) -> Bind<Vec<Wrapped>> {
-    let Some(&n) = tensor.shape().first() else {
+    if tensor.ndim() == 0 {
         return Err(PyTypeError::new_err("iteration over a 0-d tensor").into());
-    };
-    let mut rows = Vec::with_capacity(n);
-    for i in 0..n {
-        rows.push(Wrapped(tensor.select(0, i as i64)?));
     }
-    Ok(rows)
+    Ok(tensor.unbind(0)?.into_iter().map(Wrapped).collect())
 }
 
 /// The only element, for Python's conversions.

@@ -23,7 +23,8 @@ pub(crate) fn deliver<'py>(
 ) -> Bind<Bound<'py, PyTensor>> {
     let Some(out) = out else { return Ok(result.into_pyobject(py)?) };
     let (target, result) = (&out.get().tensor, result.0);
-    if target.requires_grad() || result.requires_grad() {
+    let records = rustgrad_engine::graph::is_grad_enabled();
+    if records && (target.requires_grad() || result.requires_grad()) {
         return Err(PyRuntimeError::new_err(format!(
             "{name}(): functions with out=... arguments don't support automatic differentiation, \
              but one of the arguments requires grad."
@@ -214,6 +215,7 @@ fn clamped(
     tensor: &Tensor,
     min: Option<&Bound<'_, PyAny>>,
     max: Option<&Bound<'_, PyAny>>,
+    node: &'static str,
 ) -> Bind<Tensor> {
     Ok(match (limit(min)?, limit(max)?) {
         (Limit::None, Limit::None) => {
@@ -228,9 +230,11 @@ fn clamped(
             )
             .into());
         }
-        (Limit::Tensor(min), Limit::Tensor(max)) => tensor.maximum(&min)?.minimum(&max)?,
-        (Limit::Tensor(min), Limit::None) => tensor.maximum(&min)?,
-        (Limit::None, Limit::Tensor(max)) => tensor.minimum(&max)?,
+        (Limit::Tensor(min), Limit::Tensor(max)) => {
+            tensor.clamp_between(Some(&min), Some(&max), node)?
+        }
+        (Limit::Tensor(min), Limit::None) => tensor.clamp_between(Some(&min), None, node)?,
+        (Limit::None, Limit::Tensor(max)) => tensor.clamp_between(None, Some(&max), node)?,
         (Limit::Tensor(_), Limit::Number(_)) | (Limit::Number(_), Limit::Tensor(_)) => {
             return Err(PyTypeError::new_err(
                 "clamp(): the limits must both be numbers or both be tensors",
@@ -375,11 +379,11 @@ pub(crate) fn in_place<'py>(
 
 with_arguments! {
     clamp, clamp_(min: Option<&Bound<'_, PyAny>> = None, max: Option<&Bound<'_, PyAny>> = None)
-        => |x| clamped(x, min, max);
+        => |x| clamped(x, min, max, "ClampBackward0");
     clip, clip_(min: Option<&Bound<'_, PyAny>> = None, max: Option<&Bound<'_, PyAny>> = None)
-        => |x| clamped(x, min, max);
-    clamp_min, clamp_min_(min: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, min, None);
-    clamp_max, clamp_max_(max: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, None, max);
+        => |x| clamped(x, min, max, "ClampBackward0");
+    clamp_min, clamp_min_(min: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, min, None, "ClampMinBackward1");
+    clamp_max, clamp_max_(max: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, None, max, "ClampMaxBackward1");
     round, round_(decimals: i32 = 0) => |x| rounded(x, decimals);
     nan_to_num, nan_to_num_(nan: Option<f64> = None, posinf: Option<f64> = None, neginf: Option<f64> = None)
         => |x| without_nan(x, nan, posinf, neginf);

@@ -447,6 +447,22 @@ impl PyTensor {
             },
         )
     }
+    /// [`split`] into tensors that are no views and have versions of their own.
+    #[pyo3(signature = (split_size_or_sections, dim = 0))]
+    fn _unsafe_split(
+        &self,
+        py: Python<'_>,
+        split_size_or_sections: DimArg,
+        dim: i64,
+    ) -> Bind<Py<PyTuple>> {
+        tuple(
+            py,
+            match split_size_or_sections {
+                DimArg::One(one) => self.tensor.unsafe_split(one, dim)?,
+                DimArg::Many(sizes) => self.tensor.unsafe_split_with_sizes(&sizes, dim)?,
+            },
+        )
+    }
     /// Views of sizes along a dimension.
     #[pyo3(signature = (split_sizes, dim = 0))]
     fn split_with_sizes(
@@ -548,6 +564,10 @@ impl PyTensor {
         args: &Bound<'_, PyTuple>,
         kwargs: Option<&Bound<'_, PyDict>>,
     ) -> Out {
+        if args.is_empty() && kwargs.is_none() {
+            let message = "repeat() missing 1 required positional arguments: \"repeats\"";
+            return Err(PyTypeError::new_err(message).into());
+        }
         let counts = sizes_or(args, kwargs, "repeats")?;
         run(py, &self.tensor, || self.tensor.repeat(&counts))
     }
