@@ -8,3 +8,5 @@ from rustgrad.nn.modules import *
 from rustgrad.nn.modules.module import Module as Module
 from rustgrad.nn.parameter import Buffer as Buffer
 from rustgrad.nn.parameter import Parameter as Parameter
+from rustgrad.nn.parameter import UninitializedBuffer as UninitializedBuffer
+from rustgrad.nn.parameter import UninitializedParameter as UninitializedParameter

@@ -104,3 +104,125 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         tensor.persistent = persistent
         tensor._is_buffer = True
         return tensor
+
+
+# What a parameter without a shape still answers; everything else that is a method of a tensor is refused.
+_ANSWERS = {
+    "size", "is_complex", "is_floating_point", "float", "double", "char", "short", "int", "long", "cpu", "to", "type",
+    "copy_", "share_memory_", "untyped_storage", "__deepcopy__", "__hash__", "__repr__", "__reduce__",
+    "__reduce_ex__",
+}  # fmt: skip
+
+
+def _refuse(name: str) -> Any:
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
+        message = (
+            f"Attempted to use an uninitialized parameter in {name}. This error happens when you are using a "
+            f"`LazyModule` or explicitly manipulating `torch.nn.parameter.{type(self).__name__}` objects. When using "
+            "LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch functions"
+        )
+        raise ValueError(message)
+
+    return refuse
+
+
+class UninitializedTensorMixin:
+    """What parameters and buffers have in common that get their shape later."""
+
+    _becomes: type[Tensor]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not issubclass(cls, Tensor):
+            return
+        kept = {*dir(object), *_ANSWERS}
+        for name in dir(Tensor):
+            private = name.startswith("_") and not name.startswith("__")
+            if name not in kept and not private and callable(getattr(Tensor, name)):
+                setattr(cls, name, _refuse(name))
+        for name in ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"):
+            setattr(cls, name, _refuse(name))
+        cls.__hash__ = Tensor.__hash__  # type: ignore[method-assign]
+
+    def materialize(self: Any, shape: Any, device: Any = None, dtype: Any = None) -> None:
+        """Take a shape, with elements that are not set, and become an ordinary parameter or buffer."""
+        data = self.data
+        fresh = rustgrad.empty(shape, device=data.device if device is None else device, dtype=dtype or data.dtype)
+        self.__class__ = self._becomes
+        self.data = fresh
+
+    @property
+    def shape(self) -> Any:
+        """Refuse: there is none yet."""
+        message = (
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
+            "`forward` to initialize the parameters before accessing their attributes."
+        )
+        raise RuntimeError(message)
+
+    def share_memory_(self) -> Any:
+        """Refuse: there is no memory yet."""
+        message = (
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters "
+            "before calling `module.share_memory()`."
+        )
+        raise RuntimeError(message)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        return _rebuild_uninitialized, (type(self), self.requires_grad, self.dtype)
+
+
+def _rebuild_uninitialized(kind: Any, requires_grad: bool, dtype: Any) -> Any:
+    """Make an uninitialized parameter or buffer out of a pickle."""
+    return kind(requires_grad=requires_grad, dtype=dtype)
+
+
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
+    """A parameter whose shape is not known yet; lazy modules give it one with their first input."""
+
+    _becomes = Parameter
+    cls_to_become = Parameter
+
+    def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> Any:
+        """Make one without elements."""
+        return Tensor._make_subclass(cls, rustgrad.empty(0, device=device, dtype=dtype), requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        known = memo.get(id(self))
+        if known is None:
+            known = memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+        return known
+
+
+class UninitializedBuffer(UninitializedTensorMixin, Tensor):
+    """A buffer whose shape is not known yet."""
+
+    _becomes = Tensor
+    persistent: bool
+
+    def __new__(
+        cls, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> Any:
+        """Make one without elements."""
+        made: Any = Tensor._make_subclass(cls, rustgrad.empty(0, device=device, dtype=dtype), requires_grad)
+        made.persistent = persistent
+        made._is_buffer = True
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        known = memo.get(id(self))
+        if known is None:
+            known = memo[id(self)] = type(self)(self.requires_grad, self.device, self.dtype)
+        return known
+
+
+def is_lazy(param: object) -> bool:
+    """Say whether a parameter or buffer has no shape yet."""
+    return isinstance(param, UninitializedTensorMixin)

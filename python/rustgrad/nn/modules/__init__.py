@@ -10,6 +10,7 @@ from rustgrad.nn.modules.container import Sequential as Sequential
 from rustgrad.nn.modules.conv import *
 from rustgrad.nn.modules.dropout import *
 from rustgrad.nn.modules.images import *
+from rustgrad.nn.modules.lazy import *
 from rustgrad.nn.modules.linear import *
 from rustgrad.nn.modules.loss import *
 from rustgrad.nn.modules.module import Module as Module

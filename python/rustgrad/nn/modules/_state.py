@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rustgrad
 from rustgrad._core import Tensor
-from rustgrad.nn.parameter import Parameter
+from rustgrad.nn.parameter import Parameter, is_lazy
 
 if TYPE_CHECKING:
     from rustgrad.nn.modules.module import Module
@@ -43,7 +43,7 @@ def save(module: Module, destination: dict[str, Any], prefix: str, keep_vars: bo
     for source in (module._parameters.items(), persistent):
         for name, tensor in source:
             if tensor is not None:
-                destination[prefix + name] = tensor if keep_vars else tensor.detach()
+                destination[prefix + name] = tensor if keep_vars or is_lazy(tensor) else tensor.detach()
     if has_extra(module, "get_extra_state"):
         destination[prefix + EXTRA] = module.get_extra_state()
 
@@ -83,6 +83,8 @@ def load_own(
                 missing.append(key)
             continue
         given = state[key]
+        if is_lazy(tensor) and is_lazy(given):
+            continue
         wrong = _mismatch(key, given, tensor)
         if wrong is not None:
             errors.append(wrong)
