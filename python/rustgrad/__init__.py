@@ -32,8 +32,8 @@ is_inference = Tensor.is_inference
 
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = (
-    "backends", "cuda", "linalg", "nn", "optim", "random", "return_types", "serialization", "special", "testing",
-    "utils",
+    "backends", "cuda", "distributions", "linalg", "nn", "optim", "random", "return_types", "serialization", "special",
+    "testing", "utils",
 )  # fmt: skip
 
 

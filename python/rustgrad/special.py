@@ -24,12 +24,14 @@ from rustgrad import sigmoid as expit
 from rustgrad import sinc as sinc
 from rustgrad import xlogy as xlogy
 from rustgrad._composed import mvlgamma as multigammaln
+from rustgrad._incomplete import gammainc as gammainc
+from rustgrad._incomplete import gammaincc as gammaincc
 from rustgrad._out import takes_out
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "log1p", "log_ndtr",
-    "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round", "sinc",
-    "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln", "i0",
+    "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi",
+    "round", "sinc", "softmax", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 

@@ -174,9 +174,9 @@ def test_own_lazy_modules() -> None:
             return x * self.scale
 
     assert Scale()(T.ones(2, 3), more=4.0).tolist() == [[4.0] * 3] * 2
+
+    class Nothing(nn.modules.lazy.LazyModuleMixin, nn.Module):
+        pass
+
     with pytest.raises(NotImplementedError, match="initialize_parameters is not implemented"):
-
-        class Nothing(nn.modules.lazy.LazyModuleMixin, nn.Module):
-            pass
-
         Nothing()(1)

@@ -66,7 +66,7 @@ class LazyLinear(LazyModuleMixin, linear.Linear):
 
     cls_to_become = linear.Linear
     weight: UninitializedParameter
-    bias: UninitializedParameter | None  # type: ignore[assignment]
+    bias: UninitializedParameter | None
 
     def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__(0, 0, False)
@@ -80,7 +80,7 @@ class LazyLinear(LazyModuleMixin, linear.Linear):
         if not self.has_uninitialized_params() and self.in_features != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Take the size of the input's last dimension."""
         if self.has_uninitialized_params():
             with rustgrad.no_grad():
@@ -114,7 +114,7 @@ class _LazyConv(LazyModuleMixin, conv._Conv):
         if not self.has_uninitialized_params() and self.in_channels != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor, *args: Any, **kwargs: Any) -> None:
         """Take the number of the input's channels."""
         if self.has_uninitialized_params():
             self.in_channels = self._channels_of(input)
@@ -142,7 +142,7 @@ class _LazyConv(LazyModuleMixin, conv._Conv):
                 f"got input of size: {input.shape}"
             )
             raise RuntimeError(message)
-        return input.shape[1] if input.dim() == batched else input.shape[0]
+        return int(input.shape[1] if input.dim() == batched else input.shape[0])
 
 
 class _LazyForward(_LazyConv):
@@ -212,7 +212,7 @@ class _LazyNorm(LazyModuleMixin, normalization._RunningNorm):
         if not self.has_uninitialized_params() and self.num_features != 0:
             super().reset_parameters()
 
-    def initialize_parameters(self, input: Tensor) -> None:  # type: ignore[override]
+    def initialize_parameters(self, input: Tensor) -> None:
         """Take the number of the input's channels."""
         if self.has_uninitialized_params():
             self.num_features = input.shape[1]
