@@ -59,12 +59,32 @@ _MODES = {
 }  # fmt: skip
 
 
+_FUNCTIONS = {
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "batch_norm", "bilinear",
+    "binary_cross_entropy_with_logits", "binomial", "channel_shuffle", "compile", "constant_pad_nd", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss",
+    "cosine_similarity", "dropout", "dropout_", "embedding", "group_norm", "hinge_embedding_loss", "instance_norm",
+    "kl_div", "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
+    "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson", "prelu", "rms_norm", "rrelu",
+    "triplet_margin_loss", "typename",
+}  # fmt: skip
+
+
+_WINDOWS = {"bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"}
+
+
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         from importlib import import_module
 
         return import_module(f"rustgrad.{name}")
-    for names, module in ((_COMPOSED, "_composed"), (_MODES, "_modes"), (("load", "save"), "serialization")):
+    for names, module in (
+        (_COMPOSED, "_composed"),
+        (_FUNCTIONS, "nn._module_functions"),
+        (_MODES, "_modes"),
+        (_WINDOWS, "_windows"),
+        (("load", "save"), "serialization"),
+    ):
         if name in names:
             from importlib import import_module
 
@@ -75,7 +95,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_COMPOSED, *_MODES, "load", "save"})
+    return sorted({*globals(), *_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "load", "save"})
 
 
 __all__ = [name for name in globals() if not name.startswith("_")]

@@ -212,6 +212,18 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
-    """Refuse: there is no QR decomposition yet."""
-    message = "orthogonal_: rustgrad has no QR decomposition"
-    raise NotImplementedError(message)
+    """Fill with an orthogonal matrix, times ``gain``: the Q of normal numbers (Saxe et al. 2013)."""
+    if tensor.ndimension() < 2:
+        message = "Only tensors with 2 or more dimensions are supported"
+        raise ValueError(message)
+    if tensor.numel() == 0:
+        return tensor
+    rows = tensor.size(0)
+    columns = tensor.numel() // rows
+    with rustgrad.no_grad():
+        drawn = tensor.new_empty((rows, columns)).normal_(0, 1, generator=generator)
+        from rustgrad import linalg
+
+        q, r = linalg.qr(drawn.t() if rows < columns else drawn)
+        q = q * r.diagonal().sign()
+        return tensor.copy_((q.t() if rows < columns else q).reshape(tensor.shape)).mul_(gain)

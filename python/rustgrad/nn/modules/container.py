@@ -268,12 +268,13 @@ def _as_parameter(value: Any) -> Any:
     return Parameter(value) if isinstance(value, Tensor) and not _is_parameter(value) else value
 
 
-def _describe(value: Any) -> str:
+def _describe(value: Any, by_dtype: bool = False) -> str:
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     size = "x".join(str(n) for n in value.shape)
     kind = "Parameter" if _is_parameter(value) else "Tensor"
-    return f"{kind} containing: [{_typename(value)} of size {size}]"
+    named = value.dtype if by_dtype else _typename(value)
+    return f"{kind} containing: [{named} of size {size}]"
 
 
 class ParameterList(Module):
@@ -330,7 +331,7 @@ class ParameterList(Module):
 
     def extra_repr(self) -> str:
         """List the values."""
-        return "\n".join(f"  ({i}): {_describe(value)}" for i, value in enumerate(self))
+        return "\n".join(f"  ({i}): {_describe(value, True)}" for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Refuse."""

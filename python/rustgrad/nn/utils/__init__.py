@@ -14,7 +14,14 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "remove_spectral_norm",
+    "remove_weight_norm",
+    "rnn",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]  # fmt: skip
 
 Tensors = Tensor | Iterable[Tensor]
@@ -110,3 +117,18 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         count = parameter.numel()
         parameter.data = vec[first : first + count].view_as(parameter).data
         first += count
+
+
+_BY_HOOK = {"remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"}
+
+
+def __getattr__(name: str) -> object:
+    # What is built on modules is loaded when it is first named: modules themselves are built on what is above.
+    from importlib import import_module
+
+    if name in _BY_HOOK:
+        return getattr(import_module("rustgrad.nn.utils._by_hook"), name)
+    if name in {"parametrizations", "parametrize", "rnn"}:
+        return import_module(f"rustgrad.nn.utils.{name}")
+    message = f"module 'rustgrad.nn.utils' has no attribute {name!r}"
+    raise AttributeError(message)
