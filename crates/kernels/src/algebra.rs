@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::{BitAnd, BitOr, Not};
 
 use crate::kernels::block::{Exact, Mode};
-use crate::kernels::math::{exp, fma32, fma64, gamma, log, special, trig};
+use crate::kernels::math::{exp, fma32, fma64, gamma, log, quotient, special, trig};
 
 macro_rules! unary_methods {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -257,10 +257,12 @@ pub trait Float: crate::dtype::Element {
     fn value<M: Mode>(lane: Self::Lane<M>) -> Self;
     /// Whether trigonometric functions of this argument need [`Exact`] mode.
     fn hard_angle(self) -> bool;
+    /// Whether the remainder of a division by `other` wants exact arithmetic.
+    fn hard_quotient(self, other: Self) -> bool;
 }
 
 macro_rules! float {
-    ($t:ty, $limit:expr) => {
+    ($t:ty, $limit:expr, $quotient:path) => {
         impl Float for $t {
             type Lane<M: Mode> = Lane<$t, M>;
             #[inline(always)]
@@ -275,12 +277,16 @@ macro_rules! float {
             fn hard_angle(self) -> bool {
                 self.abs() > $limit
             }
+            #[inline(always)]
+            fn hard_quotient(self, other: Self) -> bool {
+                $quotient(self, other)
+            }
         }
     };
 }
 
-float!(f32, trig::LIMIT_F32);
-float!(f64, trig::LIMIT_F64);
+float!(f32, trig::LIMIT_F32, quotient::hard_f32);
+float!(f64, trig::LIMIT_F64, quotient::hard_f64);
 
 /// Implements the trait for `$self` given how to wrap and unwrap the float `$t`.
 macro_rules! algebra {
@@ -289,7 +295,7 @@ macro_rules! algebra {
         own: $($own:ident = $own_f:path),*;
         wide: $($wide:ident = $wide_f:path),*;
         scalar: $($scalar:ident = $scalar_f:path),*;
-        pow: $pow:path
+        pow: $pow:path, atan2: $atan2:path, fmod: $fmod:path
         $(, normal: $normal:path)?
     ) => {
         impl $($gen)* Algebra for $self {
@@ -319,14 +325,14 @@ macro_rules! algebra {
             )?
             #[inline(always)]
             fn atan2(&self, x: &Self) -> Self {
-                $wrap(trig::atan2_f64::<$m>($get(self) as f64, $get(x) as f64) as $t)
+                $wrap($atan2($get(self), $get(x)))
             }
             #[inline(always)]
             fn hypot(&self, other: &Self) -> Self { $wrap(Hypot::hypot($get(self), $get(other))) }
             #[inline(always)]
             fn copysign(&self, sign: &Self) -> Self { $wrap($get(self).copysign($get(sign))) }
             #[inline(always)]
-            fn fmod(&self, other: &Self) -> Self { $wrap($get(self) % $get(other)) }
+            fn fmod(&self, other: &Self) -> Self { $wrap($fmod($get(self), $get(other))) }
             #[inline(always)]
             fn nextafter(&self, other: &Self) -> Self {
                 let (x, y) = ($get(self), $get(other));
@@ -387,16 +393,17 @@ macro_rules! algebra_f32 {
                 expm1 = exp::expm1_f32::<$m>, log = log::log_f32::<$m>,
                 log1p = log::log1p_f32::<$m>, sin = trig::sin_f32::<$m>,
                 cos = trig::cos_f32::<$m>, tanh = exp::tanh_f32::<$m>,
-                sigmoid = exp::sigmoid_f32::<$m>, erf = special::erf_f32::<$m>;
-            wide: log2 = log::log2_f64::<$m>, log10 = log::log10_f64::<$m>,
-                tan = trig::tan_f64::<$m>, asin = trig::asin_f64::<$m>,
-                acos = trig::acos_f64::<$m>, atan = trig::atan_f64::<$m>,
+                sigmoid = exp::sigmoid_f32::<$m>, erf = special::erf_f32::<$m>,
+                log2 = log::log2_f32::<$m>, log10 = log::log10_f32::<$m>,
+                asin = trig::asin_f32::<$m>, acos = trig::acos_f32::<$m>,
+                erfinv = special::erfinv_f32::<$m>;
+            wide: tan = trig::tan_f64::<$m>, atan = trig::atan_f64::<$m>,
                 sinh = exp::sinh_f64::<$m>, cosh = exp::cosh_f64::<$m>,
                 asinh = log::asinh_f64::<$m>, acosh = log::acosh_f64::<$m>,
                 atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>;
-            scalar: erfinv = special::erfinv, lgamma = gamma::lgamma, digamma = gamma::digamma,
+            scalar: lgamma = gamma::lgamma, digamma = gamma::digamma,
                 i0 = special::i0, i1 = special::i1;
-            pow: log::pow_f32::<$m>,
+            pow: log::pow_f32::<$m>, atan2: trig::atan2_f32::<$m>, fmod: quotient::fmod_f32::<$m>,
             normal: special::normal_f32::<$m>
         }
     };
@@ -411,6 +418,7 @@ macro_rules! algebra_f64 {
                 log1p = log::log1p_f64::<$m>, sin = trig::sin_f64::<$m>,
                 cos = trig::cos_f64::<$m>, tanh = exp::tanh_f64::<$m>,
                 sigmoid = exp::sigmoid_f64::<$m>, erf = special::erf_f64::<$m>,
+                erfinv = special::erfinv_f64::<$m>,
                 log2 = log::log2_f64::<$m>, log10 = log::log10_f64::<$m>,
                 tan = trig::tan_f64::<$m>, asin = trig::asin_f64::<$m>,
                 acos = trig::acos_f64::<$m>, atan = trig::atan_f64::<$m>,
@@ -418,9 +426,9 @@ macro_rules! algebra_f64 {
                 asinh = log::asinh_f64::<$m>, acosh = log::acosh_f64::<$m>,
                 atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>;
             wide: ;
-            scalar: erfinv = special::erfinv, lgamma = gamma::lgamma, digamma = gamma::digamma,
+            scalar: lgamma = gamma::lgamma, digamma = gamma::digamma,
                 i0 = special::i0, i1 = special::i1;
-            pow: log::pow_f64::<$m>
+            pow: log::pow_f64::<$m>, atan2: trig::atan2_f64::<$m>, fmod: quotient::fmod_f64::<$m>
         }
     };
 }

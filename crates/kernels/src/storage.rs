@@ -521,36 +521,34 @@ impl<'a> Access<'a> {
         if sharing::alone() {
             return Self { held: SmallVec::new() };
         }
-        let mut roots: SmallVec<[(&'a Core, bool); 4]> = SmallVec::new();
-        for core in writes {
-            roots.push((core.root(), true));
-        }
-        for core in reads {
-            let root = core.root();
-            if !roots.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
-                roots.push((root, false));
-            }
-        }
+        let writes = writes.iter().map(|core| (core.root(), true));
+        let reads = reads.iter().map(|core| (core.root(), false));
+        Self::lock(writes.chain(reads).collect())
+    }
+
+    /// Locks roots in address order, each once: for writing where one of its entries says so.
+    fn lock(mut roots: SmallVec<[(&'a Core, bool); 6]>) -> Self {
         if roots.len() > 1 {
-            roots.sort_unstable_by_key(|(core, _)| std::ptr::from_ref::<Core>(core) as usize);
+            // Writers first among equals.
+            roots.sort_unstable_by_key(|&(core, write)| {
+                (std::ptr::from_ref::<Core>(core) as usize, !write)
+            });
+            roots.dedup_by(|later, kept| std::ptr::eq(later.0, kept.0));
         }
-        let held = roots
-            .into_iter()
-            .map(|(core, exclusive)| {
-                let held = if exclusive {
-                    Held::Exclusive(core.lock.lock_exclusive())
-                } else {
-                    Held::Shared(core.lock.lock_shared())
-                };
-                (core, held)
-            })
-            .collect();
-        Self { held }
+        let lock = |(core, write): (&'a Core, bool)| {
+            let held = if write {
+                Held::Exclusive(core.lock.lock_exclusive())
+            } else {
+                Held::Shared(core.lock.lock_shared())
+            };
+            (core, held)
+        };
+        Self { held: roots.into_iter().map(lock).collect() }
     }
 
     /// Access to any number of cores, each with whether it is to be written.
     pub fn many(cores: impl IntoIterator<Item = (&'a Core, bool)>) -> Self {
-        let mut roots: SmallVec<[(&'a Core, bool); 8]> =
+        let roots: SmallVec<[(&'a Core, bool); 6]> =
             cores.into_iter().map(|(core, write)| (core.root(), write)).collect();
         for (root, write) in &roots {
             root.settle();
@@ -561,41 +559,7 @@ impl<'a> Access<'a> {
         if sharing::alone() {
             return Self { held: SmallVec::new() };
         }
-        // Writers first among equals, so that one that is also read is locked for writing.
-        roots.sort_unstable_by_key(|&(core, write)| {
-            (std::ptr::from_ref::<Core>(core) as usize, !write)
-        });
-        roots.dedup_by(|later, kept| std::ptr::eq(later.0, kept.0));
-        let held = roots
-            .into_iter()
-            .map(|(core, exclusive)| {
-                let held = if exclusive {
-                    Held::Exclusive(core.lock.lock_exclusive())
-                } else {
-                    Held::Shared(core.lock.lock_shared())
-                };
-                (core, held)
-            })
-            .collect();
-        Self { held }
-    }
-
-    /// Write access to `write` and read access to `reads`, unless somebody holds a lock.
-    pub fn try_new(reads: &[&'a Core], write: &'a Core) -> Option<Self> {
-        settle_all(reads, Some(write));
-        let root = write.root();
-        let mut this = Self { held: SmallVec::new() };
-        if sharing::alone() {
-            return Some(this);
-        }
-        this.held.push((root, Held::Exclusive(root.lock.try_lock_exclusive()?)));
-        for core in reads {
-            let root = core.root();
-            if !this.held.iter().any(|(have, _)| std::ptr::eq(*have, root)) {
-                this.held.push((root, Held::Shared(root.lock.try_lock_shared()?)));
-            }
-        }
-        Some(this)
+        Self::lock(roots)
     }
 }
 

@@ -52,7 +52,12 @@ pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
             // What was put off is added in the pass that makes it.
             let later = sum.core().is_waiting() || grad.core().is_waiting();
             let in_place = !later && !super::is_grad_enabled() && sum.owns_buffer_alone();
-            if in_place && sum.add_into(&grad)? { sum } else { sum.add(&grad)? }
+            if in_place {
+                sum.add_into(&grad)?;
+                sum
+            } else {
+                sum.add(&grad)?
+            }
         }
     });
     Ok(())
@@ -158,13 +163,8 @@ fn store(leaf: &Tensor, grad: Tensor, taken: bool) -> Result<()> {
             if leaf.exchange_grad(&old, &sum) {
                 return Ok(());
             }
-        } else if old.add_into(&fresh)? {
-            return Ok(());
         } else {
-            let sum = old.detach().add(&fresh)?;
-            if leaf.exchange_grad(&old, &sum) {
-                return Ok(());
-            }
+            return old.add_into(&fresh);
         }
     }
 }

@@ -97,13 +97,20 @@ impl Tensor {
         let dtype = self.dtype();
         let natural = number.natural_dtype(default_dtype());
         let promoted = if number.category() > dtype.category() { natural } else { dtype };
-        let direct = dtype.is_float()
+        let direct = dtype != DType::Bool
+            && promoted == dtype
             && kind != Binary::Pow
+            && (dtype.is_float() || !kind.divides())
             && kind.result() != ResultType::Bool
             && compute_type(kind, promoted) == dtype;
         if direct && !recording1(self) {
             if let Some(block) = kind.forward_scalar(dtype, false) {
-                let p = [number.to_f64(), 1.0];
+                let number = if dtype.is_float() {
+                    number.to_f64()
+                } else {
+                    f64::from_bits(number.to_i64() as u64)
+                };
+                let p = [number, 1.0];
                 return self.write_through(op, |core| run_into(block, &p, core, &[core]));
             }
         }

@@ -1,6 +1,6 @@
 //! Joining tensors, and taking them apart into several views.
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::strided::Geometry;
 use super::{Cx, Op, Rule, SavedValue};
@@ -9,7 +9,7 @@ use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{attach, recording, recording1};
 use crate::kernels::copy;
-use crate::launch::blocks::run_into;
+use crate::launch::blocks::{join, run_into};
 use crate::shape::{Dims, norm_dim, shape_text};
 use crate::storage::Core;
 use crate::tensor::{Creation, Tensor};
@@ -40,6 +40,24 @@ impl Rule for Cat {
         };
         self.parts.iter().enumerate().map(part).collect()
     }
+}
+
+/// Copies tensors side by side into a fresh core, if all are dense and of its dtype.
+fn join_dense<'a>(
+    out: &Core,
+    tensors: impl Iterator<Item = &'a Tensor> + Clone,
+    outer: usize,
+) -> bool {
+    let fits = |tensor: &Tensor| {
+        let core = tensor.core();
+        core.dtype() == out.dtype() && core.is_contiguous()
+    };
+    if !tensors.clone().all(fits) {
+        return false;
+    }
+    let cores: SmallVec<[_; 8]> = tensors.map(Tensor::shared_core).collect();
+    let parts: SmallVec<[&Core; 8]> = cores.iter().map(|core| &**core).collect();
+    join(out, &parts, outer)
 }
 
 /// Tensors one after the other along a dimension.
@@ -92,7 +110,12 @@ pub fn cat(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
     }
     shape[dim] = total;
     let out = Core::alloc(dtype, &shape)?;
-    for (tensor, part) in tensors.iter().zip(&parts) {
+    let joined = join_dense(
+        &out,
+        tensors.iter().zip(&parts).filter(|(_, part)| part.is_some()).map(|(tensor, _)| *tensor),
+        shape[..dim].iter().product(),
+    );
+    for (tensor, part) in tensors.iter().zip(&parts).filter(|_| !joined) {
         let Some((start, len)) = part else { continue };
         let core = tensor.core();
         if core.numel() == 0 {
@@ -138,7 +161,8 @@ pub fn stack(tensors: &[&Tensor], dim: i64) -> Result<Tensor> {
         let out = Core::alloc(dtype, &shape)?;
         let mut strides = crate::shape::Strides::from_slice(out.strides());
         let step = strides.remove(dim);
-        for (i, tensor) in tensors.iter().enumerate().filter(|(_, t)| t.numel() > 0) {
+        let joined = join_dense(&out, tensors.iter().copied(), first[..dim].iter().product());
+        for (i, tensor) in tensors.iter().enumerate().filter(|(_, t)| !joined && t.numel() > 0) {
             let core = tensor.core();
             let place = out.view(&first, &strides, i as isize * step)?;
             run_into(copy::cast_block(core.dtype(), dtype), &[0.0; 2], &place, &[&core])?;

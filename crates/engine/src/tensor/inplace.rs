@@ -210,16 +210,14 @@ impl Tensor {
         Ok(())
     }
 
-    /// Writes without any autograd, in the same shape and dtype: only for buffers that are known
-    /// to be fit for it. `false` when the buffer is locked by work below on this very thread.
-    pub(crate) fn add_into(&self, other: &Self) -> Result<bool> {
+    /// Adds without any autograd, in the same shape and dtype: only for buffers that are known to be fit for
+    /// it.
+    pub(crate) fn add_into(&self, other: &Self) -> Result<()> {
         let (core, grad) = (self.core(), other.core());
         let block = crate::ops::elementwise::add_block(core.dtype())?;
-        let done = crate::launch::blocks::try_run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
-        if done {
-            core.bump_version(0);
-        }
-        Ok(done)
+        run_into(block, &[1.0, 0.0], &core, &[&core, &grad])?;
+        core.bump_version(0);
+        Ok(())
     }
 
     /// Writes one value everywhere.
@@ -276,9 +274,16 @@ impl Tensor {
             shape_text(from.shape()),
             shape_text(core.shape())
         );
-        write(&core, &from)?;
+        if op != ONTO_ITSELF {
+            write(&core, &from)?;
+        }
         core.bump_version(Site::here().0);
         Ok(())
+    }
+
+    /// Whether two tensors are the same elements in the same order.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        is_same_place(&self.core(), &other.core())
     }
 }
 

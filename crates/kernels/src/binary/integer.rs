@@ -89,6 +89,8 @@ fn gcd<T: Arithmetic>(a: T, b: T) -> T {
 trait Pair {
     type T: Element;
     type Out: Copy;
+    /// See [`Map::OVER`].
+    const OVER: bool = false;
     fn pair(a: Self::T, b: Self::T, p: &[f64; 2]) -> Self::Out;
 }
 
@@ -99,6 +101,7 @@ struct ScalarLeft<F>(PhantomData<F>);
 impl<F: Pair> Map for Tensors<F> {
     type In = (F::T, F::T);
     type Out = F::Out;
+    const OVER: bool = F::OVER;
     #[inline(always)]
     fn call<M: Mode>((a, b): (F::T, F::T), p: &[f64; 2]) -> F::Out {
         F::pair(a, b, p)
@@ -118,6 +121,7 @@ fn scalar<T: Element>(p: &[f64; 2]) -> (T, [f64; 2]) {
 impl<F: Pair> Map for ScalarRight<F> {
     type In = (F::T,);
     type Out = F::Out;
+    const OVER: bool = F::OVER;
     #[inline(always)]
     fn call<M: Mode>((x,): (F::T,), p: &[f64; 2]) -> F::Out {
         let (s, p) = scalar(p);
@@ -136,18 +140,19 @@ impl<F: Pair> Map for ScalarLeft<F> {
 }
 
 macro_rules! pairs {
-    ($bound:ident, $out:ty: $($name:ident |$a:ident, $b:ident, $p:tt| $e:expr;)*) => {$(
+    ($bound:ident, $out:ty, $over:literal: $($name:ident |$a:ident, $b:ident, $p:tt| $e:expr;)*) => {$(
         struct $name<T>(PhantomData<T>);
         impl<T: $bound> Pair for $name<T> {
             type T = T;
             type Out = $out;
+            const OVER: bool = $over;
             #[inline(always)]
             fn pair($a: T, $b: T, $p: &[f64; 2]) -> $out { $e }
         }
     )*};
 }
 
-pairs! { Arithmetic, T:
+pairs! { Arithmetic, T, true:
     Add |a, b, p| a.add(b.mul(T::from_i64(int(p, 0))));
     Sub |a, b, p| a.sub(b.mul(T::from_i64(int(p, 0))));
     Mul |a, b, _| a.mul(b);
@@ -173,7 +178,7 @@ pairs! { Arithmetic, T:
     };
 }
 
-pairs! { Element, Bool:
+pairs! { Element, Bool, false:
     Eq |a, b, _| (a == b).into();
     Ne |a, b, _| (a != b).into();
     Lt |a, b, _| (a < b).into();

@@ -10,6 +10,7 @@ pub mod table;
 use std::marker::PhantomData;
 
 pub use integer::{any_zero, where_block};
+pub use scalar::number_forms;
 
 use crate::algebra::{Algebra, Float};
 use crate::dtype::{DType, dispatch};
@@ -90,6 +91,10 @@ pub trait Row: Copy + 'static {
     const INPUTS: usize;
     /// Whether the function does not vectorise.
     const SLOW: bool = false;
+    /// Whether the value and the gradients are an instruction or a few, see [`Map::OVER`].
+    const LIGHT: bool = false;
+    /// Whether it is made of the remainder of a division, which vectorised code can do only up to a limit.
+    const QUOTIENT: bool = false;
     /// For each input what its gradient is made of; empty without a derivative.
     const NEEDS: &'static [Needs];
     /// The value; `c` only means something to rows of three inputs.
@@ -186,6 +191,12 @@ struct Forward3<R, T>(PhantomData<(R, T)>);
 impl<R: Row, T: Float> Map for Forward2<R, T> {
     type In = (T, T);
     type Out = T;
+    const OVER: bool = R::LIGHT;
+    const HARD: bool = R::QUOTIENT;
+    #[inline(always)]
+    fn hard((a, b): (T, T), _: &[f64; 2]) -> bool {
+        a.hard_quotient(b)
+    }
     #[inline(always)]
     fn call<M: Mode>((a, b): (T, T), p: &[f64; 2]) -> T {
         let (a, b) = (a.lane::<M>(), b.lane::<M>());
@@ -196,6 +207,7 @@ impl<R: Row, T: Float> Map for Forward2<R, T> {
 impl<R: Row, T: Float> Map for Forward3<R, T> {
     type In = (T, T, T);
     type Out = T;
+    const OVER: bool = R::LIGHT;
     #[inline(always)]
     fn call<M: Mode>((a, b, c): (T, T, T), p: &[f64; 2]) -> T {
         T::value::<M>(R::f(&a.lane::<M>(), &b.lane::<M>(), &c.lane::<M>(), p))
@@ -236,6 +248,7 @@ macro_rules! backward {
         impl<R: Row, T: Float, const I: usize> Map for Backward<R, T, ($($t,)*), I> {
             type In = (T, $($t),*);
             type Out = T;
+            const OVER: bool = R::LIGHT;
             #[inline(always)]
             fn call<M: Mode>((g, $($v),*): Self::In, p: &[f64; 2]) -> T {
                 gradient::<R, T, M, I, _>(g, [$($v),*], p)
@@ -284,9 +297,9 @@ impl<const I: usize> Visitor for BackwardBlock<I> {
         // row's own mark.
         dispatch!(float self.0, T => Some(match count {
             0 => made::<Backward<R, T, (), I>>(false),
-            1 => made::<Backward<R, T, (T,), I>>(R::SLOW),
-            2 => made::<Backward<R, T, (T, T), I>>(R::SLOW),
-            _ => made::<Backward<R, T, (T, T, T), I>>(R::SLOW),
+            1 => made::<Backward<R, T, (T,), I>>(R::SLOW || R::QUOTIENT),
+            2 => made::<Backward<R, T, (T, T), I>>(R::SLOW || R::QUOTIENT),
+            _ => made::<Backward<R, T, (T, T, T), I>>(R::SLOW || R::QUOTIENT),
         }), else None)
     }
 }

@@ -11,33 +11,34 @@ use crate::algebra::Algebra;
 /// `Class` is a [`Class`](crate::binary::Class). The braces hold the value and, where there is
 /// a derivative, for each input the gradient `da`, `db`, `dc`, made of the gradient `g` of the
 /// output and what stands in brackets: inputs `a`, `b`, `c` and the output `y`. `slow` marks what
-/// does not vectorise.
+/// does not vectorise, `light` what is done in an instruction or a few,
+/// `quotient` what is made of a remainder.
 #[macro_export]
 macro_rules! for_each_binary {
     ($callback:path) => {
         $callback! {
             Add "add" "AddBackward0" Arithmetic {"alpha" = 1.0} "`a + alpha b`" {
-                value |a, b, p| b.fma(&a.lit(p[0]), a);
+                light true value |a, b, p| b.fma(&a.lit(p[0]), a);
                 da [] |g, _| g.clone();
                 db [] |g, p| scaled(g, p[0]);
             }
             Sub "sub" "SubBackward0" Arithmetic {"alpha" = 1.0} "`a - alpha b`" {
-                value |a, b, p| b.fma(&a.lit(-p[0]), a);
+                light true value |a, b, p| b.fma(&a.lit(-p[0]), a);
                 da [] |g, _| g.clone();
                 db [] |g, p| scaled(g, -p[0]);
             }
             Mul "mul" "MulBackward0" Arithmetic {} "`a b`" {
-                value |a, b, _| a.mul(b);
+                light true value |a, b, _| a.mul(b);
                 da [b] |g, _| g.mul(b);
                 db [a] |g, _| g.mul(a);
             }
             Div "div" "DivBackward0" Float {} "`a / b`" {
-                value |a, b, _| a.div(b);
+                light true value |a, b, _| a.div(b);
                 da [b] |g, _| g.div(b);
                 db [a b] |g, _| g.neg().mul(&a.div(b).div(b));
             }
             FloorDivide "floor_divide" "DivBackward2" Arithmetic {} "`floor(a / b)`, as Python's `//`" {
-                slow true value |a, b, _| floor_divide(a, b);
+                quotient true value |a, b, _| floor_divide(a, b);
                 da [] |g, _| g.lit(0.0);
                 db [] |g, _| g.lit(0.0);
             }
@@ -48,13 +49,13 @@ macro_rules! for_each_binary {
             }
             Remainder "remainder" "RemainderBackward1" Arithmetic {}
                 "The remainder of `a / b` with the sign of `b`, as Python's `%`" {
-                slow true value |a, b, _| remainder(a, b);
+                quotient true value |a, b, _| remainder(a, b);
                 da [] |g, _| g.clone();
                 db [a b] |g, _| g.neg().mul(&floor_divide(a, b));
             }
             Fmod "fmod" "FmodBackward1" Arithmetic {}
                 "The remainder of `a / b` with the sign of `a`, as C's `fmod`" {
-                slow true value |a, b, _| a.fmod(b);
+                quotient true value |a, b, _| a.fmod(b);
                 da [] |g, _| g.clone();
                 db [a b] |g, _| g.neg().mul(&a.div(b).trunc());
             }
@@ -82,13 +83,13 @@ macro_rules! for_each_binary {
             }
             Maximum "maximum" "MaximumBackward0" Arithmetic {}
                 "The larger of `a` and `b`, NaN if either is; ties share the gradient" {
-                value |a, b, _| V::select(&(a.gt(b) | a.is_nan()), a, b);
+                light true value |a, b, _| V::select(&(a.gt(b) | a.is_nan()), a, b);
                 da [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!a.lt(b));
                 db [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!b.lt(a));
             }
             Minimum "minimum" "MinimumBackward0" Arithmetic {}
                 "The smaller of `a` and `b`, NaN if either is; ties share the gradient" {
-                value |a, b, _| V::select(&(a.lt(b) | a.is_nan()), a, b);
+                light true value |a, b, _| V::select(&(a.lt(b) | a.is_nan()), a, b);
                 da [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!a.gt(b));
                 db [a b] |g, _| V::select(&a.eq(b), &g.mul_lit(0.5), g).keep(&!b.gt(a));
             }
@@ -130,7 +131,7 @@ macro_rules! for_each_binary {
                 db [a b] |g, _| g.mul(a).div(b);
             }
             SquaredDifference "squared_difference" "MseLossBackward0" FloatOnly {} "`(a - b)^2`" {
-                value |a, b, _| a.sub(b).square();
+                light true value |a, b, _| a.sub(b).square();
                 da [a b] |g, _| g.mul(&a.sub(b).mul_lit(2.0));
                 db [a b] |g, _| g.mul(&b.sub(a).mul_lit(2.0));
             }
@@ -159,13 +160,13 @@ macro_rules! for_each_binary {
                 dc [a b] |g, _| g.mul(&b.sub(a));
             }
             AddCMul "addcmul" "AddcmulBackward0" FloatOnly {"value" = 1.0} "`a + value b c`" {
-                value |a, b, c, p| b.mul_lit(p[0]).fma(c, a);
+                light true value |a, b, c, p| b.mul_lit(p[0]).fma(c, a);
                 da [] |g, _| g.clone();
                 db [c] |g, p| scaled(&g.mul(c), p[0]);
                 dc [b] |g, p| scaled(&g.mul(b), p[0]);
             }
             AddCDiv "addcdiv" "AddcdivBackward0" FloatOnly {"value" = 1.0} "`a + value b / c`" {
-                value |a, b, c, p| b.mul_lit(p[0]).div(c).add(a);
+                light true value |a, b, c, p| b.mul_lit(p[0]).div(c).add(a);
                 da [] |g, _| g.clone();
                 db [c] |g, p| scaled(&g.div(c), p[0]);
                 dc [b c] |g, p| scaled(&g.mul(&b.div(&c.square())), -p[0]);
@@ -198,6 +199,8 @@ macro_rules! rows {
     (@row $variant:ident $doc:literal {}) => {};
     (@row $variant:ident $doc:literal {
         $(slow $slow:literal)?
+        $(light $light:literal)?
+        $(quotient $quotient:literal)?
         value |$($x:tt),*| $f:expr;
         $($d:ident [$($need:ident)*] |$g:ident, $p:tt| $e:expr;)*
     }) => {
@@ -206,6 +209,8 @@ macro_rules! rows {
         pub struct $variant;
         impl Row for $variant {
             $(const SLOW: bool = $slow;)?
+            $(const LIGHT: bool = $light;)?
+            $(const QUOTIENT: bool = $quotient;)?
             rows!(@value |$($x),*| $f);
             const NEEDS: &'static [Needs] = &[$({
                 #[allow(unused_mut, reason = "some gradients need nothing")]

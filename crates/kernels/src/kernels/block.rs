@@ -56,12 +56,15 @@ pub trait Map {
     type Out: Copy;
     /// Whether [`Map::hard`] can be true.
     const HARD: bool = false;
+    /// Whether there is a version that writes over the first input, which must be of the output's
+    /// size: for what takes no longer than a copy would. The rest sets its input aside.
+    const OVER: bool = false;
     /// One element. Must be `#[inline(always)]` and free of branches to be vectorised.
     fn call<M: Mode>(x: <Self::In as Inputs>::Values, p: &[f64; 2]) -> Self::Out;
     /// Whether this element lies outside the domain of the vectorised functions, so that the block
     /// it is in must be done with [`Exact`].
     #[inline(always)]
-    fn hard(_: <Self::In as Inputs>::Values) -> bool {
+    fn hard(_: <Self::In as Inputs>::Values, _: &[f64; 2]) -> bool {
         false
     }
 }
@@ -102,6 +105,10 @@ pub trait Inputs {
         pad: &mut MaybeUninit<Self::Padded>,
         to: usize,
     ) -> Self::Pointers;
+    /// The pointers with `out` as the first.
+    fn with_first(p: Self::Pointers, out: *const u8) -> Self::Pointers;
+    /// Whether the first input, and none of the others, is the memory at `out`.
+    fn over(p: Self::Pointers, out: *const u8) -> bool;
     /// Whether some input is the memory at `out`.
     fn meets(p: Self::Pointers, out: *const u8) -> bool;
     /// Copies `n` elements of the inputs that are the memory at `out` into `pad`, and points there.
@@ -172,6 +179,16 @@ macro_rules! inputs {
                 }
             }
             #[inline(always)]
+            fn with_first(mut p: Self::Pointers, out: *const u8) -> Self::Pointers {
+                p.0 = out.cast();
+                p
+            }
+            #[inline(always)]
+            fn over(p: Self::Pointers, out: *const u8) -> bool {
+                let met = [$(p.$i.cast::<u8>() == out),+];
+                met[0] && !met[1..].contains(&true)
+            }
+            #[inline(always)]
             fn meets(p: Self::Pointers, out: *const u8) -> bool {
                 $(p.$i.cast::<u8>() == out)||+
             }
@@ -229,6 +246,50 @@ unsafe fn units<F: Map, M: Mode, const BYTES: usize>(
     }
 }
 
+/// As [`units`], over the first input: read and written by one pointer, from which the compiler knows
+/// that no element depends on another.
+#[inline(always)]
+unsafe fn units_over<F: Map, M: Mode, const BYTES: usize>(
+    out: &mut [MaybeUninit<F::Out>],
+    ptrs: <F::In as Inputs>::Pointers,
+    p: &[f64; 2],
+) {
+    let unit = const { unit::<F>(BYTES) };
+    let m = out.len() / unit * unit;
+    let out = out.as_mut_ptr();
+    let ptrs = F::In::with_first(ptrs, out.cast_const().cast());
+    // Nothing, which the compiler does not know: where a result may be what was there it would store under
+    // a mask, which takes ten times as long.
+    let nothing = std::hint::black_box(0u64);
+    for j in 0..m {
+        // SAFETY: as in `units`; the first input is as large as the output (`Map::OVER`).
+        unsafe {
+            let value = F::call::<M>(F::In::get(ptrs, j), p);
+            (*out.add(j)).write(xor(value, nothing));
+        }
+    }
+}
+
+/// The bits of a plain value, some of them inverted.
+#[inline(always)]
+fn xor<T: Copy>(value: T, bits: u64) -> T {
+    macro_rules! sizes {
+        ($($size:literal $int:ident),*) => {
+            match size_of::<T>() {
+                $(
+                    // SAFETY: of this size, and elements have no padding.
+                    $size => unsafe {
+                        let inverted = std::mem::transmute_copy::<T, $int>(&value) ^ bits as $int;
+                        std::mem::transmute_copy::<$int, T>(&inverted)
+                    },
+                )*
+                _ => value,
+            }
+        };
+    }
+    sizes! { 1 u8, 2 u16, 4 u32, 8 u64 }
+}
+
 /// The elements outside the domain of the vectorised code, one by one.
 #[cold]
 #[inline(never)]
@@ -242,7 +303,7 @@ unsafe fn exactly<F: Map>(
         // SAFETY: as in `units`.
         unsafe {
             let x = F::In::get(ptrs, j);
-            if F::hard(x) {
+            if F::hard(x, p) {
                 out.add(j).write(F::call::<Exact>(x, p));
             }
         }
@@ -268,7 +329,7 @@ unsafe fn apart<F: Map>(
         if F::HARD {
             let mut hard = false;
             for j in 0..m {
-                hard |= F::hard(F::In::get(ptrs, j));
+                hard |= F::hard(F::In::get(ptrs, j), p);
             }
             if hard {
                 exactly::<F>(ptrs, out, m, p);
@@ -284,7 +345,9 @@ unsafe fn run<F: Map, const BYTES: usize>(
     n: usize,
     p: &[f64; 2],
     units: Units<F>,
+    units_over: Option<Units<F>>,
 ) {
+    const { assert!(!(F::OVER && F::HARD), "what is hard is found by reading the inputs again") };
     let unit = const { unit::<F>(BYTES) };
     let mut out = out.cast::<F::Out>();
     let mut left = n;
@@ -292,6 +355,16 @@ unsafe fn run<F: Map, const BYTES: usize>(
     unsafe {
         let mut ptrs = F::In::pointers(ins);
         let mut pad = MaybeUninit::<<F::In as Inputs>::Padded>::uninit();
+        if let Some(units_over) = units_over
+            && n >= unit
+            && F::In::over(ptrs, out.cast_const().cast())
+        {
+            let take = n / unit * unit;
+            units_over(std::slice::from_raw_parts_mut(out.cast(), take), ptrs, p);
+            ptrs = F::In::advance(ptrs, take);
+            out = out.add(take);
+            left -= take;
+        }
         let meets = F::In::meets(ptrs, out.cast_const().cast());
         let most = if F::HARD || meets { CHUNK } else { usize::MAX };
         while left >= unit {
@@ -328,7 +401,8 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
         let ptrs = F::In::pointers(ins);
         for j in 0..n {
             let x = F::In::get(ptrs, j);
-            let y = if F::HARD && F::hard(x) { F::call::<Exact>(x, p) } else { F::call::<M>(x, p) };
+            let y =
+                if F::HARD && F::hard(x, p) { F::call::<Exact>(x, p) } else { F::call::<M>(x, p) };
             out.cast::<F::Out>().add(j).write(y);
         }
     }
@@ -338,7 +412,7 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
 const FEW: usize = 3;
 
 macro_rules! level {
-    ($name:ident, $units:ident, $mode:ty, $bytes:literal $(, $feature:literal)?) => {
+    ($name:ident, $units:ident, $over:ident, $mode:ty, $bytes:literal $(, $feature:literal)?) => {
         $(#[target_feature(enable = $feature)])?
         #[inline(never)]
         unsafe fn $units<F: Map>(
@@ -348,6 +422,17 @@ macro_rules! level {
         ) {
             // SAFETY: the contract is passed on.
             unsafe { units::<F, $mode, $bytes>(out, ptrs, p) }
+        }
+
+        $(#[target_feature(enable = $feature)])?
+        #[inline(never)]
+        unsafe fn $over<F: Map>(
+            out: &mut [MaybeUninit<F::Out>],
+            ptrs: <F::In as Inputs>::Pointers,
+            p: &[f64; 2],
+        ) {
+            // SAFETY: the contract is passed on.
+            unsafe { units_over::<F, $mode, $bytes>(out, ptrs, p) }
         }
 
         $(#[target_feature(enable = $feature)])?
@@ -362,18 +447,27 @@ macro_rules! level {
                 if n <= FEW {
                     run_few::<F, $mode>(ins, out, n, p);
                 } else {
-                    run::<F, $bytes>(ins, out, n, p, $units::<F>);
+                    // Compiled only where it is wanted.
+                    let over = const { if F::OVER { Some($over::<F> as Units<F>) } else { None } };
+                    run::<F, $bytes>(ins, out, n, p, $units::<F>, over);
                 }
             }
         }
     };
 }
 
-level!(baseline, baseline_units, Unfused, 128);
+level!(baseline, baseline_units, baseline_units_over, Unfused, 128);
 #[cfg(target_arch = "x86_64")]
-level!(avx2, avx2_units, Fused, 128, "avx2,fma");
+level!(avx2, avx2_units, avx2_units_over, Fused, 128, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-level!(avx512, avx512_units, Fused, 256, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+level!(
+    avx512,
+    avx512_units,
+    avx512_units_over,
+    Fused,
+    256,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
+);
 
 /// The block function of `F` for the level in use.
 pub fn block<F: Map>() -> Block {

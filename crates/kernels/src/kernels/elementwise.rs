@@ -44,18 +44,38 @@ struct Shared<T>(T);
 // SAFETY: only disjoint parts of the output are written; inputs are only read.
 unsafe impl<T> Sync for Shared<T> {}
 
+/// What gives, for a block of two inputs, the blocks of one that have the first, or the second, in `p[0]`.
+pub type Forms = fn(Block, &[f64; 2]) -> [Option<Block>; 2];
+
 /// Computes `out = block(ins)` over all elements of `shape`.
 ///
 /// # Safety
-/// Every operand must be valid for its strides over `shape`, aligned, and of the element type that
-/// `block` expects. `out` addresses each element once. Inputs may be the very memory of `out` with
-/// the same strides and size; otherwise they do not overlap it.
+/// As for [`run_with`].
 pub unsafe fn run(
     shape: &[usize],
     out: Operand<'_>,
     ins: &[Operand<'_>],
     block: Block,
     p: &[f64; 2],
+) {
+    // SAFETY: passed on.
+    unsafe { run_with(shape, out, ins, block, p, |_, _| [None; 2]) }
+}
+
+/// [`run`]; an input of floats that does not change along a row is handed over as a number, if `forms` has
+/// such a block.
+///
+/// # Safety
+/// Every operand must be valid for its strides over `shape`, aligned, and of the element type that
+/// `block` expects. `out` addresses each element once. Inputs may be the very memory of `out` with
+/// the same strides and size; otherwise they do not overlap it.
+pub unsafe fn run_with(
+    shape: &[usize],
+    out: Operand<'_>,
+    ins: &[Operand<'_>],
+    block: Block,
+    p: &[f64; 2],
+    forms: Forms,
 ) {
     debug_assert!(ins.len() <= MAX_INPUTS);
     debug_assert!(std::iter::once(&out).chain(ins).all(|o| o.strides.len() == shape.len()));
@@ -69,7 +89,8 @@ pub unsafe fn run(
         if n == 1 || plain {
             flat(n, out, ins, block, p);
         } else {
-            let mut plan = Plan::new(shape, out, ins);
+            let forms = if ins.len() == 2 { forms(block, p) } else { [None; 2] };
+            let mut plan = Plan::new(shape, out, ins, forms);
             let copy = super::copy::copy_block(out.size);
             plan.copies = ins.len() == 1 && std::ptr::fn_addr_eq(block, copy);
             plan.run(block, p);
@@ -101,10 +122,7 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
         *ptr = o.ptr;
         bytes += o.size;
     }
-    // Blocks do not write where they read: in place, longer pieces by way of a buffer are faster than
-    // what they do about it themselves.
-    let in_place = n >= 1024 && ins.iter().any(|o| o.ptr == out.ptr);
-    if n * bytes < parallel::threshold() && !in_place {
+    if n * bytes < parallel::threshold() {
         // SAFETY: by the contract of `run`.
         unsafe { block(ptrs.as_ptr(), out.ptr, n, p) };
         return;
@@ -129,8 +147,8 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
         // SAFETY: each task covers its own range of the n elements.
         unsafe {
             let target = out_ptr.add(start * out.size);
-            if stream || in_place {
-                buffered(len, target, out.size, ptrs, sizes, stream, block, p);
+            if stream {
+                streamed(len, target, out.size, ptrs, sizes, block, p);
             } else {
                 block(ptrs.as_ptr(), target, len, p);
             }
@@ -139,14 +157,13 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
     parallel::for_each(n.div_ceil(step), body);
 }
 
-/// As a block call, but by way of a buffer; if `stream`, from there past the caches.
-unsafe fn buffered(
+/// As a block call, but by way of a buffer, and from there past the caches.
+unsafe fn streamed(
     n: usize,
     out: *mut u8,
     size: usize,
     mut ptrs: [*const u8; MAX_INPUTS],
     sizes: [usize; MAX_INPUTS],
-    stream: bool,
     block: Block,
     p: &[f64; 2],
 ) {
@@ -158,20 +175,14 @@ unsafe fn buffered(
         // SAFETY: `len` elements from `done` on are in bounds, and fit the buffer.
         unsafe {
             block(ptrs.as_ptr(), buffer, len, p);
-            if stream {
-                super::copy::stream(buffer, out.add(done * size), len * size);
-            } else {
-                std::ptr::copy_nonoverlapping(buffer, out.add(done * size), len * size);
-            }
+            super::copy::stream(buffer, out.add(done * size), len * size);
         }
         for (ptr, size) in ptrs.iter_mut().zip(sizes) {
             *ptr = ptr.wrapping_add(len * size);
         }
         done += len;
     }
-    if stream {
-        super::copy::stream_fence();
-    }
+    super::copy::stream_fence();
 }
 
 #[repr(align(64))]
@@ -214,11 +225,18 @@ struct Plan {
     piece: usize,
     /// Whether the block only copies, so that rows can be gathered where they are to go.
     copies: bool,
+    /// Which operand is a number to what block of the other one, see [`run_with`].
+    number: Option<(usize, Block)>,
     access: [Access; MAX_OPERANDS],
 }
 
 impl Plan {
-    fn new(shape: &[usize], out: Operand<'_>, ins: &[Operand<'_>]) -> Self {
+    fn new(
+        shape: &[usize],
+        out: Operand<'_>,
+        ins: &[Operand<'_>],
+        forms: [Option<Block>; 2],
+    ) -> Self {
         let count = ins.len() + 1;
         let mut ptrs = [std::ptr::null_mut(); MAX_OPERANDS];
         let mut sizes = [0; MAX_OPERANDS];
@@ -273,9 +291,10 @@ impl Plan {
             packed: false,
             piece: usize::MAX,
             copies: false,
+            number: None,
             access: [Access::Direct; MAX_OPERANDS],
         };
-        plan.choose_tiles();
+        plan.choose_tiles(forms);
         plan
     }
 
@@ -307,13 +326,23 @@ impl Plan {
         Some(dims.remove(best))
     }
 
-    fn choose_tiles(&mut self) {
+    fn choose_tiles(&mut self, forms: [Option<Block>; 2]) {
         let tile = BUFFER / self.sizes.iter().fold(1, |a, &b| a.max(b));
         let direct = |k: usize| self.col.strides[k] == self.sizes[k] as isize;
-        let short = self.col.len < SHORT && self.row.len > 1;
+        // One of two operands stays the same along a row.
+        let stays = |k: usize| self.col.strides[k] == 0;
+        self.number = match forms {
+            [Some(form), _] if stays(1) && !stays(2) => Some((1, form)),
+            [_, Some(form)] if stays(2) && !stays(1) => Some((2, form)),
+            _ => None,
+        };
+        let handed = self.number.is_some_and(|(k, _)| direct(3 - k) && direct(0));
+        let least = if handed { SHORT / 8 } else { SHORT };
+        let short = self.col.len < least && self.row.len > 1;
         if short {
             // Rows are joined; direct is what lies packed in memory already.
             self.packed = true;
+            self.number = None;
             self.tile_cols = self.col.len;
             self.tile_rows = self.row.len.min(tile / self.col.len);
             for k in 0..self.count {
@@ -350,7 +379,8 @@ impl Plan {
             let limited = constant || buffered;
             self.tile_cols = if limited { self.col.len.min(tile) } else { self.col.len };
             // Several rows per tile only spare loop overhead.
-            self.tile_rows = self.row.len.min((tile / self.tile_cols).max(1));
+            let most = if limited { tile } else { 8 * tile };
+            self.tile_rows = self.row.len.min((most / self.tile_cols).max(1));
             if constant {
                 let size = (1..self.count).map(|k| self.sizes[k]).max().unwrap_or(1);
                 self.piece = CONSTANT / size;
@@ -431,6 +461,12 @@ impl Plan {
         block: Block,
         p: &[f64; 2],
     ) {
+        if self.copies && self.packed && self.access[..2] == [Access::Direct, Access::Buffered] {
+            let (r, c) = (self.row.strides[1], self.col.strides[1]);
+            // SAFETY: the tile lies within the operands, and the output is packed.
+            unsafe { gather(ptrs[1], r, c, ptrs[0], rows, cols, self.sizes[1]) };
+            return;
+        }
         if self.copies
             && self.access[0] == Access::Direct
             && self.access[1] == Access::Buffered
@@ -442,6 +478,16 @@ impl Plan {
                 let to = ptrs[0].wrapping_offset(self.row.strides[0] * i);
                 // SAFETY: a row of the tile, of which the output is contiguous.
                 unsafe { gather(from, 0, self.col.strides[1], to, 1, cols, self.sizes[1]) };
+            }
+            return;
+        }
+        if self.copies && self.access[..2] == [Access::Direct, Access::Direct] && !self.packed {
+            for i in 0..rows {
+                let i = i as isize;
+                let from = ptrs[1].wrapping_offset(self.row.strides[1] * i);
+                let to = ptrs[0].wrapping_offset(self.row.strides[0] * i);
+                // SAFETY: a row of the tile, of which both are contiguous.
+                unsafe { super::copy::copy_bytes(from, to, cols * self.sizes[0]) };
             }
             return;
         }
@@ -473,7 +519,28 @@ impl Plan {
                 }
             };
         }
-        let (calls, len) = if self.packed { (1, rows * cols) } else { (rows, cols) };
+        if let Some((k, form)) = self.number {
+            let other = 3 - k;
+            for i in 0..rows as isize {
+                // SAFETY: the element, and `cols` contiguous ones of the other operands.
+                unsafe {
+                    let value =
+                        number(ptrs[k].wrapping_offset(self.row.strides[k] * i), self.sizes[k]);
+                    let input = starts[other].wrapping_offset(steps[other] * i).cast_const();
+                    form(
+                        &raw const input,
+                        starts[0].wrapping_offset(steps[0] * i),
+                        cols,
+                        &[value, 0.0],
+                    );
+                }
+            }
+        }
+        let (calls, len) = match self.number {
+            Some(_) => (0, 0),
+            None if self.packed => (1, rows * cols),
+            None => (rows, cols),
+        };
         for i in 0..calls {
             let mut inputs = [std::ptr::null::<u8>(); MAX_INPUTS];
             for k in 1..self.count {
@@ -543,6 +610,18 @@ unsafe fn bits(value: *const u8, size: usize) -> u64 {
             4 => u64::from(value.cast::<u32>().read()),
             _ => value.cast::<u64>().read(),
         }
+    }
+}
+
+/// A float of `size` bytes.
+///
+/// # Safety
+/// `value` must be readable.
+#[inline]
+pub(crate) unsafe fn number(value: *const u8, size: usize) -> f64 {
+    // SAFETY: by the contract.
+    unsafe {
+        if size == 4 { f64::from(value.cast::<f32>().read()) } else { value.cast::<f64>().read() }
     }
 }
 

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 /// A read pointer that tasks may share; whoever makes one vouches for the accesses.
 #[derive(Debug)]
-pub(super) struct Src<T>(*const T);
+pub(crate) struct Src<T>(*const T);
 
 /// A write pointer that tasks may share; whoever makes one gives each task its own elements.
 #[derive(Debug)]
@@ -37,12 +37,12 @@ unsafe impl<T: Send> Send for Dst<T> {}
 
 impl<T> Src<T> {
     #[inline(always)]
-    pub(super) fn new(pointer: *const T) -> Self {
+    pub(crate) fn new(pointer: *const T) -> Self {
         Self(pointer)
     }
     /// The address `offset` elements on.
     #[inline(always)]
-    pub(super) fn at(self, offset: isize) -> *const T {
+    pub(crate) fn at(self, offset: isize) -> *const T {
         self.0.wrapping_offset(offset)
     }
 }

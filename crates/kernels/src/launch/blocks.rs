@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::binary::number_forms;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::copy;
 use crate::kernels::elementwise::{self, Operand};
+use crate::kernels::raw::{Dst, Src, split};
 use crate::shape::{Dims, Strides, broadcast_strides};
 use crate::storage::{Access, Core, ReadTwo};
 
@@ -19,14 +21,6 @@ pub fn run_into(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) -> Result
     run_locked(block, p, out, ins);
     drop(access);
     Ok(())
-}
-
-/// [`run_into`], or `false` when a lock is not to be had now and waiting for it might deadlock.
-pub fn try_run_into(block: Block, p: &[f64; 2], out: &Core, ins: &[&Core]) -> Result<bool> {
-    let Some(access) = Access::try_new(ins, out) else { return Ok(false) };
-    run_locked(block, p, out, ins);
-    drop(access);
-    Ok(true)
 }
 
 #[inline]
@@ -55,7 +49,7 @@ fn run_block(shape: &[usize], out: Operand<'_>, ins: &[Operand<'_>], block: Bloc
     // SAFETY: operands come from cores whose views are inside their buffers, locked by the callers
     // or not yet shared; blocks are chosen by the cores' dtypes; broadcast strides reach no more
     // than the cores' own.
-    unsafe { elementwise::run(shape, out, ins, block, p) };
+    unsafe { elementwise::run_with(shape, out, ins, block, p, number_forms) };
 }
 
 /// [`map`] for two dense inputs of one shape, which need no broadcasting: the path of small tensors.
@@ -171,6 +165,47 @@ pub fn copy_core(core: &Core) -> Result<Arc<Core>> {
     drop(access);
     Ok(out)
 }
+
+/// Writes dense cores of the dtype of a fresh dense one side by side: of each `outer`-th part of it they
+/// have one share after the other. `false`, and nothing done, where the shares are so long that they had
+/// better be copied core by core.
+pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
+    let size = out.dtype().size();
+    let row = out.numel() / outer.max(1) * size;
+    let large = out.numel() * size >= crate::parallel::threshold();
+    if large && row > JOINED {
+        return false;
+    }
+    let access = Access::new(parts, None);
+    let shares: SmallVec<[(Src<u8>, usize); 8]> = parts
+        .iter()
+        .map(|part| (Src::new(part.data().cast_const()), part.numel() / outer.max(1) * size))
+        .collect();
+    let to = Dst::new(out.data());
+    let rows = |first: usize, last: usize| {
+        let mut at = first * row;
+        for o in first..last {
+            for &(from, share) in &shares {
+                // SAFETY: all are dense and as long as their shares together; rows of the fresh output
+                // belong to one task.
+                unsafe {
+                    copy::copy_bytes(from.at((o * share) as isize), to.at(at as isize), share);
+                }
+                at += share;
+            }
+        }
+    };
+    if large {
+        split(outer, row / 4, rows);
+    } else {
+        rows(0, outer);
+    }
+    drop(access);
+    true
+}
+
+/// Bytes of a row that is copied in one go.
+const JOINED: usize = 1 << 18;
 
 /// Whether two cores have one dtype and one dense layout.
 #[inline]

@@ -10,7 +10,8 @@ use crate::binary::Binary;
 use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
-use crate::kernels::elementwise::{MAX_INPUTS, fill};
+use crate::kernels::copy::copy_bytes;
+use crate::kernels::elementwise::{MAX_INPUTS, fill, number};
 use crate::kernels::reduce as kernel;
 use crate::storage::deferred::{Deferred, Reach, Step, count_pass, defer, pays};
 use crate::storage::{Access, Core};
@@ -31,6 +32,16 @@ enum Place {
     Buffer(usize),
     /// Where the caller wants the last result.
     Result,
+    /// In memory, so many elements again and again, none of which a block goes beyond.
+    Cycle(*const u8, usize),
+}
+
+/// An operand that is a number to an instruction: each element of it for so many.
+#[derive(Clone, Copy)]
+struct Number {
+    from: *const u8,
+    run: usize,
+    size: usize,
 }
 
 /// An input that is brought to a buffer before each block of elements.
@@ -45,6 +56,8 @@ struct Instruction {
     block: Block,
     p: [f64; 2],
     ins: SmallVec<[(Place, usize); 3]>,
+    /// What goes to `p[0]`.
+    number: Option<Number>,
     out: Place,
     size: usize,
 }
@@ -297,11 +310,37 @@ impl Buffers {
     }
 }
 
+/// Which input of a step is a number for a block's length or longer, with the block that takes it so.
+fn number_of(step: &Step, within: impl Fn(usize) -> bool) -> Option<(usize, Block, Number)> {
+    if step.ins.len() != 2 {
+        return None;
+    }
+    (0..2).find_map(|i| {
+        let (input, reach) = &step.ins[i];
+        let run = match *reach {
+            Reach::One => usize::MAX,
+            Reach::Run(length) if within(length) => length,
+            _ => return None,
+        };
+        let block = crate::binary::number_forms(step.block, &step.p)[i]?;
+        let from = input.data().cast_const();
+        Some((i, block, Number { from, run, size: input.dtype().size() }))
+    })
+}
+
 fn compile(plan: &Plan<'_>) -> Program {
     let mut buffers = Buffers::default();
     let mut spreads: Vec<Spread> = Vec::new();
     let mut code: Vec<Instruction> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
+    // Blocks end where the value of a long run changes, or a long cycle begins anew.
+    let reaches = plan.made.iter().flat_map(|made| made.step.ins.iter().map(|&(_, reach)| reach));
+    let long = reaches.filter_map(|reach| match reach {
+        Reach::Run(length) | Reach::Cycle(length) if length >= LONG => Some(length),
+        _ => None,
+    });
+    let cut = long.min().unwrap_or(usize::MAX);
+    let within = |length: usize| length.is_multiple_of(cut);
     let last_use = |core: &Core| {
         let reads =
             |step: &Step| step.ins.iter().any(|(input, _)| std::ptr::eq(Arc::as_ptr(input), core));
@@ -311,7 +350,11 @@ fn compile(plan: &Plan<'_>) -> Program {
         let (core, step) = (plan.core(made), &made.step);
         let mut ins = SmallVec::new();
         let mut done_with: SmallVec<[usize; 3]> = SmallVec::new();
-        for (input, reach) in &step.ins {
+        let number = number_of(step, within);
+        for (i, (input, reach)) in step.ins.iter().enumerate() {
+            if number.as_ref().is_some_and(|&(at, ..)| at == i) {
+                continue;
+            }
             let size = input.dtype().size();
             let made_by = plan
                 .made
@@ -327,6 +370,9 @@ fn compile(plan: &Plan<'_>) -> Program {
                     places[maker]
                 }
                 (None, Reach::Each) => Place::Memory(input.data()),
+                (None, &Reach::Cycle(length)) if within(length) => {
+                    Place::Cycle(input.data().cast_const(), length)
+                }
                 (None, _) => {
                     let from = input.data().cast_const();
                     let have = spreads.iter().find(|spread| {
@@ -354,14 +400,12 @@ fn compile(plan: &Plan<'_>) -> Program {
         };
         buffers.free.extend(done_with);
         places.push(out);
-        code.push(Instruction { block: step.block, p: step.p, ins, out, size });
+        let (block, number) = match number {
+            Some((_, block, number)) => (block, Some(number)),
+            None => (step.block, None),
+        };
+        code.push(Instruction { block, p: step.p, ins, number, out, size });
     }
-    // Blocks end where the value of a long run changes.
-    let runs = spreads.iter().filter_map(|spread| match spread.reach {
-        Reach::Run(length) if length >= LONG => Some(length),
-        _ => None,
-    });
-    let cut = runs.min().unwrap_or(usize::MAX);
     Program { spreads, code, buffers: buffers.count, cut }
 }
 
@@ -449,7 +493,7 @@ pub(super) fn with_made<T: Element>(
                 execute(&program, at, at + n, tile, to.cast());
                 if kept {
                     let from = input.data().cast::<T>().cast_const().add(at);
-                    std::ptr::copy_nonoverlapping(from, to, n);
+                    copy_bytes(from.cast(), to.cast(), n * size_of::<T>());
                 }
             }
         })
@@ -491,14 +535,20 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
                 Place::Memory(start) => start.wrapping_add(at * size),
                 Place::Buffer(i) => buffer(i),
                 Place::Result => result.wrapping_add((at - start) * size),
+                Place::Cycle(from, length) => from.cast_mut().wrapping_add(at % length * size),
             };
             for (pointer, &(place, size)) in ins.iter_mut().zip(&instruction.ins) {
                 *pointer = address(place, size);
             }
             let out = address(instruction.out, instruction.size);
+            let mut p = instruction.p;
+            if let Some(Number { from, run, size }) = instruction.number {
+                // SAFETY: the operand has an element for every run.
+                p[0] = unsafe { number(from.wrapping_add(at / run * size), size) };
+            }
             // SAFETY: n elements at each pointer, of the types the block was chosen for. An output
             // buffer is none of the inputs'.
-            unsafe { (instruction.block)(ins.as_ptr(), out, n, &instruction.p) };
+            unsafe { (instruction.block)(ins.as_ptr(), out, n, &p) };
         }
         at += n;
     }

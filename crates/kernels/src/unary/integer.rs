@@ -9,6 +9,10 @@ use crate::kernels::copy::copy_block;
 
 /// Integer arithmetic as torch's: it wraps.
 pub trait Integer: Element {
+    /// The least value.
+    const LEAST: Self;
+    /// The greatest value.
+    const MOST: Self;
     /// The negation.
     fn neg(self) -> Self;
     /// The product.
@@ -24,6 +28,8 @@ pub trait Integer: Element {
 macro_rules! integer {
     ($($t:ty, |$x:ident| $sign:expr;)*) => {$(
         impl Integer for $t {
+            const LEAST: Self = <$t>::MIN;
+            const MOST: Self = <$t>::MAX;
             #[inline(always)]
             fn neg(self) -> Self { self.wrapping_neg() }
             #[inline(always)]
@@ -71,6 +77,7 @@ macro_rules! integer_maps {
         impl<T: Integer> Map for $name<T> {
             type In = (T,);
             type Out = T;
+            const OVER: bool = true;
             #[inline(always)]
             fn call<M: Mode>(($x,): (T,), $p: &[f64; 2]) -> T { $e }
         }
@@ -88,11 +95,17 @@ integer_maps! {
     Hardtanh: |x, p| limit(x, T::from_i64(int(p, 0)), T::from_i64(int(p, 1)));
     Threshold: |x, p| if x.to_i64() <= int(p, 0) { T::from_i64(int(p, 1)) } else { x };
     Clamp: |x, p| {
-        // Compared as i64: the limits may lie beyond the type, and are cut by it then.
-        let v = x.to_i64();
+        // Limits that lie beyond the type are cut by it, after the comparison as i64.
         let (low, high) = (int(p, 0), int(p, 1));
-        let v = if v < low { low } else { v };
-        T::from_i64(if v > high { high } else { v })
+        let (least, most) = (T::LEAST.to_i64(), T::MOST.to_i64());
+        if low <= most && high >= least {
+            let (low, high) = (T::from_i64(low.max(least)), T::from_i64(high.min(most)));
+            limit(x, low, high)
+        } else {
+            let v = x.to_i64();
+            let v = if v < low { low } else { v };
+            T::from_i64(if v > high { high } else { v })
+        }
     };
     Pow: |x, p| x.pow(int(p, 0));
 }

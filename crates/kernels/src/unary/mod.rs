@@ -61,6 +61,8 @@ pub trait Row: Copy + 'static {
     const SAVES: Saves;
     /// Whether the function does not vectorise.
     const SLOW: bool = false;
+    /// Whether value and gradient are an instruction or a few, see [`Map::OVER`].
+    const LIGHT: bool = false;
     /// When not zero: `ANGLE x` (at most) is reduced modulo pi/2, which vectorised code can do only
     /// up to a limit.
     const ANGLE: f64 = 0.0;
@@ -200,12 +202,13 @@ impl<R: Row, T: Float, P: Params> Map for Forward<R, T, P> {
     type In = (T,);
     type Out = T;
     const HARD: bool = R::ANGLE != 0.0;
+    const OVER: bool = R::LIGHT;
     #[inline(always)]
     fn call<M: Mode>((x,): (T,), p: &[f64; 2]) -> T {
         T::value::<M>(R::f(&x.lane::<M>(), &P::get(p)))
     }
     #[inline(always)]
-    fn hard((x,): (T,)) -> bool {
+    fn hard((x,): (T,), _: &[f64; 2]) -> bool {
         hard::<R, T>(x)
     }
 }
@@ -237,13 +240,14 @@ impl<R: Row, T: Float, P: Params> Map for Backward1<R, T, P> {
     type In = (T, T);
     type Out = T;
     const HARD: bool = R::ANGLE != 0.0 && R::SAVES.input();
+    const OVER: bool = R::LIGHT;
     #[inline(always)]
     fn call<M: Mode>((g, v): (T, T), p: &[f64; 2]) -> T {
         let v = v.lane::<M>();
         T::value::<M>(R::vjp(&g.lane::<M>(), &v, &v, &P::get(p)))
     }
     #[inline(always)]
-    fn hard((_, x): (T, T)) -> bool {
+    fn hard((_, x): (T, T), _: &[f64; 2]) -> bool {
         hard::<R, T>(x)
     }
 }

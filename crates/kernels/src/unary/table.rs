@@ -12,18 +12,18 @@ use crate::algebra::Algebra;
 /// value and then the rule, which is one of: `nothing |g|`, the gradient itself; `input |x, p|`,
 /// `output |y, p|` or `both |x, y, p|`, the local derivative by which the gradient is multiplied;
 /// `with_input |g, x, p|`, `with_output |g, y, p|`, the gradient itself where the product would not
-/// do; `constant`, a zero gradient. `slow` marks what does not vectorise, `angle k` that `k x` is
-/// reduced modulo pi/2.
+/// do; `constant`, a zero gradient. `slow` marks what does not vectorise, `light` what is done
+/// in an instruction or a few, `angle k` that `k x` is reduced modulo pi/2.
 #[macro_export]
 macro_rules! for_each_unary {
     ($callback:path) => {
         $callback! {
             Neg "neg" "NegBackward0" Keep {} "`-x`" {
-                value |x, _| x.neg();
+                light true value |x, _| x.neg();
                 nothing |g| g.neg();
             }
             Abs "abs" "AbsBackward0" Keep {} "`|x|`; the derivative at 0 is 0" {
-                value |x, _| x.abs();
+                light true value |x, _| x.abs();
                 input |x, _| sign(x);
             }
             Sign "sign" "SignBackward0" KeepBool {} "-1, 0 or 1, as the sign of `x`" {
@@ -67,7 +67,7 @@ macro_rules! for_each_unary {
                 with_input |g, x, _| g.div(&x.add_lit(1.0));
             }
             Sqrt "sqrt" "SqrtBackward0" Promote {} "The square root of `x`" {
-                value |x, _| x.sqrt();
+                light true value |x, _| x.sqrt();
                 with_output |g, y, _| g.div(&y.mul_lit(2.0));
             }
             Rsqrt "rsqrt" "RsqrtBackward0" Promote {} "`1 / sqrt(x)`" {
@@ -75,11 +75,11 @@ macro_rules! for_each_unary {
                 output |y, _| y.mul(&y.square()).mul_lit(-0.5);
             }
             Square "square" "PowBackward0" Keep {} "`x^2`" {
-                value |x, _| x.square();
+                light true value |x, _| x.square();
                 input |x, _| x.mul_lit(2.0);
             }
             Reciprocal "reciprocal" "ReciprocalBackward0" Promote {} "`1 / x`" {
-                value |x, _| x.div_into(1.0);
+                light true value |x, _| x.div_into(1.0);
                 output |y, _| y.square().neg();
             }
             Sin "sin" "SinBackward0" Promote {} "The sine of `x` (radians)" {
@@ -151,7 +151,7 @@ macro_rules! for_each_unary {
         };
             }
             Relu "relu" "ReluBackward0" Keep {} "`max(x, 0)`; the derivative at 0 is 0" {
-                value |x, _| x.keep(&!x.le_lit(0.0));
+                light true value |x, _| x.keep(&!x.le_lit(0.0));
                 with_output |g, y, _| g.keep(&!y.le_lit(0.0));
             }
             Relu6 "relu6" "HardtanhBackward0" Keep {} "`min(max(x, 0), 6)`" {
@@ -159,7 +159,7 @@ macro_rules! for_each_unary {
                 with_input |g, x, _| g.keep(&(x.gt_lit(0.0) & x.lt_lit(6.0)));
             }
             LeakyRelu "leaky_relu" "LeakyReluBackward0" Refuse {"negative_slope" = 0.01} "`x` where positive, else `negative_slope x`" {
-                value |x, p| V::select(&x.gt_lit(0.0), x, &x.mul_lit(p[0]));
+                light true value |x, p| V::select(&x.gt_lit(0.0), x, &x.mul_lit(p[0]));
                 with_input |g, x, p| V::select(&x.gt_lit(0.0), g, &g.mul_lit(p[0]));
             }
             Elu "elu" "EluBackward0" Refuse {"alpha" = 1.0} "`x` where positive, else `alpha (e^x - 1)`" {
@@ -247,7 +247,7 @@ macro_rules! for_each_unary {
                 input |x, _| x.tanh().square();
             }
             Threshold "threshold" "ThresholdBackward0" Keep {"threshold" = 0.0, "value" = 0.0} "`x` where above `threshold`, else `value`" {
-                value |x, p| V::select(&x.le_lit(p[0]), &x.lit(p[1]), x);
+                light true value |x, p| V::select(&x.le_lit(p[0]), &x.lit(p[1]), x);
                 with_input |g, x, p| g.keep(&!x.le_lit(p[0]));
             }
             Floor "floor" "FloorBackward0" Keep {} "The nearest integer not above `x`" {
@@ -326,7 +326,7 @@ macro_rules! for_each_unary {
                 input |x, _| x.i1();
             }
             Clamp "clamp" "ClampBackward1" Keep {"min" = f64::NEG_INFINITY, "max" = f64::INFINITY} "`x` limited to `[min, max]`; the derivative at the limits is 0" {
-                value |x, p| limit(x, p[0], p[1]);
+                light true value |x, p| limit(x, p[0], p[1]);
                 with_input |g, x, p| {
                     // An absent limit is never reached.
                     let low = x.gt_lit(p[0]) | (x.eq_lit(f64::NEG_INFINITY) & x.eq_lit(p[0]));
@@ -371,7 +371,7 @@ macro_rules! rows {
     };
     (@row $variant:ident $doc:literal {}) => {};
     (@row $variant:ident $doc:literal {
-        $(slow $slow:literal)? $(angle $factor:literal)?
+        $(slow $slow:literal)? $(light $light:literal)? $(angle $factor:literal)?
         value |$x:tt, $p:tt| $f:expr;
         $form:ident $(|$($a:tt),*| $e:expr)?;
     }) => {
@@ -380,6 +380,7 @@ macro_rules! rows {
         pub struct $variant;
         impl Row for $variant {
             $(const SLOW: bool = $slow;)?
+            $(const LIGHT: bool = $light;)?
             $(const ANGLE: f64 = $factor;)?
             #[inline(always)]
             fn f<V: Algebra>($x: &V, $p: &[f64; 2]) -> V { $f }

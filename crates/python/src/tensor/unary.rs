@@ -210,6 +210,37 @@ fn limit(value: Option<&Bound<'_, PyAny>>) -> Bind<Limit> {
     }
 }
 
+/// The dtype of a tensor limited by numbers, and the parameters of the row.
+fn between(tensor: &Tensor, min: &Limit, max: &Limit) -> (DType, [f64; 2]) {
+    let number = |limit: &Limit| match limit {
+        Limit::Number(number) => Some(*number),
+        _ => None,
+    };
+    let (min, max) = (number(min), number(max));
+    let float = [min, max].iter().flatten().any(|number| number.category() == 2);
+    let dtype = match tensor.dtype() {
+        DType::Bool if !float => DType::I64,
+        dtype if float && !dtype.is_float() => rustgrad_engine::default_dtype(),
+        dtype => dtype,
+    };
+    let p =
+        [min.map_or(f64::NEG_INFINITY, Scalar::to_f64), max.map_or(f64::INFINITY, Scalar::to_f64)];
+    (dtype, p)
+}
+
+/// The row that limits a tensor in place, if the limits are numbers that leave it its dtype.
+fn clamping(
+    tensor: &Tensor,
+    min: Option<&Bound<'_, PyAny>>,
+    max: Option<&Bound<'_, PyAny>>,
+) -> Bind<Option<(Unary, [f64; 2])>> {
+    let (min, max) = (limit(min)?, limit(max)?);
+    let tensors = matches!(min, Limit::Tensor(_)) || matches!(max, Limit::Tensor(_));
+    let neither = matches!((&min, &max), (Limit::None, Limit::None));
+    let (dtype, p) = between(tensor, &min, &max);
+    Ok((!tensors && !neither && dtype == tensor.dtype()).then_some((Unary::Clamp, p)))
+}
+
 /// `x` limited to `[min, max]`.
 fn clamped(
     tensor: &Tensor,
@@ -242,21 +273,7 @@ fn clamped(
             .into());
         }
         (min, max) => {
-            let number = |limit: &Limit| match limit {
-                Limit::Number(number) => Some(*number),
-                _ => None,
-            };
-            let (min, max) = (number(&min), number(&max));
-            let float = [min, max].iter().flatten().any(|number| number.category() == 2);
-            let dtype = match tensor.dtype() {
-                DType::Bool if !float => DType::I64,
-                dtype if float && !dtype.is_float() => rustgrad_engine::default_dtype(),
-                dtype => dtype,
-            };
-            let p = [
-                min.map_or(f64::NEG_INFINITY, Scalar::to_f64),
-                max.map_or(f64::INFINITY, Scalar::to_f64),
-            ];
+            let (dtype, p) = between(tensor, &min, &max);
             tensor.to_dtype(dtype)?.unary(Unary::Clamp, p)?
         }
     })
@@ -309,7 +326,7 @@ fn polygamma_of(tensor: &Tensor, n: i64) -> Bind<Tensor> {
 macro_rules! with_arguments {
     ($(
         $name:ident, $in_place:ident ($($arg:ident : $type:ty = $default:expr),*)
-        => |$tensor:ident| $value:expr;
+        => |$tensor:ident| $value:expr $(, row $row:expr)?;
     )*) => {
         #[pymethods]
         impl PyTensor {
@@ -323,6 +340,13 @@ macro_rules! with_arguments {
                 #[doc = concat!("`", stringify!($name), "` of every element, in place.")]
                 #[pyo3(signature = ($($arg = $default),*))]
                 fn $in_place<'py>(slf: Bound<'py, Self>, $($arg: $type),*) -> Bind<Bound<'py, Self>> {
+                    $(
+                        let $tensor = &slf.get().tensor;
+                        let _ = $tensor;
+                        if let Some((kind, p)) = $row {
+                            return unary_in_place(slf, stringify!($in_place), kind, p);
+                        }
+                    )?
                     in_place(slf, stringify!($in_place), |$tensor| Ok($value?))
                 }
             )*
@@ -350,6 +374,13 @@ macro_rules! with_arguments {
                     input: Bound<'py, PyTensor>,
                     $($arg: $type),*
                 ) -> Bind<Bound<'py, PyTensor>> {
+                    $(
+                        let $tensor = &input.get().tensor;
+                        let _ = $tensor;
+                        if let Some((kind, p)) = $row {
+                            return unary_in_place(input, stringify!($in_place), kind, p);
+                        }
+                    )?
                     in_place(input, stringify!($in_place), |$tensor| Ok($value?))
                 }
             )*
@@ -379,19 +410,24 @@ pub(crate) fn in_place<'py>(
 
 with_arguments! {
     clamp, clamp_(min: Option<&Bound<'_, PyAny>> = None, max: Option<&Bound<'_, PyAny>> = None)
-        => |x| clamped(x, min, max, "ClampBackward0");
+        => |x| clamped(x, min, max, "ClampBackward0"), row clamping(x, min, max)?;
     clip, clip_(min: Option<&Bound<'_, PyAny>> = None, max: Option<&Bound<'_, PyAny>> = None)
-        => |x| clamped(x, min, max, "ClampBackward0");
-    clamp_min, clamp_min_(min: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, min, None, "ClampMinBackward1");
-    clamp_max, clamp_max_(max: Option<&Bound<'_, PyAny>> = None) => |x| clamped(x, None, max, "ClampMaxBackward1");
+        => |x| clamped(x, min, max, "ClampBackward0"), row clamping(x, min, max)?;
+    clamp_min, clamp_min_(min: Option<&Bound<'_, PyAny>> = None)
+        => |x| clamped(x, min, None, "ClampMinBackward1"), row clamping(x, min, None)?;
+    clamp_max, clamp_max_(max: Option<&Bound<'_, PyAny>> = None)
+        => |x| clamped(x, None, max, "ClampMaxBackward1"), row clamping(x, None, max)?;
     round, round_(decimals: i32 = 0) => |x| rounded(x, decimals);
     nan_to_num, nan_to_num_(nan: Option<f64> = None, posinf: Option<f64> = None, neginf: Option<f64> = None)
         => |x| without_nan(x, nan, posinf, neginf);
-    logit, logit_(eps: Option<f64> = None) => |x| x.unary(Unary::Logit, [eps.unwrap_or(-1.0), 0.0]);
+    logit, logit_(eps: Option<f64> = None)
+        => |x| x.unary(Unary::Logit, [eps.unwrap_or(-1.0), 0.0]);
     threshold, threshold_(threshold: f64 = 0.0, value: f64 = 0.0)
-        => |x| x.unary(Unary::Threshold, [threshold, value]);
-    hardshrink, hardshrink_(lambd: f64 = 0.5) => |x| x.unary(Unary::Hardshrink, [lambd, 0.0]);
-    celu, celu_(alpha: f64 = 1.0) => |x| x.unary(Unary::Celu, [alpha, 0.0]);
+        => |x| x.unary(Unary::Threshold, [threshold, value]), row Some((Unary::Threshold, [threshold, value]));
+    hardshrink, hardshrink_(lambd: f64 = 0.5)
+        => |x| x.unary(Unary::Hardshrink, [lambd, 0.0]), row Some((Unary::Hardshrink, [lambd, 0.0]));
+    celu, celu_(alpha: f64 = 1.0)
+        => |x| x.unary(Unary::Celu, [alpha, 0.0]), row Some((Unary::Celu, [alpha, 0.0]));
 }
 
 #[pymethods]

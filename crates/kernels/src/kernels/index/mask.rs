@@ -1,6 +1,7 @@
 //! Masks and small helpers: what a strided copy cannot do.
 #![allow(unsafe_code)]
 
+use super::copy_elements;
 use crate::dtype::{Bool, Element};
 use crate::error::{Result, ensure};
 use crate::kernels::multiversion::{self, Job};
@@ -237,8 +238,9 @@ pub unsafe fn roll<T: Element>(
             let at = (o * len) as isize;
             // SAFETY: two pieces of one outer slice.
             unsafe {
-                std::ptr::copy_nonoverlapping(x.at(at), y.at(at + cut as isize), len - cut);
-                std::ptr::copy_nonoverlapping(x.at(at + (len - cut) as isize), y.at(at), cut);
+                let rest = len - cut;
+                copy_elements(x.at(at), y.at(at + cut as isize), rest);
+                copy_elements(x.at(at + rest as isize), y.at(at), cut);
             }
         }
     });

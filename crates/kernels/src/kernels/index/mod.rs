@@ -94,16 +94,31 @@ impl Job for Inside<'_> {
     }
 }
 
+/// Whether all of `indices` lie in `0..size`.
+pub(super) fn all_inside(indices: &[i64], size: usize) -> bool {
+    multiversion::run_narrow(Inside(indices, size as i64 - 1))
+}
+
 /// Checks that all of `indices` lie in `0..size`.
 ///
 /// # Errors
 /// torch's text, with the first index that does not.
 pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
-    if !multiversion::run_narrow(Inside(indices, size as i64 - 1)) {
+    if !all_inside(indices, size) {
         let bad = indices.iter().find(|&&i| i as u64 >= size as u64);
         ensure!(bad.is_none(), index, "{}", out_of_bounds(bad.map_or(0, |&i| i), dim, size));
     }
     Ok(())
+}
+
+/// `len` elements from one place to another that does not overlap.
+///
+/// # Safety
+/// Both must be valid for that.
+#[inline(always)]
+unsafe fn copy_elements<T: Element>(from: *const T, to: *mut T, len: usize) {
+    // SAFETY: passed on.
+    unsafe { super::copy::copy_bytes(from.cast(), to.cast(), len * size_of::<T>()) }
 }
 
 /// `len` elements from one place to another, strided or not.
@@ -127,7 +142,7 @@ unsafe fn copy_run<T: Element>(
                     *to.add(j) = *from.add(j);
                 }
             } else {
-                std::ptr::copy_nonoverlapping(from, to, len);
+                copy_elements(from, to, len);
             }
         } else {
             for j in 0..len as isize {

@@ -1,9 +1,12 @@
 //! `gather` and the scatter family: one index per element.
 #![allow(unsafe_code)]
 
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use smallvec::SmallVec;
 
-use super::{Number, check};
+use super::{Number, all_inside, check};
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::kernels::raw::{Dst, Src, Walk, split};
@@ -95,7 +98,7 @@ impl Lines {
 /// `output[p] = input[p with p[dim] = index[p]]`; index and output are contiguous of `shape`.
 ///
 /// # Errors
-/// An index outside `0..size`, the extent of `input` along `dim`; nothing is written then.
+/// An index outside `0..size`, the extent of `input` along `dim`; what was written then is of no use.
 ///
 /// # Safety
 /// `input` must be readable wherever `shape` (with `size` along `dim`) and `strides` reach,
@@ -109,8 +112,8 @@ pub unsafe fn gather<T: Element>(
     shape: &[usize],
     output: *mut T,
 ) -> Result<()> {
-    check(index, dim, size)?;
     if shape.is_empty() {
+        check(index, dim, size)?;
         // SAFETY: 0-d: one element each.
         unsafe { *output = *input };
         return Ok(());
@@ -119,26 +122,40 @@ pub unsafe fn gather<T: Element>(
     let (x, y) = (Src::new(input), Dst::new(output));
     let (step, run) = (lines.steps[1], lines.run.1[1]);
     if lines.run.0 == 1 && lines.steps[0] == 1 {
-        // Along the last dimension: one tight loop per line.
+        // Along the last dimension: one tight loop per line, whose indices are checked just before.
         let n = lines.n;
         let units = index.len() / n.max(1);
+        let bad = AtomicBool::new(false);
         split(units, n, |first, last| {
             let mut walk = Walk::new(lines.dims.iter().copied(), first);
             for _ in first..last {
-                let base = x.at(walk.offset[1]);
-                let at = walk.offset[0];
-                for i in 0..n {
-                    // SAFETY: every index was checked.
-                    unsafe {
-                        let index = *index.get_unchecked(at as usize + i) as isize;
-                        *y.at(at + i as isize) = *base.wrapping_offset(index * step);
+                let (base, at) = (x.at(walk.offset[1]), walk.offset[0]);
+                let index = &index[at as usize..][..n];
+                if !all_inside(index, size) {
+                    bad.store(true, Ordering::Relaxed);
+                    return;
+                }
+                // SAFETY: a line of the output, which belongs to this task.
+                let to =
+                    unsafe { std::slice::from_raw_parts_mut(y.at(at).cast::<MaybeUninit<T>>(), n) };
+                // SAFETY (both): every index was checked.
+                if step == 1 {
+                    for (to, &i) in to.iter_mut().zip(index) {
+                        // SAFETY: see above.
+                        to.write(unsafe { *base.add(i as usize) });
+                    }
+                } else {
+                    for (to, &i) in to.iter_mut().zip(index) {
+                        // SAFETY: see above.
+                        to.write(unsafe { *base.wrapping_offset(i as isize * step) });
                     }
                 }
                 walk.advance();
             }
         });
-        return Ok(());
+        return if bad.into_inner() { check(index, dim, size) } else { Ok(()) };
     }
+    check(index, dim, size)?;
     lines.for_each(|[at, base, _], len| {
         for j in 0..len as isize {
             // SAFETY: every index was checked.
@@ -233,11 +250,19 @@ unsafe fn lines_write<T: Number>(
             let mut walk = Walk::new(lines.dims.iter().copied(), first);
             for _ in first..last {
                 let [at, base, from] = walk.offset;
-                for i in 0..n {
-                    // SAFETY: every index was checked; this task owns the line.
-                    unsafe {
-                        let index = *index.get_unchecked(at as usize + i) as isize;
-                        f(y.at(base + index * step), *x.at(from + i as isize * step_source));
+                let (index, to, from) = (&index[at as usize..][..n], y.at(base), x.at(from));
+                if step == 1 && step_source == 1 {
+                    for (i, &index) in index.iter().enumerate() {
+                        // SAFETY: every index was checked; this task owns the line.
+                        unsafe { f(to.add(index as usize), *from.add(i)) };
+                    }
+                } else {
+                    for (i, &index) in (0..).zip(index) {
+                        // SAFETY: as above.
+                        unsafe {
+                            let to = to.wrapping_offset(index as isize * step);
+                            f(to, *from.wrapping_offset(i * step_source));
+                        }
                     }
                 }
                 walk.advance();

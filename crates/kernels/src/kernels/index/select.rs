@@ -28,6 +28,23 @@ pub unsafe fn index_select<T: Element>(
     check(index, dim, along.n)?;
     let (x, y) = (Src::new(input), Dst::new(output));
     let Along { outer, n, inner } = along;
+    if outer > 1
+        && let Some(runs) = runs(index)
+    {
+        split(outer, index.len() * inner, |first, last| {
+            for o in first..last {
+                for &Run { at, row, len } in &runs {
+                    // SAFETY: the index was checked; each line of the output belongs to one task.
+                    unsafe {
+                        let from = x.at(((o * n + row) * inner) as isize);
+                        let to = y.at(((o * index.len() + at) * inner) as isize);
+                        copy_run(from, 1, to, 1, len * inner);
+                    }
+                }
+            }
+        });
+        return Ok(());
+    }
     if outer == 1 && inner == 1 {
         split(index.len(), 1, |first, last| {
             for (to, &from) in (first as isize..).zip(&index[first..last]) {
@@ -67,6 +84,29 @@ pub unsafe fn index_select<T: Element>(
     Ok(())
 }
 
+/// Indices that follow each other: positions from `at` on hold `row`, `row + 1`, ...
+struct Run {
+    at: usize,
+    row: usize,
+    len: usize,
+}
+
+/// The runs of checked indices, if there are few: of padding, and of slices given as indices.
+fn runs(index: &[i64]) -> Option<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (at, &row) in index.iter().enumerate() {
+        let row = row as usize;
+        match runs.last_mut() {
+            Some(last) if last.row + last.len == row => last.len += 1,
+            _ => runs.push(Run { at, row, len: 1 }),
+        }
+        if runs.len() > 8 + at / 4 {
+            return None;
+        }
+    }
+    (runs.len() * 4 <= index.len()).then_some(runs)
+}
+
 /// Calls `f(slice of the destination, slice of the source, length)` for every index in order,
 /// dividing the work by destination.
 fn by_destination(along: Along, index: &[i64], f: impl Fn(isize, isize, usize) + Sync) {
@@ -90,6 +130,22 @@ fn by_destination(along: Along, index: &[i64], f: impl Fn(isize, isize, usize) +
         return;
     }
     let tiles = inner.div_ceil(TILE);
+    if tiles == 1
+        && let Some(runs) = runs(index)
+    {
+        split(outer, m * inner, |first, last| {
+            for o in first..last {
+                for &Run { at, row, len } in &runs {
+                    f(
+                        ((o * n + row) * inner) as isize,
+                        ((o * m + at) * inner) as isize,
+                        len * inner,
+                    );
+                }
+            }
+        });
+        return;
+    }
     split(outer * tiles, m * inner.min(TILE), |first, last| {
         for unit in first..last {
             let (o, start) = (unit / tiles, unit % tiles * TILE);

@@ -3,7 +3,7 @@
 //! `x = n ln 2 + r`, a polynomial for `exp(r)`, and a multiplication by `2^n` in two steps, so
 //! that results overflow and become subnormal where they should.
 
-use super::coefficients::{EXP_F32, EXP_F64};
+use super::coefficients::{EXP_F32, EXP_F64, EXP2_SINGLE};
 use super::{fma32, fma64, poly32, poly64, select};
 use crate::kernels::block::Mode;
 
@@ -161,6 +161,16 @@ pub fn exp2_f64<M: Mode>(x: f64) -> f64 {
     let shifted = x + TWICE_F64;
     let r = (x - (shifted - TWICE_F64)) * std::f64::consts::LN_2;
     scale_f64(reduced_f64::<M>(r), shifted)
+}
+
+/// `2^x` in single precision, rounded once.
+#[inline(always)]
+pub(super) fn exp2_single<M: Mode>(x: f64) -> f32 {
+    let x = clamp!(x, -160.0, 140.0);
+    let shifted = x + BIASED_F64;
+    let y = poly64::<M, 8>(x - (shifted - BIASED_F64), &EXP2_SINGLE);
+    // Doubles reach further than singles: what overflows or is subnormal becomes so here.
+    (y * power_of_two_f64(shifted)) as f32
 }
 
 /// Half of `exp(x) - 1`, which is representable a little further than the whole.

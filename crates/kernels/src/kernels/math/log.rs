@@ -2,8 +2,8 @@
 //!
 //! `x = 2^e m` with `m` between `1 / sqrt 2` and `sqrt 2`, and a polynomial for `log m`.
 
-use super::coefficients::{LOG_DD, LOG_F32, LOG_F64};
-use super::exp::{LN2_HI_F32, LN2_HI_F64, LN2_LO_F32, LN2_LO_F64, exp_f64, exp_parts};
+use super::coefficients::{LOG_DD, LOG_F32, LOG_F64, LOG2_SINGLE};
+use super::exp::{LN2_HI_F32, LN2_HI_F64, LN2_LO_F32, LN2_LO_F64, exp_parts, exp2_single};
 use super::{fast_two_sum, fma32, fma64, poly32, poly64, select, two_product, two_sum};
 use crate::kernels::block::Mode;
 
@@ -22,15 +22,21 @@ fn decompose_f32(x: f32) -> (f32, f32) {
 /// `(e, m)` with `x = 2^e m`, for positive finite x.
 #[inline(always)]
 fn decompose_f64(x: f64) -> (f64, f64) {
+    let tiny = x < f64::MIN_POSITIVE;
+    let (e, m) = normal_parts(select(tiny, x * 18014398509481984.0, x));
+    (select(tiny, e - 54.0, e), m)
+}
+
+/// [`decompose_f64`] of a normal number.
+#[inline(always)]
+fn normal_parts(x: f64) -> (f64, f64) {
     const SQRT_HALF: u64 = 0x3fe6_a09e_667f_3bcd;
     const ONE: u64 = 0x3ff0_0000_0000_0000;
-    let tiny = x < f64::MIN_POSITIVE;
-    let x = select(tiny, x * 18014398509481984.0, x);
     let bits = x.to_bits().wrapping_add(ONE - SQRT_HALF);
     // An integer below 2^52 as a double, without the instruction only AVX-512 has.
     let e = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - (4503599627370496.0 + 1023.0);
     let m = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) + SQRT_HALF);
-    (select(tiny, e - 54.0, e), m)
+    (e, m)
 }
 
 /// What logarithms give outside the positive finite numbers.
@@ -153,6 +159,30 @@ pub fn log10_f64<M: Mode>(x: f64) -> f64 {
     log_base::<M>(x, (std::f64::consts::LOG10_E, 1.098319650216765e-17))
 }
 
+/// `log2(x)` of a single, which as a double is normal, with a relative error of 2^-35.
+#[inline(always)]
+fn log2_single<M: Mode>(x: f32) -> f64 {
+    let (e, m) = normal_parts(f64::from(x));
+    let f = m - 1.0;
+    let log = fma64::<M>(f, poly64::<M, 13>(f, &LOG2_SINGLE), e);
+    let log = select(x == f32::INFINITY, f64::INFINITY, log);
+    select(x == 0.0, f64::NEG_INFINITY, log)
+}
+
+/// `log2(x)`, rounded once; exact for powers of two.
+#[inline(always)]
+pub fn log2_f32<M: Mode>(x: f32) -> f32 {
+    // NaN compares false.
+    select(x >= 0.0, log2_single::<M>(x) as f32, f32::NAN)
+}
+
+/// `log10(x)`, rounded once; exact for powers of ten.
+#[inline(always)]
+pub fn log10_f32<M: Mode>(x: f32) -> f32 {
+    let y = log2_single::<M>(x) * std::f64::consts::LOG10_2;
+    select(x >= 0.0, y as f32, f32::NAN)
+}
+
 /// What `pow` gives where the formula does not: C99, annex F.
 macro_rules! pow_special {
     ($x:expr, $y:expr, $r:expr, $t:ty) => {{
@@ -171,8 +201,10 @@ macro_rules! pow_special {
 /// `x^y`, 1 ulp.
 #[inline(always)]
 pub fn pow_f32<M: Mode>(x: f32, y: f32) -> f32 {
-    let r = exp_f64::<M>(y as f64 * log_f64::<M>(x.abs() as f64)) as f32;
-    pow_special!(x, y, r, f32)
+    // In double precision, where a logarithm and a power good to 2^-34 leave the result as good as
+    // rounded once.
+    let log = log2_single::<M>(x.abs());
+    pow_special!(x, y, exp2_single::<M>(f64::from(y) * log), f32)
 }
 
 /// `x^y`, 2 ulp.

@@ -8,6 +8,7 @@ mod coefficients;
 pub mod exp;
 pub mod gamma;
 pub mod log;
+pub mod quotient;
 pub mod special;
 pub mod trig;
 
@@ -30,25 +31,46 @@ pub fn fma64<M: Mode>(a: f64, b: f64, c: f64) -> f64 {
     if M::FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// Horner's rule, lowest degree first.
-#[inline(always)]
-fn poly32<M: Mode, const N: usize>(x: f32, c: &[f32; N]) -> f32 {
-    let mut r = c[N - 1];
-    for i in (0..N - 1).rev() {
-        r = fma32::<M>(r, x, c[i]);
-    }
-    r
+macro_rules! poly {
+    ($name:ident, $t:ty, $fma:ident) => {
+        /// A polynomial, lowest degree first. Long ones as two or four by Horner's rule, of every second or
+        /// fourth coefficient: one chain of so many multiply-adds would have the processor wait for each.
+        #[inline(always)]
+        fn $name<M: Mode, const N: usize>(x: $t, c: &[$t; N]) -> $t {
+            let chains = const {
+                if N < 8 {
+                    1
+                } else if N < 14 {
+                    2
+                } else {
+                    4
+                }
+            };
+            let every = |first: usize, x: $t| {
+                let last = (N - 1 - first) / chains * chains + first;
+                let mut r = c[last];
+                for i in (0..(last - first) / chains).rev() {
+                    r = $fma::<M>(r, x, c[first + i * chains]);
+                }
+                r
+            };
+            let square = x * x;
+            match chains {
+                1 => every(0, x),
+                2 => $fma::<M>(every(1, square), x, every(0, square)),
+                _ => {
+                    let fourth = square * square;
+                    let low = $fma::<M>(every(1, fourth), x, every(0, fourth));
+                    let high = $fma::<M>(every(3, fourth), x, every(2, fourth));
+                    $fma::<M>(high, square, low)
+                }
+            }
+        }
+    };
 }
 
-/// Horner's rule, lowest degree first.
-#[inline(always)]
-fn poly64<M: Mode, const N: usize>(x: f64, c: &[f64; N]) -> f64 {
-    let mut r = c[N - 1];
-    for i in (0..N - 1).rev() {
-        r = fma64::<M>(r, x, c[i]);
-    }
-    r
-}
+poly!(poly32, f32, fma32);
+poly!(poly64, f64, fma64);
 
 /// `a` or `b`, never by a branch: the optimiser would duplicate what follows for both cases.
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Accuracy in units of the last place: double precision against correctly rounded values, single
 //! precision against double.
 
-use super::golden;
+use super::{golden, quotient};
 use crate::algebra::{Algebra, Lane};
 use crate::kernels::block::{Fused, Mode, Unfused};
 
@@ -100,7 +100,7 @@ fn single_precision_is_accurate() {
             log1p 0.0 1e20 1.5; sin -10.0 10.0 1.0; sin -1e6 1e6 1.0; cos -10.0 10.0 1.0;
             cos -1e6 1e6 1.0; tan -10.0 10.0 0.6; tanh -10.0 10.0 2.5; tanh -1.0 1.0 2.5;
             sigmoid -87.0 20.0 2.5; erf -5.0 5.0 2.0; erfc -3.0 9.0 0.6; atan -9.0 9.0 0.6;
-            asin -1.0 1.0 0.6; acos -1.0 1.0 0.6; sinh -80.0 80.0 0.6; cosh -80.0 80.0 0.6;
+            asin -1.0 1.0 2.5; acos -1.0 1.0 1.5; erfinv -0.999999 0.999999 5.0; sinh -80.0 80.0 0.6; cosh -80.0 80.0 0.6;
             asinh -9.0 9.0 0.6; acosh 1.0 9.0 0.6; atanh -0.999 0.999 0.6;
         }
         assert!(bad.is_empty(), "{}: {bad:#?}", std::any::type_name::<M>());
@@ -201,6 +201,15 @@ fn special_values_are_those_of_c() {
             if !(same(exact, near) || (near - exact).abs() <= 2.0 * ulp64(exact)) {
                 bad.push(("atan2", x, y, near));
             }
+            let (exact, near) = (
+                f32::atan2(x as f32, y as f32),
+                Lane::<f32, Fused>::new(x as f32).atan2(&Lane::new(y as f32)).0,
+            );
+            if !(same(exact.into(), near.into())
+                || f64::from((near - exact).abs()) <= 2.0 * ulp32(exact.into()))
+            {
+                bad.push(("atan2 32", x, y, near.into()));
+            }
             let (exact, near) =
                 (f64::hypot(x, y), Lane::<f64, Fused>::new(x).hypot(&Lane::new(y)).0);
             if !(same(exact, near) || (near - exact).abs() <= 2.0 * ulp64(exact)) {
@@ -209,4 +218,67 @@ fn special_values_are_those_of_c() {
         }
     }
     assert!(bad.is_empty(), "{bad:#?}");
+}
+
+/// Numbers of all magnitudes.
+fn scattered(n: usize) -> impl Iterator<Item = (f64, f64)> {
+    let mut state = 1u64;
+    (0..n).map(move |i| {
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 11) as f64 * 2f64.powi(-52) - 1.0
+        };
+        let (a, b) = (next(), next());
+        // Every third pair far apart, every fourth with whole quotients.
+        let far = if i % 3 == 0 { 1e9 } else { 30.0 };
+        if i % 4 == 0 { ((a * far).round() * 3.0, 1.5) } else { (a * far, b) }
+    })
+}
+
+#[test]
+fn remainders_are_exact() {
+    fn check<M: Mode>() {
+        for (a, b) in scattered(200_000) {
+            if !quotient::hard_f64(a, b) {
+                let r = quotient::fmod_f64::<M>(a, b);
+                assert_eq!(r.to_bits(), (a % b).to_bits(), "{a:e} % {b:e}");
+            }
+            let (a, b) = (a as f32, b as f32);
+            if !quotient::hard_f32(a, b) {
+                let r = quotient::fmod_f32::<M>(a, b);
+                assert_eq!(r.to_bits(), (a % b).to_bits(), "{a:e} % {b:e}");
+            }
+        }
+        for (a, b) in
+            [(1.0, 0.0), (f64::INFINITY, 1.0), (1.0, f64::INFINITY), (f64::NAN, 1.0), (1e300, 1.0)]
+        {
+            assert!(quotient::hard_f64(a, b), "{a} % {b}");
+            assert!(quotient::hard_f32(a as f32, b as f32), "{a} % {b}");
+        }
+    }
+    check::<Fused>();
+    check::<Unfused>();
+}
+
+#[test]
+fn single_precision_functions_of_two_are_accurate() {
+    fn check<M: Mode>() {
+        for (a, b) in scattered(200_000) {
+            let (a, b) = (a as f32, b as f32);
+            let (wide_a, wide_b) = (f64::from(a), f64::from(b));
+            let lanes = (Lane::<f32, M>::new(a), Lane::<f32, M>::new(b));
+            let exact = wide_a.atan2(wide_b);
+            let error = (f64::from(lanes.0.atan2(&lanes.1).0) - exact).abs() / ulp32(exact);
+            assert!(error <= 2.0, "atan2({a:e}, {b:e}): {error} ulp");
+            let exact = wide_a.abs().powf(wide_b * 3.0);
+            if exact > 1e-37 && exact < 3e38 {
+                let near = lanes.0.abs().pow(&Lane::new(b * 3.0)).0;
+                let exact = wide_a.abs().powf(f64::from(b * 3.0));
+                let error = (f64::from(near) - exact).abs() / ulp32(exact);
+                assert!(error <= 0.6, "{a:e}^{b:e}: {error} ulp");
+            }
+        }
+    }
+    check::<Fused>();
+    check::<Unfused>();
 }

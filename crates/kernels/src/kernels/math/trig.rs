@@ -4,7 +4,7 @@
 //! [`LIMIT_F64`] that is not enough: blocks with such an argument run in `Exact` mode, which calls
 //! the standard library.
 
-use super::coefficients::{ATAN_F64, COS_F32, COS_F64, SIN_F32, SIN_F64};
+use super::coefficients::{ASIN_F32, ATAN_F32, ATAN_F64, COS_F32, COS_F64, SIN_F32, SIN_F64};
 use super::exp::ROUND_F64;
 use super::{fma32, fma64, poly32, poly64, select};
 use crate::kernels::block::Mode;
@@ -169,6 +169,34 @@ pub fn atan2_f64<M: Mode>(y: f64, x: f64) -> f64 {
     angle.copysign(y)
 }
 
+/// `atan2(y, x)`, 2 ulp; as in double precision.
+#[inline(always)]
+pub fn atan2_f32<M: Mode>(y: f32, x: f32) -> f32 {
+    const STEEP: f32 = 2.414_213_7;
+    const FLAT: f32 = 0.414_213_57;
+    const QUARTER: (f32, f32) = (std::f32::consts::FRAC_PI_4, -2.185_569_4e-8);
+    let (a, b) = (y.abs(), x.abs());
+    let both = a == f32::INFINITY && b == f32::INFINITY;
+    let (a, b) = (select(both, 1.0, a), select(both, 1.0, b));
+    let b = select(a == 0.0 && b == 0.0, 1.0, b);
+    // So that the sum does not overflow.
+    let shrink = select(a > 1e37 || b > 1e37, 2f32.powi(-20), 1.0);
+    let (a, b) = (a * shrink, b * shrink);
+    let steep = a > STEEP * b;
+    let middle = a > FLAT * b && !steep;
+    let n = select(steep, -b, select(middle, a - b, a));
+    let d = select(steep, a, select(middle, a + b, b));
+    let t = n / d;
+    let z = t * t;
+    let p = z * poly32::<M, 6>(z, &ATAN_F32);
+    let k = select(steep, 2.0, select(middle, 1.0, 0.0));
+    let angle = fma32::<M>(k, QUARTER.0, fma32::<M>(t, p, k * QUARTER.1) + t);
+    let behind = std::f32::consts::PI - angle - 8.742_278e-8;
+    let angle = select(x.is_sign_negative(), behind, angle);
+    let angle = select(x.is_nan() || y.is_nan(), f32::NAN, angle);
+    angle.copysign(y)
+}
+
 /// `asin(x)`, 2 ulp.
 #[inline(always)]
 pub fn asin_f64<M: Mode>(x: f64) -> f64 {
@@ -182,4 +210,33 @@ pub fn asin_f64<M: Mode>(x: f64) -> f64 {
 pub fn acos_f64<M: Mode>(x: f64) -> f64 {
     let y = 2.0 * atan_ratio::<M>((1.0 - x).sqrt(), (1.0 + x).sqrt());
     select(x.abs() <= 1.0, y, f64::NAN)
+}
+
+/// `asin(a)` for `a` in `[0, 1/2]`, and for greater ones `asin(sqrt((1 - a) / 2))`; the second tells.
+#[inline(always)]
+fn asin_near_f32<M: Mode>(a: f32) -> (f32, bool) {
+    let far = a > 0.5;
+    let z = select(far, 0.5 * (1.0 - a), a * a);
+    let t = select(far, z.sqrt(), a);
+    (fma32::<M>(t * z, poly32::<M, 6>(z, &ASIN_F32), t), far)
+}
+
+/// `asin(x)`, 2.5 ulp.
+#[inline(always)]
+pub fn asin_f32<M: Mode>(x: f32) -> f32 {
+    let (near, far) = asin_near_f32::<M>(x.abs());
+    let turned = fma32::<M>(-2.0, near, std::f32::consts::FRAC_PI_2);
+    select(far, turned, near).copysign(x)
+}
+
+/// `acos(x)`, 2 ulp.
+#[inline(always)]
+pub fn acos_f32<M: Mode>(x: f32) -> f32 {
+    const LOW: f32 = -4.371_139e-8;
+    let (near, far) = asin_near_f32::<M>(x.abs());
+    let behind = x < 0.0;
+    let middle = std::f32::consts::FRAC_PI_2 - (near.copysign(x) - LOW);
+    let turned =
+        select(behind, fma32::<M>(-2.0, near, 2.0 * LOW) + std::f32::consts::PI, 2.0 * near);
+    select(far, turned, middle)
 }

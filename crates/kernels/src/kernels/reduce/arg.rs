@@ -165,6 +165,33 @@ impl<T: Ordered> Job for Rows<'_, T> {
         if stride != 1 {
             packed.resize(BLOCK.min(n), T::default());
         }
+        if task.outer == 1 && stride == 1 && n < 16 {
+            // A few elements: one after the other, without branches, the processor being at several rows.
+            let row = |output: usize, from: isize| {
+                let from = task.input.at(from);
+                // SAFETY: a run of n elements, of which there is one at least.
+                let (mut best, mut index) = (unsafe { *from }, 0u32);
+                for i in 1..n as u32 {
+                    // SAFETY: as above.
+                    let x = unsafe { *from.add(i as usize) };
+                    let wins = beats(task.extreme, x, best);
+                    best = std::hint::select_unpredictable(wins, x, best);
+                    index = std::hint::select_unpredictable(wins, i, index);
+                }
+                task.put(output, best, i64::from(index));
+            };
+            if let [(_, [step])] = task.kept[..] {
+                for output in self.first..self.last {
+                    row(output, output as isize * step);
+                }
+                return;
+            }
+            for output in self.first..self.last {
+                row(output, kept.offset[0]);
+                kept.advance();
+            }
+            return;
+        }
         if task.outer == 1 && stride == 1 && n < 64 {
             for output in self.first..self.last {
                 let from = task.input.at(kept.offset[0]);

@@ -190,7 +190,7 @@ pub unsafe fn reduce_made<T: Element, K: Kind<T>>(
 ) -> bool {
     let strides = crate::shape::contiguous_strides(shape);
     let dims = normalise(shape, |i| [strides[i], 0], mask);
-    if dims.last().is_none_or(|inner| inner.input[0] != 1) {
+    if is_narrow(&dims) || dims.last().is_none_or(|inner| inner.input[0] != 1) {
         return false;
     }
     // SAFETY: the caller's promise is passed on.
@@ -258,15 +258,16 @@ fn normalise(shape: &[usize], strides: impl Fn(usize) -> [isize; 2], mask: u64) 
         }
         joined.push(dim);
     }
-    // A short inner run wastes the vector lanes; the neighbour may be long.
-    if let [.., outer, inner] = &mut joined[..]
-        && outer.reduced != inner.reduced
-        && inner.size < 16
-        && outer.size >= 64
-    {
-        std::mem::swap(outer, inner);
-    }
     joined
+}
+
+/// Inner runs shorter than this waste the vector lanes.
+const NARROW: usize = 16;
+
+/// Whether the inner run is short and the dimension around it, the other of reduced and kept, long.
+fn is_narrow(dims: &Dims) -> bool {
+    matches!(dims[..], [.., outer, inner]
+        if outer.reduced != inner.reduced && inner.size < NARROW && outer.size >= 64)
 }
 
 /// # Safety
@@ -277,6 +278,19 @@ unsafe fn drive<T: Element, K: Kind<T>, S: Source<T>>(
     mut dims: Dims,
     output: Dst<K::Out>,
 ) {
+    let mut narrow = false;
+    if is_narrow(&dims) {
+        // Runs in memory are taken as they are, others exchanged for the long neighbour.
+        let near = dims.last().is_some_and(|inner| source.direct(inner.input).is_some());
+        if let [rest @ .., outer, inner] = &mut dims[..] {
+            let dense = outer.input[0] == inner.size as isize;
+            let alone = rest.iter().all(|dim| !dim.reduced);
+            narrow = near && K::FOLDS && alone && (inner.reduced || dense);
+            if !narrow {
+                std::mem::swap(outer, inner);
+            }
+        }
+    }
     let inner = dims.pop().unwrap_or(Dim { size: 1, input: [0; 2], output: 0, reduced: true });
     let kept: Dims = dims.iter().copied().filter(|dim| !dim.reduced).collect();
     let reduced: Dims = dims.iter().copied().filter(|dim| dim.reduced).collect();
@@ -285,10 +299,11 @@ unsafe fn drive<T: Element, K: Kind<T>, S: Source<T>>(
     let plan = Plan { kind, source, inner, kept, reduced, outputs, rows, output };
     // SAFETY: the plan covers exactly the caller's shape.
     unsafe {
-        if inner.reduced {
-            plan.by_rows();
-        } else {
-            plan.by_columns();
+        match (narrow, inner.reduced) {
+            (false, true) => plan.by_rows(),
+            (false, false) => plan.by_columns(),
+            (true, true) => plan.by_short_rows(),
+            (true, false) => plan.by_few_columns(),
         }
     }
 }
@@ -379,21 +394,41 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
         if groups == 1 {
             return;
         }
-        split(self.outputs * width, groups, |first, last| {
-            for column in first..last {
-                let (output, j) = (column / width, column % width);
-                let mut cascade = Cascade::new(self.kind.identity());
-                for group in 0..groups {
-                    let at = (output * groups + group) * width + j;
-                    // SAFETY: every partial was written by the tasks above.
-                    let partial = unsafe { *scratch.at(at as isize) };
-                    cascade.push(partial, self.kind.identity(), |a, b| self.kind.merge(a, b));
-                }
-                let total = cascade.total(|a, b| self.kind.merge(a, b));
-                let at = kept_walk(&self.kept, output).offset[2] + j as isize * self.inner.output;
-                // SAFETY: each output belongs to one unit.
-                unsafe { *self.output.at(at) = self.kind.finish(total) };
-            }
+        // SAFETY: every partial was written by the tasks above.
+        unsafe { self.merge_groups(scratch, groups) };
+    }
+
+    unsafe fn by_short_rows(&self) {
+        split(self.outputs, self.inner.size, |first, last| {
+            run::<T, _>(ShortRows { plan: self, first, last });
+        });
+    }
+
+    unsafe fn by_few_columns(&self) {
+        let width = self.inner.size;
+        // So many elements that a plain sum of sums loses nothing.
+        let per_group = GRAIN / NARROW;
+        let groups = self.rows.div_ceil(per_group);
+        let mut partials = Vec::<K::Acc>::new();
+        if groups > 1 {
+            partials.reserve_exact(self.outputs * groups * width);
+        }
+        let scratch = Dst::new(partials.as_mut_ptr());
+        split(self.outputs * groups, width * per_group.min(self.rows), |first, last| {
+            run::<T, _>(FewColumns { plan: self, first, last, groups, per_group, scratch });
+        });
+        if groups > 1 {
+            // SAFETY: every partial was written by the tasks above.
+            unsafe { self.merge_groups(scratch, groups) };
+        }
+    }
+
+    /// Merges the partial results of columns, which lie by output, then group.
+    unsafe fn merge_groups(&self, scratch: Dst<K::Acc>, groups: usize) {
+        let tile = self.inner.size.min(TILE);
+        let tiles = self.inner.size.div_ceil(tile);
+        split(self.outputs * tiles, groups * tile, |first, last| {
+            run::<T, _>(MergeTask { plan: self, first, last, groups, tile, scratch });
         });
     }
 
@@ -406,10 +441,13 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
     }
 }
 
-/// The two ways to run a plan (a trait only to name the bounds once).
+/// The ways to run a plan (a trait only to name the bounds once).
 trait PlanOf<T: Element, K: Kind<T>, S: Source<T>> {
     unsafe fn by_rows(&self);
     unsafe fn by_columns(&self);
+    unsafe fn by_short_rows(&self);
+    unsafe fn by_few_columns(&self);
+    unsafe fn merge_groups(&self, scratch: Dst<K::Acc>, groups: usize);
     unsafe fn fill_identity(&self);
 }
 
@@ -443,6 +481,23 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
             packed.resize(BLOCK.min(inner.size), T::default());
         }
         let mut kept = kept_walk(&self.plan.kept, self.first / self.groups);
+        if let Some(pointer) = direct
+            && self.groups == 1
+            && self.plan.rows == 1
+            && inner.size <= BLOCK
+        {
+            // One block each: the usual rows.
+            for _ in self.first..self.last {
+                // SAFETY: a run of the caller's shape; each output belongs to one unit.
+                unsafe {
+                    let x = std::slice::from_raw_parts(pointer.at(kept.offset[0]), inner.size);
+                    let total = kind.merge(kind.identity(), kind.block(x));
+                    *self.plan.output.at(kept.offset[2]) = kind.finish(total);
+                }
+                kept.advance();
+            }
+            return;
+        }
         let mut rows = reduced_walk(&self.plan.reduced, 0);
         for unit in self.first..self.last {
             let group = unit % self.groups;
@@ -514,7 +569,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
         if direct.is_none() {
             packed.resize(K::ROWS * self.tile, T::default());
         }
-        let depth = if self.plan.rows <= K::ROWS * FAN { 1 } else { 4 };
+        let depth = if self.per_group.min(self.plan.rows) <= K::ROWS * FAN { 1 } else { 4 };
         let mut levels = vec![kind.identity(); depth * self.tile];
         let tiles = inner.size.div_ceil(self.tile);
         for unit in self.first..self.last {
@@ -583,6 +638,165 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     } else {
                         let at = (output * self.groups + group) * inner.size + j;
                         *self.scratch.at(at as isize) = acc;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The columns of several groups, as a sum of sums.
+struct MergeTask<'a, T: Element, K: Kind<T>, S> {
+    plan: &'a Plan<K, S, K::Out>,
+    first: usize,
+    last: usize,
+    groups: usize,
+    tile: usize,
+    scratch: Dst<K::Acc>,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for MergeTask<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, inner, .. } = *self.plan;
+        let tiles = inner.size.div_ceil(self.tile);
+        let mut levels = vec![kind.identity(); 2 * self.tile];
+        let (some, total) = levels.split_at_mut(self.tile);
+        for unit in self.first..self.last {
+            let (output, start) = (unit / tiles, unit % tiles * self.tile);
+            let width = self.tile.min(inner.size - start);
+            let (some, total) = (&mut some[..width], &mut total[..width]);
+            for from in (0..self.groups).step_by(FAN) {
+                for group in from..self.groups.min(from + FAN) {
+                    let at = (output * self.groups + group) * inner.size + start;
+                    // SAFETY: written by the tasks before.
+                    let partials =
+                        unsafe { std::slice::from_raw_parts(self.scratch.at(at as isize), width) };
+                    if group == from {
+                        some.copy_from_slice(partials);
+                        continue;
+                    }
+                    for (some, &partial) in some.iter_mut().zip(partials) {
+                        *some = kind.merge(*some, partial);
+                    }
+                }
+                if from == 0 {
+                    total.copy_from_slice(some);
+                    continue;
+                }
+                for (total, &some) in total.iter_mut().zip(&*some) {
+                    *total = kind.merge(*total, some);
+                }
+            }
+            let at = kept_walk(&self.plan.kept, output).offset[2];
+            for (j, &total) in total.iter().enumerate() {
+                let at = at + (start + j) as isize * inner.output;
+                // SAFETY: each output belongs to one unit.
+                unsafe { *self.plan.output.at(at) = kind.finish(total) };
+            }
+        }
+    }
+}
+
+/// Rows of a few elements that lie in memory, one after the other: what vectors would gain within them
+/// is lost in joining the lanes, and the processor works at several at once.
+struct ShortRows<'a, T: Element, K: Kind<T>, S> {
+    plan: &'a Plan<K, S, K::Out>,
+    first: usize,
+    last: usize,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let Some(source) = source.direct(inner.input) else { return };
+        let row = |input: isize, output: isize| {
+            let from = source.at(input);
+            let mut acc = kind.identity();
+            for i in 0..inner.size {
+                // SAFETY: a run of the caller's shape.
+                acc = kind.merge(acc, kind.load(unsafe { *from.add(i) }));
+            }
+            // SAFETY: each output belongs to one unit.
+            unsafe { *self.plan.output.at(output) = kind.finish(acc) };
+        };
+        if let [dim] = self.plan.kept[..] {
+            for i in self.first as isize..self.last as isize {
+                row(i * dim.input[0], i * dim.output);
+            }
+            return;
+        }
+        let mut kept = kept_walk(&self.plan.kept, self.first);
+        for _ in self.first..self.last {
+            row(kept.offset[0], kept.offset[2]);
+            kept.advance();
+        }
+    }
+}
+
+/// A few columns that fill memory, several rows of them taken as one.
+struct FewColumns<'a, T: Element, K: Kind<T>, S> {
+    plan: &'a Plan<K, S, K::Out>,
+    first: usize,
+    last: usize,
+    groups: usize,
+    per_group: usize,
+    scratch: Dst<K::Acc>,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let Some(source) = source.direct(inner.input) else { return };
+        let width = inner.size;
+        // A power of two, so that the rows taken as one are joined as a tree.
+        let joined = if width < 4 { 32 } else { 8 };
+        let mut acc = [kind.identity(); 8 * NARROW];
+        let wide = joined * width;
+        for unit in self.first..self.last {
+            let (output, group) = (unit / self.groups, unit % self.groups);
+            let kept = kept_walk(&self.plan.kept, output);
+            let row = group * self.per_group;
+            let mut left = self.per_group.min(self.plan.rows - row);
+            let mut from = source.at(kept.offset[0] + (row * width) as isize);
+            acc.fill(kind.identity());
+            // SAFETY: `left` rows follow each other without gap from `from` on.
+            unsafe {
+                while left >= joined {
+                    let take = (left / joined).min(8);
+                    let mut pointers = [from; 8];
+                    for (i, pointer) in pointers.iter_mut().enumerate().take(take) {
+                        *pointer = from.add(i * wide);
+                    }
+                    kind.columns(&pointers[..take], &mut acc[..wide]);
+                    from = from.add(take * wide);
+                    left -= take * joined;
+                }
+                let mut half = joined / 2;
+                while half > 0 {
+                    for i in 0..half * width {
+                        acc[i] = kind.merge(acc[i], acc[i + half * width]);
+                    }
+                    half /= 2;
+                }
+                for _ in 0..left {
+                    kind.columns(&[from], &mut acc[..width]);
+                    from = from.add(width);
+                }
+            }
+            for (j, &acc) in acc[..width].iter().enumerate() {
+                // SAFETY: each unit owns its partials, or its outputs if it is the only group.
+                unsafe {
+                    if self.groups == 1 {
+                        let at = kept.offset[2] + j as isize * inner.output;
+                        *self.plan.output.at(at) = kind.finish(acc);
+                    } else {
+                        *self.scratch.at((unit * width + j) as isize) = acc;
                     }
                 }
             }

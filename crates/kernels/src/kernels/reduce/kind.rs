@@ -23,6 +23,8 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     type Out: Copy + Send + Sync;
     /// Rows handed to `columns` at once (at most `MAX_ROWS`).
     const ROWS: usize = 8;
+    /// Whether `load` and `merge` are cheap and exact enough for elements to be taken one by one.
+    const FOLDS: bool = false;
     /// The value of an empty reduction.
     fn identity(self) -> Self::Acc;
     /// One element as a running value.
@@ -52,12 +54,20 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
                 let high = self.merge(self.merge(at(r4), at(r5)), self.merge(at(r6), at(r7)));
                 *acc = self.merge(*acc, self.merge(low, high));
             }
-        } else {
-            for &row in rows {
-                for (i, acc) in acc.iter_mut().enumerate() {
-                    // SAFETY: as above.
-                    *acc = self.merge(*acc, self.load(unsafe { *row.add(i) }));
-                }
+            return;
+        }
+        let (pairs, rest) = rows.as_chunks::<2>();
+        for &[r0, r1] in pairs {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let at = |row: *const T| self.load(unsafe { *row.add(i) });
+                *acc = self.merge(*acc, self.merge(at(r0), at(r1)));
+            }
+        }
+        for &row in rest {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: as above.
+                *acc = self.merge(*acc, self.load(unsafe { *row.add(i) }));
             }
         }
     }
@@ -83,9 +93,7 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
     load: impl Fn(T) -> A,
     merge: impl Fn(A, A) -> A,
 ) -> A {
-    // The accumulators are never indexed by a variable, or they would leave the registers, and pass
-    // a black box on their way to the tree: seeing it, the compiler would pair them up as the tree
-    // does, two to a register, in the loop.
+    // The accumulators are never indexed by a variable, or they would leave the registers.
     let (chunks, rest) = x.as_chunks::<N>();
     let mut total = identity;
     if !chunks.is_empty() {
@@ -95,7 +103,7 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
                 *acc = merge(*acc, load(x));
             }
         }
-        total = tree(std::hint::black_box(acc), &merge);
+        total = tree(acc, &merge);
     }
     let (chunks, rest) = rest.as_chunks::<SHORT>();
     if !chunks.is_empty() {
@@ -105,7 +113,7 @@ pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
                 *acc = merge(*acc, load(x));
             }
         }
-        total = merge(total, tree(std::hint::black_box(acc), &merge));
+        total = merge(total, tree(acc, &merge));
     }
     for &x in rest {
         total = merge(total, load(x));
@@ -141,7 +149,7 @@ pub fn sum_mapped<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
                 *acc += value;
             }
         }
-        sum += tree(std::hint::black_box(acc), &|a, b| a + b);
+        sum += tree(acc, &|a, b| a + b);
     }
     for &x in rest {
         sum += f(x);
@@ -165,7 +173,7 @@ pub fn lanes_of_pairs<T: Copy, A: Copy>(
             acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    let mut total = tree(std::hint::black_box(acc), &merge);
+    let mut total = tree(acc, &merge);
     let ((xs, x), (ys, y)) = (x.as_chunks::<SHORT>(), y.as_chunks::<SHORT>());
     let mut acc = [identity; SHORT];
     for (x, y) in xs.iter().zip(ys) {
@@ -173,24 +181,36 @@ pub fn lanes_of_pairs<T: Copy, A: Copy>(
             acc[i] = merge(acc[i], load(x[i], y[i]));
         }
     }
-    total = merge(total, tree(std::hint::black_box(acc), &merge));
+    total = merge(total, tree(acc, &merge));
     for (&x, &y) in x.iter().zip(y) {
         total = merge(total, load(x, y));
     }
     total
 }
 
-/// Joins accumulators pairwise, the upper half to the lower.
+/// Joins accumulators, eight or a multiple, pairwise, the upper half to the lower. The last eight pass a
+/// black box on their way: seeing all steps the compiler would pair accumulators up as the tree does, two
+/// to a register, here and in the loop that they come from.
 #[inline(always)]
 pub fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A) -> A {
     let mut width = N / 2;
-    while width > 0 {
+    while width >= SHORT {
         for i in 0..width {
             acc[i] = merge(acc[i], acc[i + width]);
         }
         width /= 2;
     }
-    acc[0]
+    let mut last = [acc[0]; SHORT];
+    last.copy_from_slice(&acc[..SHORT]);
+    std::hint::black_box(&mut last);
+    width = SHORT / 2;
+    while width > 0 {
+        for i in 0..width {
+            last[i] = merge(last[i], last[i + width]);
+        }
+        width /= 2;
+    }
+    last[0]
 }
 
 /// An element type with a greatest and a least value.
@@ -249,6 +269,7 @@ macro_rules! arithmetic {
         impl Kind<$t> for Sum {
             type Acc = $acc;
             type Out = $acc;
+            const FOLDS: bool = true;
             #[inline(always)]
             fn identity(self) -> $acc { 0 as $acc }
             #[inline(always)]
@@ -262,6 +283,7 @@ macro_rules! arithmetic {
         impl Kind<$t> for Prod {
             type Acc = $acc;
             type Out = $acc;
+            const FOLDS: bool = true;
             #[inline(always)]
             fn identity(self) -> $acc { 1 as $acc }
             #[inline(always)]
@@ -327,12 +349,17 @@ macro_rules! extreme {
         impl<T: Ordered> Kind<T> for $kind {
             type Acc = T;
             type Out = T;
+            const FOLDS: bool = true;
             #[inline(always)]
             fn identity(self) -> T { $identity }
             #[inline(always)]
             fn load(self, $x: T) -> T { $load }
             #[inline(always)]
-            fn merge(self, a: T, b: T) -> T { if b $op a || b.unordered() { b } else { a } }
+            fn merge(self, a: T, b: T) -> T {
+                // In this order so that it is two instructions, and no store under a mask.
+                let best = if b $op a { b } else { a };
+                if b.unordered() { b } else { best }
+            }
             #[inline(always)]
             fn finish(self, acc: T) -> T { acc }
             #[inline(always)]
@@ -407,6 +434,7 @@ pub struct CountNonzero;
 impl<T: Ordered> Kind<T> for Any {
     type Acc = bool;
     type Out = Bool;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn identity(self) -> bool {
         false
@@ -428,6 +456,7 @@ impl<T: Ordered> Kind<T> for Any {
 impl<T: Ordered> Kind<T> for All {
     type Acc = bool;
     type Out = Bool;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn identity(self) -> bool {
         true
@@ -449,10 +478,15 @@ impl<T: Ordered> Kind<T> for All {
 impl<T: Ordered> Kind<T> for CountNonzero {
     type Acc = i64;
     type Out = i64;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn block(self, x: &[T]) -> i64 {
         // Narrow counts keep the lanes full; a chunk is short enough for them.
         let count = |x: &[T]| lanes(x, 0u32, |x| u32::from(x != T::default()), |a, b| a + b);
+        if size_of::<T>() == 8 {
+            // Counts as wide as the elements need no instructions that narrow them.
+            return lanes_of::<32, _, _>(x, 0, |x| i64::from(x != T::default()), |a, b| a + b);
+        }
         x.chunks(4096).map(|x| i64::from(count(x))).sum()
     }
     #[inline(always)]
@@ -492,6 +526,7 @@ pub struct Norm {
 impl<T: Real> Kind<T> for AbsSum {
     type Acc = T;
     type Out = T;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn identity(self) -> T {
         T::ZERO
@@ -513,6 +548,7 @@ impl<T: Real> Kind<T> for AbsSum {
 impl<T: Real> Kind<T> for SquareSum {
     type Acc = T;
     type Out = T;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn identity(self) -> T {
         T::ZERO

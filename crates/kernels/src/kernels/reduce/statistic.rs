@@ -172,6 +172,7 @@ impl<T: Real> Kind<T> for Variance {
 impl<T: Real> Kind<T> for Mean {
     type Acc = T;
     type Out = T;
+    const FOLDS: bool = true;
     #[inline(always)]
     fn identity(self) -> T {
         T::ZERO
@@ -183,6 +184,10 @@ impl<T: Real> Kind<T> for Mean {
     #[inline(always)]
     fn merge(self, a: T, b: T) -> T {
         a + b
+    }
+    #[inline(always)]
+    fn block(self, x: &[T]) -> T {
+        lanes_of::<32, _, _>(x, T::ZERO, |x| x, |a, b| a + b)
     }
     #[inline(always)]
     fn finish(self, acc: T) -> T {
