@@ -70,14 +70,15 @@ impl Loss {
                 let d = x.sub(t)?;
                 d.mul(&d)
             }
-            Self::SmoothL1(beta) => {
+            // With m = min(|d|, limit) both branches are m (|d| - m / 2).
+            Self::SmoothL1(limit) | Self::Huber(limit) => {
                 let d = x.sub(t)?.apply_unary(Unary::Abs)?;
-                d.lt_number(beta)?.where_(&d.mul(&d)?.times(0.5 / beta)?, &d.plus(-0.5 * beta)?)
-            }
-            Self::Huber(delta) => {
-                let d = x.sub(t)?.apply_unary(Unary::Abs)?;
-                let far = d.plus(-0.5 * delta)?.times(delta)?;
-                d.lt_number(delta)?.where_(&d.mul(&d)?.times(0.5)?, &far)
+                let m = d.unary(Unary::Clamp, [f64::NEG_INFINITY, limit])?;
+                let loss = d.binary(Binary::Sub, &m, 0.5)?.mul(&m)?;
+                if matches!(self, Self::SmoothL1(_)) && limit != 1.0 {
+                    return loss.times(1.0 / limit);
+                }
+                Ok(loss)
             }
             Self::BinaryCrossEntropy => {
                 let no = t.plus(-1.0)?.mul(&log_limited(&one_minus(x)?)?)?;
@@ -102,12 +103,12 @@ impl Loss {
         match self {
             Self::Mse => difference(x.sub(t)?.times(2.0)),
             Self::SmoothL1(limit) | Self::Huber(limit) => {
-                let d = x.sub(t)?;
-                let near = d.apply_unary(Unary::Abs)?.detach().lt_number(limit)?;
-                let (inner, outer) =
-                    if matches!(self, Self::Huber(_)) { (1.0, limit) } else { (1.0 / limit, 1.0) };
-                let far = d.apply_unary(Unary::Sign)?.times(outer)?;
-                difference(near.where_(&d.times(inner)?, &far))
+                let slope = x.sub(t)?.unary(Unary::Clamp, [-limit, limit])?;
+                difference(if matches!(self, Self::SmoothL1(_)) && limit != 1.0 {
+                    slope.times(1.0 / limit)
+                } else {
+                    Ok(slope)
+                })
             }
             Self::BinaryCrossEntropy if by_target => {
                 log_limited(&one_minus(x)?)?.sub(&log_limited(x)?)
@@ -179,9 +180,5 @@ impl Tensor {
             attach(Op::rule(rule), &[self, target], &saves, &[&output])?;
         }
         Ok(output)
-    }
-
-    fn lt_number(&self, limit: f64) -> Result<Self> {
-        self.binary_scalar(Binary::Lt, Scalar::Float(limit), false)
     }
 }
