@@ -1,15 +1,17 @@
 //! Sharing memory with NumPy, by its array interface; NumPy is imported when first needed.
 #![allow(unsafe_code)]
 
+use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyCapsule, PyCapsuleMethods};
 use rustgrad_engine::storage::Core;
 use rustgrad_engine::{DType, Tensor};
+use smallvec::SmallVec;
 
 use crate::args::class_name;
 use crate::error::Bind;
@@ -77,28 +79,79 @@ pub(crate) fn array_dtype(value: &Bound<'_, PyAny>) -> PyResult<DType> {
     })
 }
 
-fn code(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Bool => "|b1",
-        DType::U8 => "|u1",
-        DType::I8 => "|i1",
-        DType::I16 => "<i2",
-        DType::I32 => "<i4",
-        DType::I64 => "<i8",
-        DType::F32 => "<f4",
-        DType::F64 => "<f8",
+/// NumPy's description of an array, as its array interface lays it out for C.
+#[repr(C)]
+struct ArrayStruct {
+    two: c_int,
+    ndim: c_int,
+    kind: c_char,
+    size: c_int,
+    flags: c_int,
+    shape: *const isize,
+    strides: *const isize,
+    data: *mut u8,
+    descr: *mut c_void,
+}
+
+impl ArrayStruct {
+    const CONTIGUOUS: c_int = 1;
+    const ALIGNED: c_int = 0x100;
+    /// The bytes of an element have the machine's order.
+    const NATIVE: c_int = 0x200;
+    const WRITEABLE: c_int = 0x400;
+
+    /// The dtype, if there is one for it.
+    fn dtype(&self) -> Option<DType> {
+        if self.flags & Self::NATIVE == 0 {
+            return None;
+        }
+        match (self.kind as u8, self.size) {
+            (b'f', 8) => Some(DType::F64),
+            (b'f', 4) => Some(DType::F32),
+            (b'i', 8) => Some(DType::I64),
+            (b'i', 4) => Some(DType::I32),
+            (b'i', 2) => Some(DType::I16),
+            (b'i', 1) => Some(DType::I8),
+            (b'u', 1) => Some(DType::U8),
+            (b'b', 1) => Some(DType::Bool),
+            _ => None,
+        }
+    }
+
+    fn kind(dtype: DType) -> c_char {
+        let kind = match dtype {
+            DType::F64 | DType::F32 => b'f',
+            DType::I64 | DType::I32 | DType::I16 | DType::I8 => b'i',
+            DType::U8 => b'u',
+            DType::Bool => b'b',
+        };
+        kind as c_char
     }
 }
 
 /// A tensor over the memory of an array.
 pub(crate) fn share_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    let dtype = array_dtype(array)?;
-    let interface = array.getattr("__array_interface__")?;
-    let (address, readonly): (usize, bool) = interface.get_item("data")?.extract()?;
-    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
-    let bytes: Vec<isize> = array.getattr("strides")?.extract()?;
+    let capsule = array.getattr(intern!(array.py(), "__array_struct__"))?;
+    let inner = capsule.cast::<PyCapsule>()?.pointer_checked(None)?.cast::<ArrayStruct>();
+    // SAFETY: NumPy's capsule holds such a structure, which lives as long as that.
+    let inner = unsafe { inner.as_ref() };
+    let dtype = match inner.dtype() {
+        Some(dtype) => dtype,
+        // For the error.
+        None => array_dtype(array)?,
+    };
+    let (address, readonly) = (inner.data as usize, inner.flags & ArrayStruct::WRITEABLE == 0);
+    let ndim = inner.ndim as usize;
+    let mut shape = SmallVec::<[usize; 6]>::new();
+    let mut bytes = SmallVec::<[isize; 6]>::new();
+    for dim in 0..ndim {
+        // SAFETY: there are as many sizes and strides as dimensions.
+        let (n, stride) = unsafe { (*inner.shape.add(dim), *inner.strides.add(dim)) };
+        shape.push(n as usize);
+        bytes.push(stride);
+    }
     let size = dtype.size() as isize;
-    let mut strides = Vec::with_capacity(bytes.len());
+    let mut strides = SmallVec::<[isize; 6]>::new();
     for (&stride, &n) in bytes.iter().zip(&shape) {
         if stride < 0 && n > 1 {
             return Err(PyValueError::new_err(
@@ -174,22 +227,47 @@ struct Memory {
     core: Arc<Core>,
 }
 
+/// What a capsule for NumPy holds: the structure, and what that points to.
+#[repr(C)]
+struct Described {
+    head: ArrayStruct,
+    _lengths: Box<[isize]>,
+}
+
+// SAFETY: a description, which nobody writes; whoever reads the memory holds the tensor.
+unsafe impl Send for Described {}
+
 #[pymethods]
 impl Memory {
+    /// What NumPy asks for first: no dictionary is made and read.
     #[getter]
-    fn __array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn __array_struct__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         let core = &self.core;
-        let size = core.dtype().size() as isize;
-        let interface = PyDict::new(py);
-        interface.set_item(intern!(py, "version"), 3)?;
-        interface.set_item(intern!(py, "typestr"), code(core.dtype()))?;
-        interface.set_item(intern!(py, "shape"), PyTuple::new(py, core.shape())?)?;
-        if !core.is_contiguous() {
-            let strides = core.strides().iter().map(|stride| stride * size);
-            interface.set_item(intern!(py, "strides"), PyTuple::new(py, strides)?)?;
+        let (ndim, size) = (core.shape().len(), core.dtype().size());
+        let mut lengths: SmallVec<[isize; 12]> = core.shape().iter().map(|&n| n as isize).collect();
+        lengths.extend(core.strides().iter().map(|stride| stride * size as isize));
+        // On the heap whatever the number, so that the addresses stay.
+        let lengths = lengths.into_boxed_slice();
+        let mut flags = ArrayStruct::ALIGNED | ArrayStruct::NATIVE;
+        if core.is_contiguous() {
+            flags |= ArrayStruct::CONTIGUOUS;
         }
-        interface.set_item(intern!(py, "data"), (core.address(), !core.writable()))?;
-        Ok(interface)
+        if core.writable() {
+            flags |= ArrayStruct::WRITEABLE;
+        }
+        let head = ArrayStruct {
+            two: 2,
+            ndim: ndim as c_int,
+            kind: ArrayStruct::kind(core.dtype()),
+            size: size as c_int,
+            flags,
+            shape: lengths.as_ptr(),
+            strides: lengths[ndim..].as_ptr(),
+            data: core.address() as *mut u8,
+            descr: std::ptr::null_mut(),
+        };
+        #[expect(deprecated, reason = "NumPy asks for a capsule without a name")]
+        PyCapsule::new(py, Described { head, _lengths: lengths }, None)
     }
 }
 
