@@ -76,3 +76,26 @@ def test_counts() -> None:
     draws = T.binomial(T.full((5000,), 10.0), T.full((5000,), 0.3))
     assert draws.mean().item() == pytest.approx(3, abs=0.2)
     assert draws.max() <= 10
+
+
+def test_incomplete_gamma_functions() -> None:
+    """The lower function of shape one is that of the exponential distribution; derivatives are densities."""
+    x = T.tensor([0.0, 0.5, 3.0, 40.0], dtype=T.float64)
+    one = T.ones((), dtype=T.float64)
+    assert T.allclose(T.igamma(one, x), 1 - (-x).exp())
+    assert T.allclose(T.igammac(one, x), (-x).exp())
+    shapes = T.tensor([0.2, 3.0, 80.0, 900.0], dtype=T.float64)
+    places = T.tensor([0.1, 4.0, 70.0, 910.0], dtype=T.float64)
+    assert T.allclose(T.special.gammainc(shapes, places) + T.special.gammaincc(shapes, places), one)
+    assert T.autograd.gradcheck(lambda at: T.special.gammainc(shapes, at), (places.requires_grad_(),))
+
+
+def test_modules_by_torchs_places() -> None:
+    """Layers are found where torch keeps them, and base classes by their names."""
+    modules: Any = T.nn.modules
+    assert modules.batchnorm.BatchNorm2d is T.nn.BatchNorm2d
+    assert isinstance(T.nn.BatchNorm1d(2), modules.batchnorm._BatchNorm)
+    assert isinstance(T.nn.Conv2d(1, 1, 1), modules.conv._ConvNd)
+    assert modules.transformer.Transformer is T.nn.Transformer
+    assert modules.utils._pair(3) == (3, 3)
+    assert modules.utils._triple([1, 2, 3]) == (1, 2, 3)

@@ -81,6 +81,7 @@ def __getattr__(name: str) -> object:
     for names, module in (
         (_COMPOSED, "_composed"),
         (_FUNCTIONS, "nn._module_functions"),
+        (("igamma", "igammac"), "_incomplete"),
         (_MODES, "_modes"),
         (_WINDOWS, "_windows"),
         (("load", "save"), "serialization"),
@@ -95,7 +96,9 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "load", "save"})
+    return sorted(
+        {*globals(), *_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "igamma", "igammac", "load", "save"}
+    )
 
 
 __all__ = [name for name in globals() if not name.startswith("_")]

@@ -109,3 +109,7 @@ def gammainc(input: Tensor, other: Tensor) -> Any:
 def gammaincc(input: Tensor, other: Tensor) -> Any:
     """Return the regularised upper incomplete gamma function; differentiable once by ``other``."""
     return _incomplete(input, other, True)
+
+
+igamma = gammainc
+igammac = gammaincc

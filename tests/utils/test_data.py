@@ -114,3 +114,12 @@ def test_samplers() -> None:
 def test_workers_are_refused() -> None:
     with pytest.raises(NotImplementedError, match="num_workers=0"):
         data.DataLoader(Squares(3), num_workers=2)
+
+
+def test_strings_of_samples_stay_in_a_tuple() -> None:
+    """Strings among the parts of samples are left as they came."""
+    loader = T.utils.data.DataLoader([(1, "a"), (2, "b")], batch_size=2)
+    numbers, names = next(iter(loader))
+    assert numbers.tolist() == [1, 2]
+    assert names == ("a", "b")
+    assert T.utils.data.default_collate(["a", "b"]) == ["a", "b"]

@@ -140,6 +140,9 @@ def group_norm(
         message = f"Expected at least 2 dimensions for input tensor but received {input.dim()}"
         raise RuntimeError(message)
     n, channels = input.shape[:2]
+    if num_groups <= 0:
+        message = f"Expected num groups to be greater than 0, got {num_groups}"
+        raise RuntimeError(message)
     if channels % num_groups:
         message = (
             "Expected number of channels in input to be divisible by num_groups, but got input of shape "

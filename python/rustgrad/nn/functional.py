@@ -124,7 +124,7 @@ def _in_place(function: Any) -> Any:
     return activate
 
 
-relu_, elu_, selu_, celu_ = map(_in_place, (relu, elu, selu, celu))
+relu_, elu_, selu_, celu_, rrelu_ = map(_in_place, (relu, elu, selu, celu, rrelu))
 leaky_relu_, hardtanh_, threshold_ = map(_in_place, (leaky_relu, hardtanh, threshold))
 
 

@@ -332,11 +332,11 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def default_collate(batch: list[Any]) -> Any:
+def default_collate(batch: Sequence[Any]) -> Any:
     """Return a batch of samples: tensors stacked, numbers as a tensor, sequences and mappings by their parts."""
     first = batch[0]
     if isinstance(first, Tensor):
-        return _rg.stack(batch, 0)
+        return _rg.stack(list(batch), 0)
     if type(first).__module__ == "numpy" and type(first).__name__ not in ("str_", "string_", "bytes_"):
         if type(first).__name__ == "ndarray":
             if first.dtype.kind in "SaUO":
@@ -355,12 +355,13 @@ def default_collate(batch: list[Any]) -> Any:
         parts = {key: default_collate([sample[key] for sample in batch]) for key in first}
         return type(first)(parts) if type(first) is not dict else parts  # type: ignore[call-arg]
     if isinstance(first, tuple) and hasattr(first, "_fields"):
-        return type(first)(*(default_collate(list(part)) for part in zip(*batch, strict=True)))
+        return type(first)(*(default_collate(part) for part in zip(*batch, strict=True)))
     if isinstance(first, Sequence):
         if any(len(sample) != len(first) for sample in batch):
             message = "each element in list of batch should be of equal size"
             raise RuntimeError(message)
-        return [default_collate(list(part)) for part in zip(*batch, strict=True)]
+        # Strings stay in the tuple that transposing the samples makes, as in torch.
+        return [default_collate(part) for part in zip(*batch, strict=True)]
     message = f"{WRONG} {type(first)}"
     raise TypeError(message)
 

@@ -19,3 +19,19 @@ from rustgrad.nn.modules.pooling import *
 from rustgrad.nn.modules.rnn import *
 from rustgrad.nn.modules.shape import *
 from rustgrad.nn.modules.sparse import *
+
+# Torch keeps these in modules of other names.
+_MODULES = {
+    "batchnorm": "normalization", "channelshuffle": "images", "distance": "loss", "flatten": "shape", "fold": "images",
+    "instancenorm": "normalization", "padding": "pooling", "pixelshuffle": "images", "transformer": "attention",
+    "upsampling": "images",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name in _MODULES or name == "utils":
+        return import_module(f"rustgrad.nn.modules.{_MODULES.get(name, 'utils')}")
+    message = f"module 'rustgrad.nn.modules' has no attribute {name!r}"
+    raise AttributeError(message)

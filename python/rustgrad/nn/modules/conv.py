@@ -22,7 +22,7 @@ def _tuple(value: Any, dims: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     """A convolution over some dimensions; weight and bias start uniform in ``±1 / sqrt(fan_in)``."""
 
     _dims = 0
@@ -134,25 +134,25 @@ class _Conv(Module):
         return shown
 
 
-class Conv1d(_Conv):
+class Conv1d(_ConvNd):
     """A convolution of ``(N, C, L)`` or ``(C, L)``."""
 
     _dims = 1
 
 
-class Conv2d(_Conv):
+class Conv2d(_ConvNd):
     """A convolution of ``(N, C, H, W)`` or ``(C, H, W)``."""
 
     _dims = 2
 
 
-class Conv3d(_Conv):
+class Conv3d(_ConvNd):
     """A convolution of ``(N, C, D, H, W)`` or ``(C, D, H, W)``."""
 
     _dims = 3
 
 
-class _ConvTranspose(_Conv):
+class _ConvTranspose(_ConvNd):
     _transposed = True
 
     def __init__(

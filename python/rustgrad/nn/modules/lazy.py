@@ -100,7 +100,7 @@ class LazyLinear(LazyModuleMixin, linear.Linear):
                 raise AssertionError(message)
 
 
-class _LazyConv(LazyModuleMixin, conv._Conv):
+class _LazyConv(LazyModuleMixin, conv._ConvNd):
     """A convolution that takes ``in_channels`` from its first input."""
 
     def _start(self, out_channels: int, bias: bool, device: Any, dtype: Any) -> None:
