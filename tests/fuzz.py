@@ -89,6 +89,15 @@ def differences(mine: dict[str, Any], theirs: dict[str, Any], loose: bool) -> It
         yield f"log: {mine['log']} | torch: {theirs['log']}"
 
 
+def is_defined(report: dict[str, Any]) -> bool:
+    """Whether torch defines what a program does.
+
+    It does not where an operation reads what it overwrites elsewhere, so that what comes out depends on its loop,
+    and has no rules for batches of gradients of some operations.
+    """
+    return "undefined" not in report and "Batching rule" not in report.get("message", "")
+
+
 def start(python: str, module: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "RUSTGRAD_TEST_MODULE": module, "OMP_NUM_THREADS": "1"}
     command = [python, __file__, "--worker"]
@@ -124,9 +133,7 @@ def main() -> int:
         reports = ask(mine, numbers), ask(theirs, numbers)
         for number, a, b in zip(numbers, *reports, strict=True):
             raised += b["error"] is not None
-            if "undefined" in b or "Batching rule" in b.get("message", ""):
-                # An operation reads what it overwrites elsewhere, so that what comes out depends on its loop;
-                # or torch has no rule for a batch of gradients.
+            if not is_defined(b):
                 found["undefined"] += 1
                 continue
             lines = random_programs.write(number)

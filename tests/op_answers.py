@@ -126,8 +126,8 @@ def objective_at(row: Row, case: Case, step: float, order: int) -> float:
     total = objective(row.run(T, inputs))
     if order > 1:
         first = gradients(total, leaves, create_graph=False)
-        return sum(float((grad * weights(grad, f"out{position}")).sum()) for position, grad in enumerate(first))
-    return 0.0 if total is None else float(total)
+        return sum(float((grad * weights(grad, f"out{position}")).sum().item()) for position, grad in enumerate(first))
+    return 0.0 if total is None else total.item()
 
 
 def has_floats(case: Case) -> bool:

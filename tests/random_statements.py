@@ -13,9 +13,9 @@ UNARY: dict[str, Callable[[float], float]] = {
     "{x}.asinh()": lambda b: b, "({x}.square() + 1.5).acosh()": lambda b: b + 1, "({x} * {x} + 1).rsqrt()": lambda b: ONE,
     "({x} * {x}).log1p()": lambda b: b + 1, "({x} * {x} + 1).log2()": lambda b: b + 1, "{x}.tanh().exp2()": lambda b: 2.0,
     "{x}.sigmoid().logit()": lambda b: b, "({x} * {x} + 1).lgamma().detach() * {x}": lambda b: b * b * b * b + 2,
-    "T.special.i0({x}.tanh())": lambda b: 1.3, "{x}.sinc()": lambda b: ONE, "{x}.erfc()": lambda b: 2.0, "{x}.tanh().mul(0.9).erfinv()": lambda b: 1.2,
+    "T.special.i0({x}.tanh())": lambda b: 1.3, "{x}.sinc()": lambda b: ONE, "{x}.erfc()": lambda b: 2.0, "{x}.tanh().mul(0.9).erfinv() * 1": lambda b: 1.2,
     "{x}.round()": lambda b: b + 1, "{x}.floor()": lambda b: b + 1, "{x}.ceil()": lambda b: b + 1, "{x}.trunc()": lambda b: b,
-    "T.nn.functional.elu({x})": lambda b: b, "T.nn.functional.selu({x})": lambda b: 2 * b, "T.nn.functional.celu({x}, 0.7)": lambda b: b,
+    "T.nn.functional.elu({x})": lambda b: b, "T.nn.functional.selu({x})": lambda b: 2 * b, "T.nn.functional.celu({x}, 0.5)": lambda b: b,
     "T.nn.functional.mish({x})": lambda b: b, "T.nn.functional.softsign({x})": lambda b: ONE, "T.nn.functional.logsigmoid({x})": lambda b: b + 1,
     "T.nn.functional.hardswish({x})": lambda b: b, "T.nn.functional.hardtanh({x})": lambda b: ONE, "T.nn.functional.relu6({x})": lambda b: b,
     "T.nn.functional.tanhshrink({x})": lambda b: b, "T.nn.functional.softshrink({x}, 0.3)": lambda b: b, "T.nn.functional.hardshrink({x}, 0.3)": lambda b: b,
@@ -208,7 +208,7 @@ def product(w: Writer) -> bool:
         ("T.nn.functional.cross_entropy({x}, T.zeros({n}).long())", ()), ("T.nn.functional.cosine_similarity({x}, {x}.cos(), dim=0)", (m,)), ("T.nn.functional.glu(T.cat([{x}, {x}.sin()], 1))", (n, m)),
         ("T.diag({x}[0])", (m, m)), ("{x}.diag_embed()", (n, m, m)), ("T.block_diag({x}, {x}[:1])", (n + 1, 2 * m)), ("T.nn.functional.smooth_l1_loss({x}, {x}.sin(), reduction='none')", (n, m)),
         ("T.addcdiv({x}, {x}, {x} * {x} + 1, value=0.5)", (n, m)), ("T.nn.functional.conv1d({x}[None], {x}[:, :1][None])[0]", (1, m)), ("T.linalg.det({x} @ {x}.T * 0.1 + T.eye({n}, dtype={x}.dtype))", ()),
-        ("T.linalg.solve({x} @ {x}.T + 2 * T.eye({n}, dtype={x}.dtype), {x})", (n, m)), ("T.nn.functional.kl_div({x}.log_softmax(0), {x}.softmax(0).detach(), reduction='sum')", ()),
+        ("T.linalg.solve({x} @ {x}.T + 2 * T.eye({n}, dtype={x}.dtype), {x}).clone(memory_format=T.contiguous_format)", (n, m)), ("T.nn.functional.kl_div({x}.log_softmax(0), {x}.softmax(0).detach(), reduction='sum')", ()),
         ("{x}.rot90()", (m, n)), ("T.cdist({x}, {x} + 1.5)", (n, n)), ("T.cov({x}.T, correction=0).sum()", ()),
     ))  # fmt: skip
     bound = x.bound if "normal" in text or "layer" in text else max(n, m) ** 2 * (x.bound + 1) ** 3
@@ -226,7 +226,7 @@ IN_PLACE = (
     "{x}.cos_()", "{x}.atan_()", "{x}.sigmoid_()", "{x}.floor_()", "{x}.round_()", "{x}.clamp_min_(-0.5)", "{x}.clamp_max_(0.5)", "{x}.tanh_().exp_()", "{x}.mul_({x}).tanh_()",
     "{x}.fmod_(1.1)", "{x}.remainder_(1.1)", "{x}.square_().add_(1).sqrt_()", "{x}.square_().add_(1).reciprocal_()", "{x}.square_().add_(1).log_()", "{x}.erf_()", "{x}.asinh_()", "{x}.expm1_().tanh_()",
     "{x}.sign_()", "{x}.trunc_()", "{x}.square_().add_(0.5).rsqrt_()", "{x}.frac_()", "{x}.sinh_().atan_()", "{x}.log1p_() if False else {x}.sin_()", "{x}.nan_to_num_()", "{x}.pow_(2).tanh_()",
-    "T.nn.functional.relu({x}, inplace=True)", "T.nn.functional.leaky_relu({x}, 0.1, inplace=True)", "T.nn.functional.elu_({x})", "T.nn.functional.hardtanh_({x})", "T.nn.functional.silu({x}, inplace=True)",
+    "T.nn.functional.relu({x}, inplace=True)", "T.nn.functional.elu_({x})", "T.nn.functional.hardtanh_({x})", "T.nn.functional.silu({x}, inplace=True)",
     "{x}.masked_fill_({x}.detach() > 0, T.tensor({k}, dtype={x}.dtype))", "{x}.fill_(T.tensor({k}, dtype={x}.dtype))", "{x}.copy_(T.full_like({x}, {k}))", "{x}[...] = {k}", "{x}[()] = T.tensor({k})",
     "{x} **= 2; {x}.tanh_()", "{x} /= 1.5", "{x} -= {k}", "{x}.sub_({k}, alpha=0.5)", "{x}.lerp_({x}.detach().cos(), 0.3)", "{x}.lerp_({x}.sin(), {x}.detach().sigmoid())", "{x}.addcdiv_({x}.detach(), T.ones_like({x}), value=0.1)",
     "{x}.hypot_(T.ones_like({x})).tanh_()", "{x}.atan2_(T.ones_like({x}))", "{x}.copysign_(T.tensor(1.0))", "{x}.data.mul_(0.5)", "{x}.detach().add_(0.1)", "{x}.where({x} > 0, {x}).sum()", "Dirty.apply({x})", "{x} = Dirty.apply({x})",
@@ -323,6 +323,10 @@ def custom(w: Writer) -> bool:
     if w.random.random() < 0.4:
         w.new(f"Two.apply({x.name}, {k})[{w.random.randint(0, 1)}]", x.shape, [x], bound=2 * x.bound)
         return True
+    if writable(x) and w.random.random() < 0.6:
+        w.write(f"{x.name} = Dirty.apply({x.name})")
+        x.leaf = False
+        return True
     kind = w.random.choice(("hooks", "checkpoint", "reentrant", "shape", "inference"))
     if kind == "inference":
         w.new(f"T.inference_mode(False)(lambda: {x.name} * {k})()", x.shape, [x], bound=2 * x.bound)
@@ -400,7 +404,7 @@ def mistake(w: Writer) -> bool:
         f"Two.apply({x.name})", f"{x.name}.register_hook(3)", f"{x.name}.register_post_accumulate_grad_hook(lambda t: None)", f"{x.name}.backward(3)", f"{x.name}.sum().backward(inputs=[])",
         f"T.autograd.graph.get_gradient_edge({x.name}.detach())", f"{x.name}.add_({x.name}.long(), alpha=1.5)", f"{x.name}.long().add_({x.name})", f"T.mul({x.name}, 2, out=T.empty(99))" if x.grad else f"{x.name}.foo()",
         f"{x.name}.masked_scatter({x.name} > -99, T.ones(0, dtype={x.name}.dtype))", f"T.stack([{x.name}, {x.name}.sum()])" if n else "T.stack([])", f"{x.name}.split(0)",
-        f"{x.name}.var(9)", f"{x.name}.flip({n})", f"{x.name}.repeat()" if n else f"{x.name}.softmax(3)", f"{x.name}.lerp({x.name}.float().double().int(), 0.5)", f"T.nn.functional.cross_entropy({x.name}, {x.name}.long())" if n != 2 else f"{x.name}.cross(3)",
+        f"{x.name}.var(9)", f"{x.name}.flip({n})", f"{x.name}.repeat()" if n else f"{x.name}.softmax(3)", f"{x.name}.lerp({x.name}.float().double().int(), 0.5)",
     ]  # fmt: skip
     if leaf is not None:
         choices += [

@@ -32,8 +32,8 @@ is_inference = Tensor.is_inference
 
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = (
-    "backends", "cuda", "distributions", "linalg", "nn", "optim", "random", "return_types", "serialization", "special",
-    "testing", "utils",
+    "backends", "cuda", "distributions", "func", "linalg", "nn", "optim", "random", "return_types", "serialization",
+    "special", "testing", "utils",
 )  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def __getattr__(name: str) -> object:
         (_MODES, "_modes"),
         (_WINDOWS, "_windows"),
         (("load", "save"), "serialization"),
+        (("vmap",), "func"),
     ):
         if name in names:
             from importlib import import_module
@@ -96,9 +97,8 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(
-        {*globals(), *_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "igamma", "igammac", "load", "save"}
-    )
+    lazy = {*_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "igamma", "igammac", "load", "save", "vmap"}
+    return sorted({*globals(), *lazy})
 
 
 __all__ = [name for name in globals() if not name.startswith("_")]

@@ -195,3 +195,66 @@ def test_modes_can_be_copied() -> None:
     assert T.inference_mode(False).clone().mode is False
     with T.no_grad().clone():
         assert not T.is_grad_enabled()
+
+
+def test_a_constant_that_became_a_leaf_after_it_was_saved() -> None:
+    x = T.tensor([2.0, 3.0], dtype=T.float64, requires_grad=True)
+    constant = T.tensor([5.0, 7.0], dtype=T.float64)
+    y = x * constant
+    constant.requires_grad_()
+    (g,) = T.autograd.grad(y.sum(), x, create_graph=True)
+    assert g.requires_grad
+    g.sum().backward()
+    assert constant.grad.tolist() == [1.0, 1.0]
+
+
+def test_what_shares_memory_with_a_saved_constant_is_not_that_constant() -> None:
+    x = T.ones(2, requires_grad=True)
+    constant = T.tensor([5.0, 7.0])
+    y = x * constant
+    other = constant.detach().requires_grad_()
+    (g,) = T.autograd.grad(y.sum(), x, create_graph=True)
+    assert not g.requires_grad
+    assert other.grad is None
+
+
+def test_a_saved_constant_of_a_custom_function_that_became_a_leaf() -> None:
+    class Product(T.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, c: Any) -> Any:
+            ctx.save_for_backward(c)
+            return x * c
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            (c,) = ctx.saved_tensors
+            return grad * c, None
+
+    x, constant = T.ones(2, requires_grad=True), T.tensor([5.0, 7.0])
+    y = Product.apply(x, constant)
+    constant.requires_grad_()
+    assert y.grad_fn.saved_tensors[0] is constant
+    (g,) = T.autograd.grad(y.sum(), x, create_graph=True)
+    g.sum().backward()
+    assert constant.grad.tolist() == [1.0, 1.0]
+
+
+def test_warnings_that_torch_gives() -> None:
+    x = T.ones((), requires_grad=True)
+    with pytest.warns(UserWarning, match="Converting a tensor with requires_grad=True to a scalar"):
+        float(x)
+    for text, name in (("std", "std"), ("var", "var"), ("var_mean", "var_mean")):
+        with pytest.warns(UserWarning, match=rf"{text}\(\): degrees of freedom is <= 0"):
+            getattr(T, name)(T.ones(1))
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        T.ones(2, 3).std(0, correction=2)
+
+
+@pytest.mark.rustgrad_only  # torch gives these once in the life of a process
+def test_warnings_that_torch_gives_once() -> None:
+    with pytest.warns(UserWarning, match=r"The use of `x\.T` on tensors of dimension other than 2"):
+        _ = T.ones(2, 2, 2).T
+    with pytest.warns(UserWarning, match="required to pass the indexing argument"):
+        T.meshgrid(T.ones(2), T.ones(2))
+    with pytest.warns(UserWarning, match="deprecated on 0-D tensors"):
+        _ = T.ones(()).T

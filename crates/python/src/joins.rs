@@ -192,7 +192,15 @@ fn meshgrid(
     indexing: Option<&str>,
 ) -> Bind<Py<PyTuple>> {
     let xy = match indexing {
-        None | Some("ij") => false,
+        None => {
+            crate::function::warn(
+                py,
+                "torch.meshgrid: in an upcoming release, it will be required to pass the indexing \
+                 argument.",
+            )?;
+            false
+        }
+        Some("ij") => false,
         Some("xy") => true,
         Some(other) => {
             return Err(rustgrad_engine::Error::runtime(format!(

@@ -201,7 +201,7 @@ class LBFGS(Optimizer):
 
         def measure() -> Any:
             loss = self._loss(closure)
-            return loss, sign * float(loss)
+            return loss, sign * (loss.item() if hasattr(loss, "item") else float(loss))
 
         first_loss, loss = measure()
         if not self._params:

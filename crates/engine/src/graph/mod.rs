@@ -13,6 +13,7 @@ pub(crate) mod creation;
 mod custom;
 mod diagnose;
 pub mod hooks;
+pub(crate) mod late;
 mod mode;
 pub(crate) mod node;
 mod parallel;

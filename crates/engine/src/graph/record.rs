@@ -86,6 +86,10 @@ pub(crate) fn attach_node(
         let (core, role) = match save {
             Save::Input(i) => {
                 inputs[*i].check_savable()?;
+                let all = if inputs.len() <= 2 { &edges[..] } else { &many[..] };
+                if all[*i].node.is_none() {
+                    inputs[*i].note_kept();
+                }
                 (inputs[*i].shared_core(), Role::Input(*i as u16))
             }
             Save::Output(i) => (outputs[*i].shared_core(), Role::Output(*i as u16)),
@@ -167,6 +171,9 @@ pub(crate) fn attach_pair(
             Role::Input(i) => {
                 let input = inputs[usize::from(i != 0)];
                 input.check_savable()?;
+                if edges[usize::from(i != 0)].node.is_none() {
+                    input.note_kept();
+                }
                 input.shared_core()
             }
             _ => output.clone(),

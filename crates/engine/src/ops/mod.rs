@@ -243,7 +243,10 @@ pub(crate) fn unpack(node: &Node, i: usize, handle: impl FnOnce() -> NodeRef) ->
     };
     let connect = |core: Arc<Core>| {
         let edge = match role {
-            Role::Input(at) => node.edges().get(at as usize).cloned().unwrap_or_default(),
+            Role::Input(at) => match node.edges().get(at as usize) {
+                Some(edge) if edge.node.is_some() => edge.clone(),
+                _ => crate::graph::late::edge_of(&core),
+            },
             Role::Output(out) => match part_of_base(node, &core)? {
                 Some(edge) => edge,
                 None => Edge { node: Some(handle()), out: u32::from(out) },

@@ -41,6 +41,9 @@ const NUMBER: u32 = 16;
 /// The tensor was made in inference mode.
 const INFERENCE: u32 = 32;
 
+/// A node saved the tensor while it needed no gradient.
+const KEPT: u32 = 64;
+
 /// A strided, typed, n-dimensional array that can take part in differentiation.
 ///
 /// Cloning copies the handle, not the data.
@@ -103,6 +106,11 @@ impl WeakTensor {
     /// The tensor, if it is still alive.
     pub fn upgrade(&self) -> Option<Tensor> {
         self.0.upgrade().map(Tensor)
+    }
+
+    /// Whether the tensor is still alive.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
     }
 
     /// Whether this is a handle of `tensor`.
@@ -188,6 +196,14 @@ impl Tensor {
     #[inline]
     fn flag(&self, flag: u32) -> bool {
         self.0.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Marks a tensor that a node saves as a constant.
+    #[inline]
+    pub(crate) fn note_kept(&self) {
+        if !self.flag(KEPT) {
+            self.set_flag(KEPT, true);
+        }
     }
 
     fn set_flag(&self, flag: u32, on: bool) {

@@ -43,6 +43,9 @@ impl Tensor {
             "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
         );
         self.set_flag(REQUIRES_GRAD, on);
+        if on && self.flag(KEPT) {
+            crate::graph::late::note(self);
+        }
         Ok(())
     }
 

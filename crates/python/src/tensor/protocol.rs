@@ -84,6 +84,18 @@ fn truth(tensor: &Tensor) -> Bind<bool> {
     })
 }
 
+/// Warns that a number forgets where it came from.
+fn warn_of_gradient(py: Python<'_>, tensor: &Tensor) -> PyResult<()> {
+    if !tensor.requires_grad() {
+        return Ok(());
+    }
+    crate::function::warn(
+        py,
+        "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\n\
+         Consider using tensor.detach() first.",
+    )
+}
+
 #[pymethods]
 impl PyTensor {
     /// NumPy leaves operators with arrays to the tensor.
@@ -138,7 +150,8 @@ impl PyTensor {
         truth(&self.tensor)
     }
 
-    fn __float__(&self) -> Bind<f64> {
+    fn __float__(&self, py: Python<'_>) -> Bind<f64> {
+        warn_of_gradient(py, &self.tensor)?;
         Ok(single(&self.tensor)?.to_f64())
     }
 
@@ -168,6 +181,7 @@ impl PyTensor {
     }
 
     fn __complex__<'py>(&self, py: Python<'py>) -> Bind<Bound<'py, PyComplex>> {
+        warn_of_gradient(py, &self.tensor)?;
         Ok(PyComplex::from_doubles(py, single(&self.tensor)?.to_f64(), 0.0))
     }
 

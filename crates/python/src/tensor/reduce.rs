@@ -396,6 +396,33 @@ impl PyTensor {
     }
 }
 
+/// Warns where nothing is left to vary.
+fn warn_of_freedom(
+    py: Python<'_>,
+    tensor: &Tensor,
+    name: &str,
+    dims: &[i64],
+    correction: f64,
+) -> PyResult<()> {
+    let shape = tensor.shape();
+    let size = |&dim: &i64| {
+        let dim = if dim < 0 { dim + shape.len() as i64 } else { dim };
+        usize::try_from(dim).ok().and_then(|dim| shape.get(dim)).copied().unwrap_or(1)
+    };
+    let count: usize =
+        if dims.is_empty() { shape.iter().product() } else { dims.iter().map(size).product() };
+    if count as f64 - correction > 0.0 {
+        return Ok(());
+    }
+    crate::function::warn(
+        py,
+        &format!(
+            "{name}(): degrees of freedom is <= 0. Correction should be strictly less than the \
+             reduction factor (input numel divided by output numel)."
+        ),
+    )
+}
+
 macro_rules! variances {
     ($($single:ident $pair:ident $root:literal $doc:literal;)*) => {
         #[pymethods]
@@ -412,6 +439,7 @@ macro_rules! variances {
                     correction: Option<f64>,
                 ) -> Out {
                     let (dims, correction) = self::correction(dim, unbiased, correction)?;
+                    warn_of_freedom(py, &self.tensor, stringify!($single), &dims, correction)?;
                     run(py, &self.tensor, || self.tensor.var(&dims, correction, keepdim, $root))
                 }
 
@@ -426,6 +454,7 @@ macro_rules! variances {
                     correction: Option<f64>,
                 ) -> Bind<(Wrapped, Wrapped)> {
                     let (dims, correction) = self::correction(dim, unbiased, correction)?;
+                    warn_of_freedom(py, &self.tensor, stringify!($pair), &dims, correction)?;
                     let (spread, mean) = crate::gil::detached(py, self.tensor.byte_hint(), || {
                         self.tensor.var_mean(&dims, correction, keepdim, $root)
                     })?;

@@ -309,6 +309,20 @@ impl PyTensor {
     /// All dimensions in reverse order.
     #[getter(T)]
     fn reversed(&self, py: Python<'_>) -> Out {
+        match self.tensor.ndim() {
+            2 => {}
+            0 => crate::function::warn(
+                py,
+                "Tensor.T is deprecated on 0-D tensors. This function is the identity in these cases.",
+            )?,
+            _ => crate::function::warn(
+                py,
+                "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is \
+                 deprecated and it will throw an error in a future release. Consider `x.mT` to \
+                 transpose batches of matrices or `x.permute(*torch.arange(x.ndim - 1, -1, -1))` \
+                 to reverse the dimensions of a tensor.",
+            )?,
+        }
         run(py, &self.tensor, || self.tensor.reversed())
     }
     /// The last two dimensions exchanged.
