@@ -262,3 +262,18 @@ def test_lines_are_those_of_the_user_not_of_the_package() -> None:
     second = T.nn.functional.embedding(T.tensor([0, 1]), x.reshape(3, 1))
     assert first.grad_fn.site.endswith(f":{line}")
     assert second.grad_fn.site.endswith(f":{line + 2}")
+
+
+def test_whether_nan_is_looked_for_is_kept_while_detection_is_off() -> None:
+    def state() -> tuple[bool, bool]:
+        return T.is_anomaly_enabled(), T.is_anomaly_check_nan_enabled()
+
+    assert state() == (False, True)
+    with T.autograd.set_detect_anomaly(True, check_nan=False):
+        assert state() == (True, False)
+    assert state() == (False, True)
+    with T.autograd.set_detect_anomaly(True):
+        assert state() == (True, True)
+    T.autograd.set_detect_anomaly(True, False)
+    T.autograd.set_detect_anomaly(False)
+    assert state() == (False, True)

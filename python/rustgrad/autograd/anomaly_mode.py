@@ -9,6 +9,20 @@ from rustgrad import _core
 __all__ = ["detect_anomaly", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "set_detect_anomaly"]
 
 
+# The engine looks for NaN only while detection is on; what was asked for last is kept, as in torch.
+_looks_for_nan = True
+
+
+def _state() -> tuple[bool, bool]:
+    return bool(_core._anomaly()[0]), _looks_for_nan
+
+
+def _switch(mode: bool, check_nan: bool) -> None:
+    global _looks_for_nan
+    _core._set_anomaly(mode, check_nan)
+    _looks_for_nan = check_nan
+
+
 def is_anomaly_enabled() -> bool:
     """Tell whether anomaly detection is on."""
     return bool(_core._anomaly()[0])
@@ -16,7 +30,7 @@ def is_anomaly_enabled() -> bool:
 
 def is_anomaly_check_nan_enabled() -> bool:
     """Tell whether anomaly detection looks for NaN."""
-    return bool(_core._anomaly()[1])
+    return _looks_for_nan
 
 
 class detect_anomaly:
@@ -30,7 +44,7 @@ class detect_anomaly:
 
     def __init__(self, check_nan: bool = True) -> None:
         self.check_nan = check_nan
-        self._before = _core._anomaly()
+        self._before = _state()
         warnings.warn(
             "Anomaly Detection has been enabled. This mode will increase the runtime and should "
             "only be enabled for debugging.",
@@ -38,11 +52,11 @@ class detect_anomaly:
         )
 
     def __enter__(self) -> None:
-        self._before = _core._anomaly()
-        _core._set_anomaly(True, self.check_nan)
+        self._before = _state()
+        _switch(True, self.check_nan)
 
     def __exit__(self, *exception: object) -> None:
-        _core._set_anomaly(*self._before)
+        _switch(*self._before)
 
 
 class set_detect_anomaly:
@@ -57,11 +71,11 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before = _core._anomaly()
-        _core._set_anomaly(mode, check_nan)
+        self._before = _state()
+        _switch(mode, check_nan)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *exception: object) -> None:
-        _core._set_anomaly(*self._before)
+        _switch(*self._before)
