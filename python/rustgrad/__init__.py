@@ -32,8 +32,8 @@ is_inference = Tensor.is_inference
 
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = (
-    "backends", "cuda", "distributions", "func", "linalg", "nn", "optim", "random", "return_types", "serialization",
-    "special", "testing", "utils",
+    "amp", "backends", "cuda", "distributions", "func", "linalg", "nn", "optim", "random", "return_types",
+    "serialization", "special", "testing", "utils",
 )  # fmt: skip
 
 
@@ -81,6 +81,7 @@ def __getattr__(name: str) -> object:
     for names, module in (
         (_COMPOSED, "_composed"),
         (_FUNCTIONS, "nn._module_functions"),
+        (("autocast",), "amp"),
         (("igamma", "igammac"), "_incomplete"),
         (_MODES, "_modes"),
         (_WINDOWS, "_windows"),
@@ -97,7 +98,19 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    lazy = {*_LAZY, *_COMPOSED, *_FUNCTIONS, *_MODES, *_WINDOWS, "igamma", "igammac", "load", "save", "vmap"}
+    lazy = {
+        *_LAZY,
+        *_COMPOSED,
+        *_FUNCTIONS,
+        *_MODES,
+        *_WINDOWS,
+        "autocast",
+        "igamma",
+        "igammac",
+        "load",
+        "save",
+        "vmap",
+    }
     return sorted({*globals(), *lazy})
 
 

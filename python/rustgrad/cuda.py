@@ -44,3 +44,12 @@ def _absent(*args: object, **kwargs: object) -> NoReturn:
 
 current_device = get_device_name = get_device_properties = synchronize = set_device = memory_allocated = _absent
 max_memory_allocated = _absent
+
+
+def __getattr__(name: str) -> object:
+    if name == "amp":
+        from rustgrad import _cuda_amp
+
+        return _cuda_amp
+    message = f"module 'rustgrad.cuda' has no attribute {name!r}"
+    raise AttributeError(message)
