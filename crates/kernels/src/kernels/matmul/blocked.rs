@@ -96,7 +96,7 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
             let mut room = Room::take::<V::T>(1, panels * 2 * V::WIDTH * terms + SLACK);
             let packed = Dst::new(room.start::<V::T>());
             let block = &Block { problem: &problem, l, terms, j, columns, packed };
-            let share = COLUMNS / (2 * V::WIDTH);
+            let share = if split { 4 } else { panels };
             for_each(split, panels.div_ceil(share), |i| {
                 // SAFETY: panels are disjoint parts of the room.
                 unsafe {
@@ -105,14 +105,22 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
                 };
             });
             let wide = columns.div_ceil(COLUMNS);
-            for_each(split, m.div_ceil(MC) * wide, |task| {
-                let (i, at) = (task / wide * MC, task % wide * COLUMNS);
-                let (rows, width) = (MC.min(m - i), COLUMNS.min(columns - at));
+            let high = if split { rows_per_task::<V>(m, wide) } else { MC };
+            for_each(split, m.div_ceil(high) * wide, |task| {
+                let (i, at) = (task / wide * high, task % wide * COLUMNS);
+                let (rows, width) = (high.min(m - i), COLUMNS.min(columns - at));
                 // SAFETY: tasks write disjoint tiles of c.
                 unsafe { V::within(Multiply { block, i, rows, at, width }) };
             });
         }
     }
+}
+
+/// Rows that one task packs and multiplies: [`MC`], or fewer if threads would wait for the last task.
+fn rows_per_task<V: Vector>(m: usize, wide: usize) -> usize {
+    let parts = (4 * crate::parallel::threads()).div_ceil(wide);
+    let rows = m.div_ceil(parts).next_multiple_of(V::ROWS);
+    rows.clamp(4 * V::ROWS, MC)
 }
 
 fn for_each(split: bool, tasks: usize, f: impl Fn(usize) + Sync) {
@@ -276,32 +284,37 @@ unsafe fn pack_rows<V: Vector>(
     terms: usize,
     target: *mut V::T,
 ) {
-    let mut i = 0;
-    while i < rows {
-        let group = group::<V>(rows - i);
-        let (source, target) =
-            (source.wrapping_offset(i as isize * s.row), target.wrapping_add(i * terms));
-        // SAFETY: `group` rows of `terms` elements each; the target holds them all.
-        unsafe {
-            if s.row == 1 && group == V::ROWS {
-                for l in 0..terms {
-                    let from = source.wrapping_offset(l as isize * s.column);
-                    for r in 0..V::ROWS {
-                        *target.add(l * V::ROWS + r) = *from.add(r);
+    // Of rows side by side a few terms at a time: the next group finds their lines in the cache.
+    let step = if s.row == 1 { 8 } else { terms };
+    for first in (0..terms).step_by(step) {
+        let few = step.min(terms - first);
+        let mut i = 0;
+        while i < rows {
+            let group = group::<V>(rows - i);
+            let source = source.wrapping_offset(i as isize * s.row + first as isize * s.column);
+            let target = target.wrapping_add(i * terms + first * group);
+            // SAFETY: `group` rows of `few` elements each; the target holds them all.
+            unsafe {
+                if s.row == 1 && group == V::ROWS {
+                    for l in 0..few {
+                        let from = source.wrapping_offset(l as isize * s.column);
+                        for r in 0..V::ROWS {
+                            *target.add(l * V::ROWS + r) = *from.add(r);
+                        }
                     }
-                }
-            } else if s.row == 1 {
-                for l in 0..terms {
-                    let from = source.wrapping_offset(l as isize * s.column);
-                    for r in 0..group {
-                        *target.add(l * group + r) = *from.add(r);
+                } else if s.row == 1 {
+                    for l in 0..few {
+                        let from = source.wrapping_offset(l as isize * s.column);
+                        for r in 0..group {
+                            *target.add(l * group + r) = *from.add(r);
+                        }
                     }
+                } else {
+                    transpose::<V::Pack>(source, s.row, s.column, target, group, terms);
                 }
-            } else {
-                transpose::<V::Pack>(source, s.row, s.column, target, group, terms);
             }
+            i += group;
         }
-        i += group;
     }
 }
 
