@@ -312,6 +312,25 @@ def test_values_and_derivatives(name: str) -> None:
         assert T.autograd.gradgradcheck(function, inputs, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["use_mm_for_euclid_dist_if_necessary", "donot_use_mm_for_euclid_dist"])
+def test_distances_of_many_rows(mode: str) -> None:
+    a, b = draw(2, 30, 5), draw(7, 5, seed=1)
+    with T.no_grad():
+        b[3] = 0.0
+        a[1, 4] = 0.0
+    distances = T.cdist(a, b, compute_mode=mode)
+    assert distances.shape == (2, 30, 7)
+    assert distances[1, 4, 3] == 0
+    by_hand = (a[:, :, None] - b).square().sum(-1)
+    assert T.allclose(distances, by_hand.sqrt(), rtol=1e-10)
+    seed = draw(2, 30, 7, seed=2).detach()
+    grads = T.autograd.grad(distances, (a, b), seed)
+    slopes = T.where(by_hand == 0, 0.0, seed / by_hand.sqrt()).detach()
+    want = T.autograd.grad(by_hand, (a, b), slopes / 2)
+    for grad, wanted in zip(grads, want, strict=True):
+        assert T.allclose(grad, wanted, rtol=1e-9, atol=1e-11)
+
+
 def test_max_pools_and_their_inverse() -> None:
     x = draw(2, 3, 4, 6, 5)
     values, places = F.max_pool3d(x, 2, padding=1, return_indices=True)
