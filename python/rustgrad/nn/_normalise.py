@@ -76,30 +76,26 @@ def batch_norm(
         if part is not None and part.numel() != channels:
             message = f"{name} should contain {channels} elements not {part.numel()}"
             raise RuntimeError(message)
-    shape = (1, channels) + (1,) * (input.dim() - 2)
-    if training:
-        dims = (0, *range(2, input.dim()))
-        mean = input.mean(dims, True)
-        centred = input - mean
-        variance = (centred * centred).mean(dims, True)
-        with _rg.no_grad():
-            count = input.numel() // max(channels, 1)
-            if running_mean is not None:
-                running_mean.lerp_(mean.detach().reshape(channels).to(running_mean.dtype), momentum)
-            if running_var is not None:
-                unbiased = variance.detach().reshape(channels) * (count / (count - 1))
-                running_var.lerp_(unbiased.to(running_var.dtype), momentum)
-    else:
+    if not training:
         if running_mean is None or running_var is None:
-            message = "Expected running_mean and running_var to be defined when training=False"
+            missing = "running_mean" if running_mean is None else "running_var"
+            message = f"{missing} must be defined in evaluation mode"
             raise RuntimeError(message)
-        centred = input - running_mean.reshape(shape)
-        variance = running_var.reshape(shape)
-    scale = (variance + eps).rsqrt()
-    if weight is not None:
-        scale = scale * weight.reshape(shape)
-    result = centred * scale
-    return result if bias is None else result + bias.reshape(shape)
+        return input._channel_norm(None, (running_mean, running_var), weight, bias, eps)[0]
+    for name, part in (("running_mean", running_mean), ("running_var", running_var)):
+        if part is not None and part.dtype is not input.dtype:
+            message = (
+                f"mixed dtype (CPU): expect {name} to have the dtype of the input, {input.dtype}, got {part.dtype}"
+            )
+            raise RuntimeError(message)
+    result, mean, variance = input._channel_norm(None, None, weight, bias, eps)
+    count = input.numel() // max(channels, 1)
+    with _rg.no_grad():
+        if running_mean is not None:
+            running_mean.lerp_(mean, momentum)
+        if running_var is not None:
+            running_var.lerp_(variance * (count / (count - 1)), momentum)
+    return result
 
 
 def instance_norm(
@@ -139,9 +135,16 @@ def group_norm(
     if input.dim() < 2:
         message = f"Expected at least 2 dimensions for input tensor but received {input.dim()}"
         raise RuntimeError(message)
-    n, channels = input.shape[:2]
+    channels = input.shape[1]
+    places = math.prod(input.shape[2:])
+    if input.shape[0] * channels // num_groups * places == 1:
+        message = f"Expected more than 1 value per channel when training, got input size {list(input.shape)}"
+        raise ValueError(message)
     if num_groups <= 0:
         message = f"Expected num groups to be greater than 0, got {num_groups}"
+        raise RuntimeError(message)
+    if places == 0:
+        message = "Expected HxW to be greater than 0, got 0"
         raise RuntimeError(message)
     if channels % num_groups:
         message = (
@@ -149,12 +152,14 @@ def group_norm(
             f"{list(input.shape)} and num_groups={num_groups}"
         )
         raise RuntimeError(message)
-    rows = input.reshape(n * num_groups, -1)
-    result = rows._layer_norm([rows.shape[1]], None, None, eps).reshape(input.shape)
-    shape = (1, channels) + (1,) * (input.dim() - 2)
-    if weight is not None:
-        result = result * weight.reshape(shape)
-    return result if bias is None else result + bias.reshape(shape)
+    for name, part in (("weight", weight), ("bias", bias)):
+        if part is not None and tuple(part.shape) != (channels,):
+            message = (
+                f"Expected {name} to be a vector of size equal to the number of channels in input, but got {name} of "
+                f"shape {list(part.shape)} and input of shape {list(input.shape)}"
+            )
+            raise RuntimeError(message)
+    return input._channel_norm(num_groups, None, weight, bias, eps)[0]
 
 
 def normalize(

@@ -22,6 +22,7 @@ pub use rustgrad_kernels::{algebra, binary, unary};
 pub mod addmm;
 pub mod advanced;
 pub(crate) mod along;
+mod channels;
 mod check;
 mod choice;
 mod clamp;

@@ -25,6 +25,8 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("AddcdivBackward0", &["", "tensor1", "tensor2"], "result"),
     ("LerpBackward1", &["self", "end", "weight"], "result"),
     ("NativeLayerNormBackward0", &["input", "weight", "bias"], "result"),
+    ("NativeBatchNormBackward0", &["input", "weight", "bias"], "result"),
+    ("NativeGroupNormBackward0", &["input", "weight", "bias"], "result"),
     ("ConvolutionBackward0", &["input", "weight"], "result"),
     ("IndexAddBackward0", &["self", "source"], ""),
     ("IndexCopyBackward0", &["self", "source"], ""),
@@ -68,6 +70,8 @@ const PRIVATE: &[(&str, &[&str])] = &[
     ("EmbeddingBackward0", &["indices"]),
     ("NllLossBackward0", &["target", "", "weight"]),
     ("NativeLayerNormBackward0", &["result1", "result2"]),
+    ("NativeBatchNormBackward0", &["result1", "result2"]),
+    ("NativeGroupNormBackward0", &["result1", "result2"]),
 ];
 
 /// A value that a node saved, by name.

@@ -5,6 +5,8 @@
 //! has one small product a step, and one large one for the weight. It is written in differentiable
 //! operations and serves passes of any order. An LSTM keeps its gates for passes that are not recorded.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::binary::Binary;
@@ -15,6 +17,8 @@ use crate::dtype::Scalar;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{GradMode, Save, attach, is_grad_enabled, recording};
+use crate::launch;
+use crate::storage::Core;
 use crate::tensor::Tensor;
 
 /// What happens at each step.
@@ -87,58 +91,30 @@ fn before(first: &Tensor, states: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The next state, the next memory, and the gates of an LSTM: all by sigmoid, the new part by tanh.
-type Step = (Tensor, Option<Tensor>, Option<[Tensor; 2]>);
-
-/// One step: from the projected input and the states to the next states.
+/// One step of a cell without a memory: from the projected input and the state to the next state.
 fn step(
     cell: Cell,
     x: &Tensor,
     h: &Tensor,
-    c: Option<&Tensor>,
     turned: &Tensor,
     bias: Option<&Tensor>,
-) -> Result<Step> {
+) -> Result<Tensor> {
     let n = h.size_along(1);
     let product = h.mm(turned)?;
-    match (cell, c) {
-        (Cell::Tanh, _) => Ok((tanh(&x.add(&product)?)?, None, None)),
-        (Cell::Relu, _) => Ok((x.add(&product)?.apply_unary(Unary::Relu)?, None, None)),
-        (Cell::Gru, _) => {
-            let product = match bias {
-                Some(bias) => product.add(bias)?,
-                None => product,
-            };
-            let both = sigmoid(&x.span(1, 0, 2 * n)?.add(&product.span(1, 0, 2 * n)?)?)?;
-            let reset = gate(&both, 0, n)?.mul(&gate(&product, 2, n)?)?;
-            let new = tanh(&gate(x, 2, n)?.add(&reset)?)?;
-            // new + z (h - new)
-            Ok((
-                super::elementwise::apply(
-                    Binary::AddCMul,
-                    &[&new, &gate(&both, 1, n)?, &h.sub(&new)?],
-                    1.0,
-                )?,
-                None,
-                None,
-            ))
-        }
-        (Cell::Lstm, c) => {
-            let gates = x.add(&product)?;
-            let open = sigmoid(&gates)?;
-            let new = tanh(&gate(&gates, 2, n)?)?;
-            let taken = gate(&open, 0, n)?.mul(&new)?;
-            let c = match c {
-                Some(c) => super::elementwise::apply(
-                    Binary::AddCMul,
-                    &[&taken, &gate(&open, 1, n)?, c],
-                    1.0,
-                )?,
-                None => taken,
-            };
-            Ok((gate(&open, 3, n)?.mul(&tanh(&c)?)?, Some(c), Some([open, new])))
-        }
+    if cell != Cell::Gru {
+        let kind = if cell == Cell::Tanh { Unary::Tanh } else { Unary::Relu };
+        return x.add(&product)?.apply_unary(kind);
     }
+    let product = match bias {
+        Some(bias) => product.add(bias)?,
+        None => product,
+    };
+    let both = sigmoid(&x.span(1, 0, 2 * n)?.add(&product.span(1, 0, 2 * n)?)?)?;
+    let reset = gate(&both, 0, n)?.mul(&gate(&product, 2, n)?)?;
+    let new = tanh(&gate(x, 2, n)?.add(&reset)?)?;
+    // new + z (h - new)
+    let parts = [&new, &gate(&both, 1, n)?, &h.sub(&new)?];
+    super::elementwise::apply(Binary::AddCMul, &parts, 1.0)
 }
 
 /// What the way back multiplies the gradients of the states with, for all steps at once.
@@ -166,13 +142,8 @@ impl Recurrent {
             return Ok(Factors { gates, product: None, output: None, carried: None });
         }
         if self.cell == Cell::Lstm {
-            let parts = if is_grad_enabled() {
-                let gates = cx.saved(1)?.add(&self.product(cx, earlier)?)?;
-                [sigmoid(&gates)?, tanh(&gate(&gates, 2, n)?)?]
-            } else {
-                [cx.saved(6)?, cx.saved(7)?]
-            };
-            return Self::of_lstm(cx, &parts, n);
+            let gates = cx.saved(1)?.add(&self.product(cx, earlier)?)?;
+            return Self::of_lstm(cx, &[sigmoid(&gates)?, tanh(&gate(&gates, 2, n)?)?], n);
         }
         let (x, product) = (cx.saved(1)?, self.product(cx, earlier)?);
         let reset = sigmoid(&gate(&x, 0, n)?.add(&gate(&product, 0, n)?)?)?;
@@ -185,6 +156,42 @@ impl Recurrent {
         let gates = stack(&[&to_reset, &to_update, &to_new], 2)?;
         let product = stack(&[&to_reset, &to_update, &to_new.mul(&reset)?], 2)?;
         Ok(Factors { gates, product: Some(product), output: None, carried: Some(update) })
+    }
+
+    /// The pass of an LSTM that is not recorded, from the gates it kept.
+    fn lstm_vjp(
+        cx: &Cx<'_>,
+        grads: &[Option<Tensor>],
+        states: &Tensor,
+        earlier: &Tensor,
+    ) -> Result<GradList> {
+        let dense = |grad: Option<&Option<Tensor>>| -> Result<Option<Arc<Core>>> {
+            let Some(Some(grad)) = grad else { return Ok(None) };
+            let grad = grad.to_dtype(states.dtype())?.expand_to(&states.shape())?;
+            Ok(Some(grad.shared_core()))
+        };
+        let arriving = [dense(grads.first())?, dense(grads.get(1))?];
+        let [of_gates, of_state, of_memory] = launch::lstm_backward(
+            &cx.saved(2)?.shared_core(),
+            &cx.saved(5)?.shared_core(),
+            &cx.saved(4)?.shared_core(),
+            &cx.saved(6)?.shared_core(),
+            [arriving[0].as_ref(), arriving[1].as_ref()],
+        )?;
+        let of_gates = Tensor::from_core(of_gates);
+        let mut of_weight = None;
+        if cx.needs(1) {
+            let shape = of_gates.shape();
+            let rows = shape[0] * shape[1];
+            let flat = of_gates.reshape_to(&[rows, shape[2]])?;
+            of_weight = Some(flat.t()?.mm(&earlier.reshape_to(&[rows, shape[2] / 4])?)?);
+        }
+        Ok(smallvec![
+            Some(of_gates),
+            of_weight,
+            Some(Tensor::from_core(of_state)),
+            Some(Tensor::from_core(of_memory)),
+        ])
     }
 
     /// What all steps add to the projected input.
@@ -248,6 +255,9 @@ impl Rule for Recurrent {
         let shape = states.shape();
         let (steps, batch, n) = (shape[0], shape[1], shape[2]);
         let earlier = before(&first, &states)?;
+        if self.cell == Cell::Lstm && !is_grad_enabled() {
+            return Self::lstm_vjp(cx, grads, &states, &earlier);
+        }
         let factors = self.factors(cx, &states, &earlier)?;
         let parts = |tensor: Option<&Tensor>| -> Result<Vec<Tensor>> {
             tensor.map_or(Ok(Vec::new()), |tensor| tensor.unbind(0))
@@ -380,33 +390,32 @@ pub fn recurrent(cell: Cell, sequence: &Sequence<'_>) -> Result<(Tensor, Option<
         );
     }
     let records = recording(&inputs);
-    let mut kept: [Vec<Tensor>; 2] = [Vec::new(), Vec::new()];
-    let joined = |list: &[Tensor]| stack(&list.iter().collect::<Vec<_>>(), 0);
-    let (states, memories) = {
+    let (states, memories, kept) = {
         let _guard = GradMode::no_grad();
         let turned = weight.detach().t()?;
-        let bias = bias.map(Tensor::detach);
-        let (mut h, mut c) = (hidden.detach(), memory.map(Tensor::detach));
-        let (mut states, mut memories) = (Vec::new(), Vec::new());
-        for x in input.detach().unbind(0)? {
-            let gates;
-            (h, c, gates) = step(cell, &x, &h, c.as_ref(), &turned, bias.as_ref())?;
-            states.push(h.clone());
-            memories.extend(c.clone());
-            if let (true, Some([open, new])) = (records, gates) {
-                kept[0].push(open);
-                kept[1].push(new);
+        if let Some(memory) = memory {
+            let turned = turned.contiguous()?.shared_core();
+            let made = launch::lstm(
+                &input.shared_core(),
+                &turned,
+                &hidden.shared_core(),
+                &memory.shared_core(),
+            )?;
+            let [states, memories, gates] = made;
+            (Tensor::from_core(states), Some(Tensor::from_core(memories)), Some(gates))
+        } else {
+            let bias = bias.map(Tensor::detach);
+            let mut h = hidden.detach();
+            let mut states = Vec::new();
+            for x in input.detach().unbind(0)? {
+                h = step(cell, &x, &h, &turned, bias.as_ref())?;
+                states.push(h.clone());
             }
+            (stack(&states.iter().collect::<Vec<_>>(), 0)?, None, None)
         }
-        (joined(&states)?, if memories.is_empty() { None } else { Some(joined(&memories)?) })
     };
     if records {
         let rule = Recurrent { cell, has_bias: bias.is_some() };
-        let kept = {
-            let _guard = GradMode::no_grad();
-            let lists = kept.iter().filter(|list| !list.is_empty());
-            lists.map(|list| Ok(joined(list)?.shared_core())).collect::<Result<Vec<_>>>()?
-        };
         let mut saves: SmallVec<[Save<'_>; 8]> =
             smallvec![Save::Output(0), Save::Input(0), Save::Input(1), Save::Input(2)];
         if memories.is_some() {

@@ -10,6 +10,7 @@ pub mod copy;
 pub mod elementwise;
 pub mod index;
 pub mod isa;
+pub mod lstm;
 pub mod math;
 pub mod matmul;
 pub mod optim;

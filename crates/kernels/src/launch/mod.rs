@@ -4,10 +4,12 @@
 
 mod along;
 pub mod blocks;
+mod channels;
 pub mod create;
 mod fused;
 mod image;
 pub mod index;
+mod lstm;
 mod matmul;
 mod optim;
 pub mod program;
@@ -17,8 +19,10 @@ pub use along::{
     Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
     take, topk,
 };
+pub use channels::{Normalised, channel_norm, channel_norm_backward};
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
 pub use image::{Factor, average_pool, convolve, maximum_pool};
+pub use lstm::{lstm, lstm_backward};
 pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
 pub use reduce::{Reduction, reduce};

@@ -183,6 +183,24 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.layer_norm(&normalized_shape, weight, bias, eps))
     }
 
+    fn _channel_norm(
+        &self,
+        py: Python<'_>,
+        groups: Option<usize>,
+        given: Option<(Bound<'_, Self>, Bound<'_, Self>)>,
+        weight: Option<&Bound<'_, Self>>,
+        bias: Option<&Bound<'_, Self>>,
+        eps: f64,
+    ) -> PyResult<(Wrapped, Wrapped, Wrapped)> {
+        let weight = weight.map(|weight| &weight.get().tensor);
+        let bias = bias.map(|bias| &bias.get().tensor);
+        let given = given.as_ref().map(|(mean, var)| [&mean.get().tensor, &var.get().tensor]);
+        let [output, mean, variance] = crate::gil::detached(py, self.tensor.byte_hint(), || {
+            self.tensor.channel_norm(groups, given, weight, bias, eps)
+        })?;
+        Ok((Wrapped(output), Wrapped(mean), Wrapped(variance)))
+    }
+
     fn _cross_entropy(
         &self,
         py: Python<'_>,

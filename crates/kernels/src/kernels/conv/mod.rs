@@ -115,9 +115,11 @@ impl<T: Float> Job for Gather<T> {
                                 std::slice::from_raw_parts(from, to.len())
                             });
                         } else {
+                            // A step known at compile time makes vectors of the loop.
+                            let step = if c.stride[1] == 2 { 2 } else { c.stride[1] };
                             for (i, to) in to.iter_mut().enumerate() {
                                 // SAFETY: as above.
-                                *to = unsafe { *from.add(i * c.stride[1]) };
+                                *to = unsafe { *from.add(i * step) };
                             }
                         }
                     }

@@ -6,10 +6,12 @@
 
 mod loss;
 mod norm;
+mod planes;
 mod softmax;
 
 pub use loss::{Targets, cross_entropy, cross_entropy_backward};
 pub use norm::{Incoming, layer_norm, layer_norm_backward};
+pub use planes::{Sets, channel_norm, channel_norm_backward};
 pub use softmax::{softmax, softmax_backward};
 
 /// The extent of a dimension and of what lies around it.
