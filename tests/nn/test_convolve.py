@@ -104,3 +104,21 @@ def test_gradients_of_what_is_not_finite() -> None:
     assert int(T.isfinite(gx).logical_not().sum()) == 16 * 9
     assert T.isinf(gw[4]).all()
     assert int(T.isfinite(gw).logical_not().sum()) == 16 * 9
+
+
+@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize(("stride", "padding", "dilation"), [(1, 1, 1), (2, 0, 1), (1, 2, 2), ((2, 3), (1, 0), (1, 2))])
+def test_one_channel_for_each_group(each: int, stride: Any, padding: Any, dilation: Any) -> None:
+    T.manual_seed(0)
+    x = T.randn(3, 5, 19, 23, dtype=T.float64, requires_grad=True)
+    w = T.randn(5 * each, 1, 3, 4, dtype=T.float64, requires_grad=True)
+    bias = T.randn(5 * each, dtype=T.float64, requires_grad=True)
+    steps = {"stride": stride, "padding": padding, "dilation": dilation}
+    made = F.conv2d(x, w, bias, groups=5, **steps)
+    parts = zip(x.chunk(5, 1), w.chunk(5, 0), bias.chunk(5), strict=True)
+    want = T.cat([F.conv2d(part, weight, shift, **steps) for part, weight, shift in parts], 1)
+    seed = T.randn_like(want)
+    grads = T.autograd.grad(made, (x, w, bias), seed)
+    wanted = T.autograd.grad(want, (x, w, bias), seed)
+    for a, b in zip((made, *grads), (want, *wanted), strict=True):
+        assert T.allclose(a, b, rtol=1e-11, atol=1e-11)

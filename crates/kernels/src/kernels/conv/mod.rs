@@ -6,7 +6,10 @@
 //! and its gradients.
 #![allow(unsafe_code)]
 
+mod depthwise;
 pub mod winograd;
+
+use depthwise::Makes;
 
 use super::matmul::{Float, Strides, gemm};
 use super::multiversion::{self, Job};
@@ -53,9 +56,13 @@ impl Conv {
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
+    /// Whether each group has one channel of the input: no sum over channels.
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.channels == self.groups
+    }
     /// Elements of the buffer that one task needs for its patches.
     pub fn scratch(&self) -> usize {
-        if self.is_pointwise() { 0 } else { self.depth() * self.places() }
+        if self.is_pointwise() || self.is_depthwise() { 0 } else { self.depth() * self.places() }
     }
 
     /// The columns `first..last` of the output for which column `kx` of the kernel lies inside the
@@ -216,6 +223,17 @@ pub unsafe fn forward<T: Float>(
     scratch: *mut T,
 ) {
     let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
+    if conv.is_depthwise() {
+        // SAFETY: the caller's image, weight and output.
+        unsafe {
+            for channel in 0..conv.outputs {
+                let shift = if bias.is_null() { T::ZERO } else { *bias.add(channel) };
+                std::slice::from_raw_parts_mut(output.add(channel * n), n).fill(shift);
+            }
+            depthwise::run(conv, Makes::Output, input, weight, output);
+        }
+        return;
+    }
     let beta = if bias.is_null() { T::ZERO } else { T::ONE };
     for group in 0..conv.groups {
         // SAFETY: the group's parts of what the caller vouches for.
@@ -248,6 +266,14 @@ pub unsafe fn input_gradient<T: Float>(
 ) {
     let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
     let size = conv.channels / conv.groups * conv.pixels();
+    if conv.is_depthwise() {
+        // SAFETY: the caller's image, weight and output.
+        unsafe {
+            std::slice::from_raw_parts_mut(input, conv.groups * size).fill(T::ZERO);
+            depthwise::run(conv, Makes::Input, input, weight, grad);
+        }
+        return;
+    }
     for group in 0..conv.groups {
         // SAFETY: the group's parts of what the caller vouches for.
         unsafe {
@@ -277,6 +303,16 @@ pub unsafe fn weight_gradient<T: Float>(
     first: bool,
 ) {
     let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
+    if conv.is_depthwise() {
+        // SAFETY: the caller's image, weight and output.
+        unsafe {
+            if first {
+                std::slice::from_raw_parts_mut(weight, conv.outputs * k).fill(T::ZERO);
+            }
+            depthwise::run(conv, Makes::Weight, input, weight, grad);
+        }
+        return;
+    }
     let beta = if first { T::ZERO } else { T::ONE };
     for group in 0..conv.groups {
         // SAFETY: the group's parts of what the caller vouches for.
