@@ -62,7 +62,13 @@ impl Conv {
     }
     /// Elements of the buffer that one task needs for its patches.
     pub fn scratch(&self) -> usize {
-        if self.is_pointwise() || self.is_depthwise() { 0 } else { self.depth() * self.places() }
+        if self.is_depthwise() {
+            self.depthwise_scratch()
+        } else if self.is_pointwise() {
+            0
+        } else {
+            self.depth() * self.places()
+        }
     }
 
     /// The columns `first..last` of the output for which column `kx` of the kernel lies inside the
@@ -224,14 +230,8 @@ pub unsafe fn forward<T: Float>(
 ) {
     let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
     if conv.is_depthwise() {
-        // SAFETY: the caller's image, weight and output.
-        unsafe {
-            for channel in 0..conv.outputs {
-                let shift = if bias.is_null() { T::ZERO } else { *bias.add(channel) };
-                std::slice::from_raw_parts_mut(output.add(channel * n), n).fill(shift);
-            }
-            depthwise::run(conv, Makes::Output, input, weight, output);
-        }
+        // SAFETY: the caller's image, weight, bias and output.
+        unsafe { depthwise::run(conv, Makes::Output, input, weight, output, bias, scratch) };
         return;
     }
     let beta = if bias.is_null() { T::ZERO } else { T::ONE };
@@ -269,8 +269,7 @@ pub unsafe fn input_gradient<T: Float>(
     if conv.is_depthwise() {
         // SAFETY: the caller's image, weight and output.
         unsafe {
-            std::slice::from_raw_parts_mut(input, conv.groups * size).fill(T::ZERO);
-            depthwise::run(conv, Makes::Input, input, weight, grad);
+            depthwise::run(conv, Makes::Input, input, weight, grad, std::ptr::null(), scratch);
         }
         return;
     }
@@ -309,7 +308,7 @@ pub unsafe fn weight_gradient<T: Float>(
             if first {
                 std::slice::from_raw_parts_mut(weight, conv.outputs * k).fill(T::ZERO);
             }
-            depthwise::run(conv, Makes::Weight, input, weight, grad);
+            depthwise::run(conv, Makes::Weight, input, weight, grad, std::ptr::null(), scratch);
         }
         return;
     }
