@@ -69,6 +69,41 @@ def test_windows(name: str, values: Any) -> None:
         window(-1)
 
 
+def test_layout_and_device() -> None:
+    """A tensor lies dense on the CPU."""
+    assert X.layout is T.strided
+    assert X.get_device() == -1
+    assert T.typename(X) == "torch.FloatTensor"
+    assert not X.is_pinned()
+    assert X.to_dense() is not None
+    assert not X.is_shared()
+
+
+def test_a_function_for_each_element() -> None:
+    """``apply_`` and ``map_`` write in place."""
+    x = T.tensor([1.0, -2.0])
+    assert x.apply_(lambda a: a * 2) is x
+    assert x.tolist() == [2, -4]
+    assert x.map_(T.tensor([10.0, 20.0]), lambda a, b: a + b).tolist() == [12, 16]
+    with pytest.raises(RuntimeError, match="requires grad"):
+        X.clone().requires_grad_().apply_(abs)
+
+
+def test_limits_are_shown() -> None:
+    """Limits of dtypes are shown with all their parts."""
+    assert repr(T.iinfo(T.int8)) == "iinfo(min=-128, max=127, dtype=int8)"
+    assert repr(T.finfo(T.float32)).startswith(
+        "finfo(resolution=1e-06, min=-3.40282e+38, max=3.40282e+38, eps=1.19209e-07"
+    )
+    assert T.finfo(T.float32) == T.finfo(T.float32)
+
+
+def test_spread_below_zero() -> None:
+    """Normal numbers have no negative spread."""
+    with pytest.raises(RuntimeError, match="expects all elements of std"):
+        T.normal(T.zeros(2), T.tensor([1.0, -1.0]))
+
+
 def test_counts() -> None:
     """Poisson and binomial numbers have their means."""
     T.manual_seed(0)
@@ -99,3 +134,20 @@ def test_modules_by_torchs_places() -> None:
     assert modules.transformer.Transformer is T.nn.Transformer
     assert modules.utils._pair(3) == (3, 3)
     assert modules.utils._triple([1, 2, 3]) == (1, 2, 3)
+
+
+def test_too_many_views() -> None:
+    """Absurd numbers of views or dimensions are refused."""
+    with pytest.raises(RuntimeError, match="expects dims <"):
+        T.tensordot(X, X, dims=2**62)
+    with pytest.raises(RuntimeError, match="expects dims >= 0"):
+        T.tensordot(X, X, dims=-1)
+
+
+@pytest.mark.rustgrad_only
+def test_views_of_nothing() -> None:
+    """Views of nothing are counted before they are made."""
+    with pytest.raises(RuntimeError, match="too many"):
+        T.empty(0, 3).chunk(2**40)
+    with pytest.raises(RuntimeError, match="too many"):
+        T.empty(0, 3).tensor_split(2**40)

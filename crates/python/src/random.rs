@@ -365,6 +365,17 @@ fn normal(
         None => Tensor::scalar(1.0f32)?.into_number(),
     };
     let (mean, std) = (mean.detach(), std.detach());
+    if std
+        .lt(&Tensor::scalar(0.0f32)?.into_number())?
+        .all_or_any(true, &[], false)?
+        .item()?
+        .to_f64()
+        != 0.0
+    {
+        return Err(
+            rustgrad_engine::Error::runtime("normal expects all elements of std >= 0.0").into()
+        );
+    }
     let scale = std.add(&mean.mul(&Tensor::scalar(0.0f32)?.into_number())?)?;
     let noise = draw(&scale.shape(), scale.dtype(), Distribution::Normal(0.0, 1.0), generator)?;
     Ok(Wrapped(noise.mul(&std)?.add(&mean)?))

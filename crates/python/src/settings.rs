@@ -140,6 +140,26 @@ impl FloatInfo {
     fn dtype(&self) -> &'static str {
         self.dtype.name()
     }
+    fn __eq__(&self, other: &Self) -> bool {
+        self.dtype == other.dtype
+    }
+    fn __hash__(&self) -> u64 {
+        self.dtype as u64
+    }
+    fn __repr__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let parts = (
+            self.resolution(),
+            self.min(),
+            self.max(),
+            self.eps(),
+            self.smallest_normal(),
+            self.tiny(),
+            self.dtype(),
+        );
+        let form =
+            "finfo(resolution=%g, min=%g, max=%g, eps=%g, smallest_normal=%g, tiny=%g, dtype=%s)";
+        pyo3::types::PyString::new(py, form).rem(parts)
+    }
 }
 
 /// Limits of an integer dtype.
@@ -182,6 +202,15 @@ impl IntInfo {
     #[getter]
     fn dtype(&self) -> &'static str {
         self.dtype.name()
+    }
+    fn __eq__(&self, other: &Self) -> bool {
+        self.dtype == other.dtype
+    }
+    fn __hash__(&self) -> u64 {
+        self.dtype as u64
+    }
+    fn __repr__(&self) -> String {
+        format!("iinfo(min={}, max={}, dtype={})", self.min(), self.max(), self.dtype())
     }
 }
 

@@ -237,6 +237,18 @@ impl Rule for Apart {
     }
 }
 
+/// The most views that one call makes, most of them of nothing: a bound on memory.
+const MOST_VIEWS: i64 = 1 << 24;
+
+fn countable(name: &str, views: i64) -> Result<()> {
+    ensure!(
+        views <= MOST_VIEWS,
+        runtime,
+        "{name}: {views} views are too many (at most {MOST_VIEWS})"
+    );
+    Ok(())
+}
+
 impl Tensor {
     #[track_caller]
     fn apart(
@@ -385,6 +397,7 @@ impl Tensor {
         let n = self.core().shape()[at];
         let size = n.div_ceil(chunks as usize);
         if size == 0 {
+            countable("chunk", chunks)?;
             return self.split_with_sizes(&vec![0; chunks as usize], dim);
         }
         self.split(size as i64, dim)
@@ -416,6 +429,7 @@ impl Tensor {
     pub fn tensor_split(&self, sections: i64, dim: i64) -> Result<Vec<Self>> {
         ensure!(self.ndim() > 0, runtime, "tensor_split expected at least a 1-dimensional tensor");
         ensure!(sections > 0, runtime, "number of sections must be larger than 0, got {sections}");
+        countable("tensor_split", sections)?;
         let at = norm_dim(dim, self.ndim())?;
         let n = self.core().shape()[at] as i64;
         let (size, longer) = (n / sections, n % sections);

@@ -38,7 +38,7 @@ macro_rules! methods {
 }
 
 methods! {
-    angle as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov
+    angle apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov
     det dist frexp index_reduce index_reduce_ inverse isneginf isposinf isreal ldexp ldexp_ logdet
     lu_solve matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pinverse
     polygamma_ qr renorm renorm_  resolve_conj resolve_neg slogdet sum_to_size svd
@@ -51,6 +51,12 @@ impl PyTensor {
     #[getter]
     fn real(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
+    }
+
+    /// How the elements lie: `torch.strided`.
+    #[getter]
+    fn layout<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("rustgrad")?.getattr("strided")
     }
 
     /// The transpose of a matrix; the numbers are real.

@@ -163,7 +163,16 @@ impl PyTensor {
                 (own.list(), others.list())
             }
             (count, _) => {
-                let count = count.unwrap_or(2).max(0);
+                let count = count.unwrap_or(2);
+                if count < 0 {
+                    let message = format!("tensordot expects dims >= 0, but got dims={count}");
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err(message).into());
+                }
+                if count > self.tensor.ndim().min(b.ndim()) as i64 {
+                    let message =
+                        format!("tensordot expects dims < ndim_a or ndim_b, but got dims={count}");
+                    return Err(pyo3::exceptions::PyRuntimeError::new_err(message).into());
+                }
                 ((-count..0).collect(), (0..count).collect())
             }
         };

@@ -581,6 +581,10 @@ class Module:
         """Move everything to the CPU, where it is."""
         return self._apply(lambda tensor: tensor.cpu())
 
+    def cuda(self, device: Any = None) -> Self:
+        """Refuse, if there is a parameter or buffer: the CPU is the only device."""
+        return self._apply(lambda tensor: tensor.cuda(device))
+
     def train(self, mode: bool = True) -> Self:
         """Switch this module and all below to training, or to evaluation."""
         if not isinstance(mode, bool):
