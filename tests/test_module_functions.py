@@ -72,7 +72,6 @@ def test_windows(name: str, values: Any) -> None:
 def test_layout_and_device() -> None:
     """A tensor lies dense on the CPU."""
     assert X.layout is T.strided
-    assert X.get_device() == -1
     assert T.typename(X) == "torch.FloatTensor"
     assert not X.is_pinned()
     assert X.to_dense() is not None

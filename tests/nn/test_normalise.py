@@ -14,6 +14,7 @@ SHAPES = [(6, 4, 5, 7), (70, 6, 3), (130, 300), (3, 4, 2, 2, 2), (2, 4, 1), (5, 
 def _by_hand(x: Any, groups: int, weight: Any, bias: Any, given: Any = None) -> Any:
     """Normalise the channels of groups of a member, or with no groups, of the batch."""
     n, channels = x.shape[:2]
+    dims: tuple[int, ...]
     if groups:
         wide, dims = x.reshape(n, groups, -1), (2,)
     else:

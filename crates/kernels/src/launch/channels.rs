@@ -39,7 +39,7 @@ fn part(input: &Core, n: usize, name: &str, part: Option<&Arc<Core>>) -> Result<
 fn check_sets(sets: &Sets, input: &Core) -> Result<()> {
     ensure!(
         sets.numel() == input.numel()
-            && sets.groups.is_none_or(|groups| groups > 0 && sets.channels % groups == 0),
+            && sets.groups.is_none_or(|groups| groups > 0 && sets.channels.is_multiple_of(groups)),
         runtime,
         "channels of {:?} in sets {sets:?}",
         input.shape()

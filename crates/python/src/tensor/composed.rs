@@ -38,10 +38,10 @@ macro_rules! methods {
 }
 
 methods! {
-    angle apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov
-    det dist frexp index_reduce index_reduce_ inverse isneginf isposinf isreal ldexp ldexp_ logdet
-    lu_solve matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pinverse
-    polygamma_ qr renorm renorm_  resolve_conj resolve_neg slogdet sum_to_size svd
+    angle apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov cuda
+    det dist frexp index_reduce index_reduce_ inverse is_pinned is_shared isneginf isposinf isreal ldexp ldexp_ logdet
+    lu_solve map_ matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pin_memory pinverse
+    polygamma_ qr renorm renorm_  resolve_conj resolve_neg share_memory_ slogdet sum_to_size svd to_dense
     triangular_solve unsafe_chunk unsafe_split unsafe_split_with_sizes
 }
 

@@ -1,6 +1,11 @@
 //! The driver: normalises dimensions, splits work into units, runs row or column loops.
 #![allow(unsafe_code)]
 
+mod merge;
+mod narrow;
+
+use merge::MergeTask;
+use narrow::{FewColumns, ShortRows};
 use smallvec::SmallVec;
 
 use super::kind::{Kind, MAX_ROWS, Sum};
@@ -638,165 +643,6 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     } else {
                         let at = (output * self.groups + group) * inner.size + j;
                         *self.scratch.at(at as isize) = acc;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The columns of several groups, as a sum of sums.
-struct MergeTask<'a, T: Element, K: Kind<T>, S> {
-    plan: &'a Plan<K, S, K::Out>,
-    first: usize,
-    last: usize,
-    groups: usize,
-    tile: usize,
-    scratch: Dst<K::Acc>,
-}
-
-impl<T: Element, K: Kind<T>, S: Source<T>> Job for MergeTask<'_, T, K, S> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let Plan { kind, inner, .. } = *self.plan;
-        let tiles = inner.size.div_ceil(self.tile);
-        let mut levels = vec![kind.identity(); 2 * self.tile];
-        let (some, total) = levels.split_at_mut(self.tile);
-        for unit in self.first..self.last {
-            let (output, start) = (unit / tiles, unit % tiles * self.tile);
-            let width = self.tile.min(inner.size - start);
-            let (some, total) = (&mut some[..width], &mut total[..width]);
-            for from in (0..self.groups).step_by(FAN) {
-                for group in from..self.groups.min(from + FAN) {
-                    let at = (output * self.groups + group) * inner.size + start;
-                    // SAFETY: written by the tasks before.
-                    let partials =
-                        unsafe { std::slice::from_raw_parts(self.scratch.at(at as isize), width) };
-                    if group == from {
-                        some.copy_from_slice(partials);
-                        continue;
-                    }
-                    for (some, &partial) in some.iter_mut().zip(partials) {
-                        *some = kind.merge(*some, partial);
-                    }
-                }
-                if from == 0 {
-                    total.copy_from_slice(some);
-                    continue;
-                }
-                for (total, &some) in total.iter_mut().zip(&*some) {
-                    *total = kind.merge(*total, some);
-                }
-            }
-            let at = kept_walk(&self.plan.kept, output).offset[2];
-            for (j, &total) in total.iter().enumerate() {
-                let at = at + (start + j) as isize * inner.output;
-                // SAFETY: each output belongs to one unit.
-                unsafe { *self.plan.output.at(at) = kind.finish(total) };
-            }
-        }
-    }
-}
-
-/// Rows of a few elements that lie in memory, one after the other: what vectors would gain within them
-/// is lost in joining the lanes, and the processor works at several at once.
-struct ShortRows<'a, T: Element, K: Kind<T>, S> {
-    plan: &'a Plan<K, S, K::Out>,
-    first: usize,
-    last: usize,
-}
-
-impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let Plan { kind, source, inner, .. } = *self.plan;
-        let Some(source) = source.direct(inner.input) else { return };
-        let row = |input: isize, output: isize| {
-            let from = source.at(input);
-            let mut acc = kind.identity();
-            for i in 0..inner.size {
-                // SAFETY: a run of the caller's shape.
-                acc = kind.merge(acc, kind.load(unsafe { *from.add(i) }));
-            }
-            // SAFETY: each output belongs to one unit.
-            unsafe { *self.plan.output.at(output) = kind.finish(acc) };
-        };
-        if let [dim] = self.plan.kept[..] {
-            for i in self.first as isize..self.last as isize {
-                row(i * dim.input[0], i * dim.output);
-            }
-            return;
-        }
-        let mut kept = kept_walk(&self.plan.kept, self.first);
-        for _ in self.first..self.last {
-            row(kept.offset[0], kept.offset[2]);
-            kept.advance();
-        }
-    }
-}
-
-/// A few columns that fill memory, several rows of them taken as one.
-struct FewColumns<'a, T: Element, K: Kind<T>, S> {
-    plan: &'a Plan<K, S, K::Out>,
-    first: usize,
-    last: usize,
-    groups: usize,
-    per_group: usize,
-    scratch: Dst<K::Acc>,
-}
-
-impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let Plan { kind, source, inner, .. } = *self.plan;
-        let Some(source) = source.direct(inner.input) else { return };
-        let width = inner.size;
-        // A power of two, so that the rows taken as one are joined as a tree.
-        let joined = if width < 4 { 32 } else { 8 };
-        let mut acc = [kind.identity(); 8 * NARROW];
-        let wide = joined * width;
-        for unit in self.first..self.last {
-            let (output, group) = (unit / self.groups, unit % self.groups);
-            let kept = kept_walk(&self.plan.kept, output);
-            let row = group * self.per_group;
-            let mut left = self.per_group.min(self.plan.rows - row);
-            let mut from = source.at(kept.offset[0] + (row * width) as isize);
-            acc.fill(kind.identity());
-            // SAFETY: `left` rows follow each other without gap from `from` on.
-            unsafe {
-                while left >= joined {
-                    let take = (left / joined).min(8);
-                    let mut pointers = [from; 8];
-                    for (i, pointer) in pointers.iter_mut().enumerate().take(take) {
-                        *pointer = from.add(i * wide);
-                    }
-                    kind.columns(&pointers[..take], &mut acc[..wide]);
-                    from = from.add(take * wide);
-                    left -= take * joined;
-                }
-                let mut half = joined / 2;
-                while half > 0 {
-                    for i in 0..half * width {
-                        acc[i] = kind.merge(acc[i], acc[i + half * width]);
-                    }
-                    half /= 2;
-                }
-                for _ in 0..left {
-                    kind.columns(&[from], &mut acc[..width]);
-                    from = from.add(width);
-                }
-            }
-            for (j, &acc) in acc[..width].iter().enumerate() {
-                // SAFETY: each unit owns its partials, or its outputs if it is the only group.
-                unsafe {
-                    if self.groups == 1 {
-                        let at = kept.offset[2] + j as isize * inner.output;
-                        *self.plan.output.at(at) = kind.finish(acc);
-                    } else {
-                        *self.scratch.at((unit * width + j) as isize) = acc;
                     }
                 }
             }

@@ -1,0 +1,108 @@
+//! Short rows, and few columns.
+
+use super::*;
+
+/// Rows of a few elements that lie in memory, one after the other: what vectors would gain within them
+/// is lost in joining the lanes, and the processor works at several at once.
+pub(super) struct ShortRows<'a, T: Element, K: Kind<T>, S> {
+    pub(super) plan: &'a Plan<K, S, K::Out>,
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let Some(source) = source.direct(inner.input) else { return };
+        let row = |input: isize, output: isize| {
+            let from = source.at(input);
+            let mut acc = kind.identity();
+            for i in 0..inner.size {
+                // SAFETY: a run of the caller's shape.
+                acc = kind.merge(acc, kind.load(unsafe { *from.add(i) }));
+            }
+            // SAFETY: each output belongs to one unit.
+            unsafe { *self.plan.output.at(output) = kind.finish(acc) };
+        };
+        if let [dim] = self.plan.kept[..] {
+            for i in self.first as isize..self.last as isize {
+                row(i * dim.input[0], i * dim.output);
+            }
+            return;
+        }
+        let mut kept = kept_walk(&self.plan.kept, self.first);
+        for _ in self.first..self.last {
+            row(kept.offset[0], kept.offset[2]);
+            kept.advance();
+        }
+    }
+}
+
+/// A few columns that fill memory, several rows of them taken as one.
+pub(super) struct FewColumns<'a, T: Element, K: Kind<T>, S> {
+    pub(super) plan: &'a Plan<K, S, K::Out>,
+    pub(super) first: usize,
+    pub(super) last: usize,
+    pub(super) groups: usize,
+    pub(super) per_group: usize,
+    pub(super) scratch: Dst<K::Acc>,
+}
+
+impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Plan { kind, source, inner, .. } = *self.plan;
+        let Some(source) = source.direct(inner.input) else { return };
+        let width = inner.size;
+        // A power of two, so that the rows taken as one are joined as a tree.
+        let joined = if width < 4 { 32 } else { 8 };
+        let mut acc = [kind.identity(); 8 * NARROW];
+        let wide = joined * width;
+        for unit in self.first..self.last {
+            let (output, group) = (unit / self.groups, unit % self.groups);
+            let kept = kept_walk(&self.plan.kept, output);
+            let row = group * self.per_group;
+            let mut left = self.per_group.min(self.plan.rows - row);
+            let mut from = source.at(kept.offset[0] + (row * width) as isize);
+            acc.fill(kind.identity());
+            // SAFETY: `left` rows follow each other without gap from `from` on.
+            unsafe {
+                while left >= joined {
+                    let take = (left / joined).min(8);
+                    let mut pointers = [from; 8];
+                    for (i, pointer) in pointers.iter_mut().enumerate().take(take) {
+                        *pointer = from.add(i * wide);
+                    }
+                    kind.columns(&pointers[..take], &mut acc[..wide]);
+                    from = from.add(take * wide);
+                    left -= take * joined;
+                }
+                let mut half = joined / 2;
+                while half > 0 {
+                    for i in 0..half * width {
+                        acc[i] = kind.merge(acc[i], acc[i + half * width]);
+                    }
+                    half /= 2;
+                }
+                for _ in 0..left {
+                    kind.columns(&[from], &mut acc[..width]);
+                    from = from.add(width);
+                }
+            }
+            for (j, &acc) in acc[..width].iter().enumerate() {
+                // SAFETY: each unit owns its partials, or its outputs if it is the only group.
+                unsafe {
+                    if self.groups == 1 {
+                        let at = kept.offset[2] + j as isize * inner.output;
+                        *self.plan.output.at(at) = kind.finish(acc);
+                    } else {
+                        *self.scratch.at((unit * width + j) as isize) = acc;
+                    }
+                }
+            }
+        }
+    }
+}
