@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -52,7 +53,11 @@ def test_recorded_program(number: int) -> None:
     lines = recorded["lines"]
     report = report_on(lines)
     loose = any("float32" in line or "float()" in line for line in lines)
-    assert list(fuzz.differences(report, recorded["report"], loose)) == [], "\n".join(lines)
+    found = list(fuzz.differences(report, recorded["report"], loose))
+    if report["error"] and "RUSTGRAD_PARALLEL_THRESHOLD" in os.environ:
+        # What leaves got before a pass of several threads failed depends on which node came first.
+        found = [text for text in found if not text.startswith("grad of")]
+    assert found == [], "\n".join(lines)
 
 
 def test_programs_depend_on_their_number_alone() -> None:
