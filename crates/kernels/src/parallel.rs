@@ -172,11 +172,16 @@ pub fn in_pool() -> bool {
 /// threads. The calling thread works too, and waits only for tasks that others have begun: never
 /// for a thread of the pool to be free, and without doing other work meanwhile. So it may be used
 /// inside itself, inside [`install`], and while locks are held that no task takes.
+#[inline]
 pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync) {
+    run(tasks, &f);
+}
+
+/// [`for_each`], compiled once for all kernels.
+fn run(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     let helpers = threads().min(tasks).saturating_sub(1);
     let guard = if helpers == 0 { None } else { acquire() };
     let Some(guard) = guard else { return (0..tasks).for_each(f) };
-    let f: &(dyn Fn(usize) + Sync) = &f;
     // SAFETY: only the lifetime is changed. Job::work calls f for tasks it claims alone, and this
     // function returns (or unwinds) only when all claimed tasks are done and none is left.
     let f = unsafe {

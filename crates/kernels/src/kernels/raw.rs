@@ -114,7 +114,13 @@ pub(super) const GRAIN: usize = 32 * 1024;
 
 /// Runs `f(first, last)` over `0..units` in pieces of about [`GRAIN`] elements, each unit having
 /// `unit_work` elements. The split depends on sizes only.
+#[inline]
 pub(crate) fn split(units: usize, unit_work: usize, f: impl Fn(usize, usize) + Sync) {
+    pieces(units, unit_work, &f);
+}
+
+/// [`split`], compiled once: what `f` does would stand in every kernel twice, for one piece and for many.
+fn pieces(units: usize, unit_work: usize, f: &(dyn Fn(usize, usize) + Sync)) {
     if units == 0 {
         return;
     }
