@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::along::dense;
-use super::{ptr, ptr_mut};
+use super::{fits, ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
-use crate::error::{Result, bail, ensure};
+use crate::error::{Result, bail};
 use crate::kernels::conv::{self, Conv, winograd};
 use crate::kernels::pool::{self, Divisor, Pool};
 use crate::storage::{Access, Core};
@@ -23,17 +23,6 @@ pub enum Factor {
 
 /// Images per task when the gradient of a weight is summed.
 const SUMMED: usize = 8;
-
-fn fits(core: &Core, count: usize, dtype: DType) -> Result<()> {
-    ensure!(
-        core.numel() == count && core.dtype() == dtype,
-        runtime,
-        "a convolution expected {count} elements of {dtype}, got {:?} of {}",
-        core.shape(),
-        core.dtype()
-    );
-    Ok(())
-}
 
 /// The factor `wanted` of a convolution, dense and of the given shape. `a` and `b` are the other two
 /// in the order input, weight, output; `bias` is added to the output.
@@ -56,13 +45,13 @@ pub fn convolve(
         Factor::Input => (weight, conv.batch * out_image, conv.batch * image),
         Factor::Weight => (conv.batch * image, conv.batch * out_image, weight),
     };
-    fits(&a, first, dtype)?;
-    fits(&b, second, dtype)?;
+    fits("a convolution", &a, first, dtype)?;
+    fits("a convolution", &b, second, dtype)?;
     if let Some(bias) = &bias {
-        fits(bias, conv.outputs, dtype)?;
+        fits("a convolution", bias, conv.outputs, dtype)?;
     }
     let out = Core::alloc(dtype, shape)?;
-    fits(&out, made, dtype)?;
+    fits("a convolution", &out, made, dtype)?;
     let mut reads: Vec<&Core> = vec![&a, &b];
     reads.extend(bias.as_deref());
     let groups = conv.batch.div_ceil(SUMMED);
@@ -252,9 +241,9 @@ pub fn average_pool(
     let dtype = input.dtype();
     let (whole, places) = pool_sizes(pool);
     let (from, to) = if backward { (places, whole) } else { (whole, places) };
-    fits(&input, from, dtype)?;
+    fits("a convolution", &input, from, dtype)?;
     let out = Core::alloc(dtype, shape)?;
-    fits(&out, to, dtype)?;
+    fits("a convolution", &out, to, dtype)?;
     let access = Access::read(&input);
     dispatch!(float dtype, T => {
         // SAFETY: sizes were checked, the input is dense and locked, the output fresh.
@@ -279,9 +268,9 @@ pub fn maximum_pool(
     let input = dense(input)?;
     let dtype = input.dtype();
     let (whole, places) = pool_sizes(pool);
-    fits(&input, whole, dtype)?;
+    fits("a convolution", &input, whole, dtype)?;
     let (out, at) = (Core::alloc(dtype, shape)?, Core::alloc(DType::I64, shape)?);
-    fits(&out, places, dtype)?;
+    fits("a convolution", &out, places, dtype)?;
     let access = Access::read(&input);
     dispatch!(float dtype, T => {
         // SAFETY: sizes were checked, the input is dense and locked, the outputs are fresh; the

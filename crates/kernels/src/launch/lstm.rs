@@ -5,27 +5,12 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::along::dense;
-use super::{ptr, ptr_mut};
-use crate::dtype::{DType, dispatch};
-use crate::error::{Result, bail, ensure};
+use super::{fits, ptr, ptr_mut};
+use crate::dtype::dispatch;
+use crate::error::{Result, bail};
 use crate::kernels::lstm as kernel;
-use crate::kernels::matmul::{Strides, gemm};
+use crate::kernels::matmul::{gemm, lines};
 use crate::storage::{Access, Core};
-
-fn lines(columns: usize) -> Strides {
-    Strides { row: columns as isize, column: 1 }
-}
-
-fn fits(core: &Core, count: usize, dtype: DType) -> Result<()> {
-    ensure!(
-        core.numel() == count && core.dtype() == dtype,
-        runtime,
-        "an LSTM expected {count} elements of {dtype}, got {:?} of {}",
-        core.shape(),
-        core.dtype()
-    );
-    Ok(())
-}
 
 /// The states, memories and gates of all steps, from the projected input `(T, B, 4 n)`, the weight
 /// turned, `(n, 4 n)`, and the first state and memory `(B, n)`.
@@ -41,9 +26,9 @@ pub fn lstm(
     let (n, dtype) = (width / 4, input.dtype());
     let (input, turned) = (dense(input)?, dense(turned)?);
     let (first, first_memory) = (dense(state)?, dense(memory)?);
-    fits(&turned, n * width, dtype)?;
-    fits(&first, batch * n, dtype)?;
-    fits(&first_memory, batch * n, dtype)?;
+    fits("an LSTM", &turned, n * width, dtype)?;
+    fits("an LSTM", &first, batch * n, dtype)?;
+    fits("an LSTM", &first_memory, batch * n, dtype)?;
     let states = Core::alloc(dtype, &[steps, batch, n])?;
     let memories = Core::alloc(dtype, &[steps, batch, n])?;
     let gates = Core::alloc(dtype, &[steps, batch, width])?;
@@ -86,14 +71,14 @@ pub fn lstm_backward(
     let (n, dtype) = (width / 4, gates.dtype());
     let (weight, first_memory) = (dense(weight)?, dense(memory)?);
     let (memories, gates) = (dense(memories)?, dense(gates)?);
-    fits(&weight, n * width, dtype)?;
-    fits(&first_memory, batch * n, dtype)?;
-    fits(&memories, steps * batch * n, dtype)?;
+    fits("an LSTM", &weight, n * width, dtype)?;
+    fits("an LSTM", &first_memory, batch * n, dtype)?;
+    fits("an LSTM", &memories, steps * batch * n, dtype)?;
     let mut arriving: [Option<Arc<Core>>; 2] = [None, None];
     for (grad, to) in grads.into_iter().zip(&mut arriving) {
         if let Some(grad) = grad {
             let grad = dense(grad)?;
-            fits(&grad, steps * batch * n, dtype)?;
+            fits("an LSTM", &grad, steps * batch * n, dtype)?;
             *to = Some(grad);
         }
     }

@@ -27,8 +27,21 @@ pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
 pub use reduce::{Reduction, reduce};
 
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
+use crate::error::{Result, ensure};
 use crate::storage::Core;
+
+/// Refuses a core of another count or dtype than `what` takes.
+fn fits(what: &str, core: &Core, count: usize, dtype: DType) -> Result<()> {
+    ensure!(
+        core.numel() == count && core.dtype() == dtype,
+        runtime,
+        "{what} expected {count} elements of {dtype}, got {:?} of {}",
+        core.shape(),
+        core.dtype()
+    );
+    Ok(())
+}
 
 /// The first element of a core, typed. Reading it needs an `Access`.
 #[inline]

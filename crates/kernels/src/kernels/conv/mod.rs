@@ -11,7 +11,7 @@ pub mod winograd;
 
 use depthwise::Makes;
 
-use super::matmul::{Float, Strides, gemm};
+use super::matmul::{Float, Strides, gemm, lines};
 use super::multiversion::{self, Job};
 use super::raw::{Dst, Src};
 
@@ -193,11 +193,6 @@ impl<T: Float> Job for Scatter<T> {
             }
         }
     }
-}
-
-/// A matrix of `rows` lines, one after the other.
-fn lines(columns: usize) -> Strides {
-    Strides { row: columns as isize, column: 1 }
 }
 
 fn turned(columns: usize) -> Strides {

@@ -13,7 +13,7 @@ use crate::kernels::raw::Dst;
 use crate::kernels::vexp::Real as _;
 
 /// Terms of the sums taken at once: a tile of packed columns stays in L1.
-pub(super) const KC: usize = 256;
+pub(in crate::kernels) const KC: usize = 256;
 /// Rows packed at once: they stay in L2. A multiple of the rows of every micro-kernel.
 const MC: usize = 96;
 /// Columns packed at once: they stay in L3.

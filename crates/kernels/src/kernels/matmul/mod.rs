@@ -6,7 +6,7 @@ mod integer;
 mod simd;
 mod small;
 
-pub(super) use blocked::{Tile, group, micro_rows};
+pub(super) use blocked::{KC, Tile, group, micro_rows};
 pub use integer::{Integer, integer_gemm};
 
 #[cfg(target_arch = "x86_64")]
@@ -82,6 +82,11 @@ pub struct Strides {
     pub row: isize,
     /// From one column to the next.
     pub column: isize,
+}
+
+/// The strides of a matrix whose lines of so many columns lie one after the other.
+pub const fn lines(columns: usize) -> Strides {
+    Strides { row: columns as isize, column: 1 }
 }
 
 /// `c = alpha * a @ b + beta * c`, with `a` m × k, `b` k × n and `c` m × n.

@@ -2,7 +2,7 @@
 
 use super::{LANES, PLACES, Tiled, transform};
 use crate::kernels::matmul::{
-    Float, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    Float, KC, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
 
 /// The transformed weight of a group, in the order the micro-kernel takes rows in.
@@ -225,13 +225,11 @@ impl<T: Float> Image<'_, T> {
     ) {
         let Tiled { inputs, outputs, .. } = self.tiled;
         let panel = 2 * V::WIDTH;
-        // Terms whose panel stays in L1.
-        let depth = 256;
         let mut row = 0;
         while row < outputs {
             let rows = group::<V>(outputs - row);
             for lane in (0..lanes).step_by(panel) {
-                for first in (0..inputs).step_by(depth) {
+                for first in (0..inputs).step_by(KC) {
                     // SAFETY: the parts of the group's weight and of scratch that belong together.
                     unsafe {
                         let a = self.weight.add((place * outputs + row) * inputs + first * rows);
@@ -240,7 +238,7 @@ impl<T: Float> Image<'_, T> {
                             a_step: Strides { row: 1, column: rows as isize },
                             b: tiles.add(lane * inputs + first * panel),
                             b_step: panel as isize,
-                            terms: depth.min(inputs - first),
+                            terms: KC.min(inputs - first),
                             c: products.add(row * LANES + lane),
                             c_step: Strides { row: LANES as isize, column: 1 },
                             alpha: T::ONE,
