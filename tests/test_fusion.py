@@ -102,6 +102,87 @@ def test_transposed_and_stepped_operands() -> None:
     np.testing.assert_array_equal(reference((m * 2)[::2] + 1), (values * 2)[::2] + 1)
 
 
+DTYPES = [T.float32, T.float64, T.int64, T.uint8, T.bool]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("rows", "cols"), [(300, 170), (170, 300), (40, 5000), (5000, 17), (1, 60_000), (33_000, 3)]
+)
+def test_matrices_walked_from_across(rows: int, cols: int, dtype: Any) -> None:
+    a = (T.arange(rows * cols).reshape(rows, cols) % 7 - 3).to(dtype)
+    b = (T.arange(rows * cols).reshape(cols, rows) % 5).to(dtype)
+    one, two = np.array(a.tolist()).astype(int), np.array(b.tolist()).astype(int)
+    first = a.t() * b + b * a.t()
+    second = b + a.t()
+    result = 2 * one.T * two
+    if dtype == T.bool:
+        result = result != 0
+        np.testing.assert_array_equal(second.tolist(), (two + one.T) != 0)
+    elif dtype == T.uint8:
+        result = result % 256
+        np.testing.assert_array_equal(second.tolist(), (two + one.T) % 256)
+    else:
+        np.testing.assert_array_equal(second.tolist(), two + one.T)
+    assert first.shape == second.shape == (cols, rows)
+    np.testing.assert_array_equal(first.tolist(), result)
+    total = first.sum().item() if dtype != T.uint8 else result.sum()
+    assert total == result.sum()
+    assert (a.t() * b).t().contiguous().is_contiguous()
+
+
+def test_planes_walked_from_across() -> None:
+    a = T.arange(3.0 * 70 * 90).reshape(3, 70, 90)
+    b = T.arange(3.0 * 90 * 70).reshape(3, 90, 70)
+    turned = np.array(a.tolist()).transpose(0, 2, 1)
+    for first, second in ((a.transpose(1, 2), b), (b, a.transpose(1, 2))):
+        got = first - second + first
+        sign = 1 if first is not b else -1
+        other = np.array(b.tolist())
+        want = 2 * turned - other if sign == 1 else 2 * other - turned
+        np.testing.assert_array_equal(got.tolist(), want)
+        assert got.stride() == first.stride()
+        assert got.sum().item() == pytest.approx(want.sum())
+        np.testing.assert_array_equal(got.sum(0).tolist(), want.sum(0))
+    images = T.arange(2.0 * 5 * 64 * 64).reshape(2, 5, 64, 64)
+    last = T.arange(2.0 * 64 * 64 * 5).reshape(2, 64, 64, 5)
+    both = (images.permute(0, 2, 3, 1) + last) * 2
+    want = (np.array(images.tolist()).transpose(0, 2, 3, 1) + np.array(last.tolist())) * 2
+    np.testing.assert_array_equal(both.tolist(), want)
+
+
+def test_a_write_comes_after_what_walks_from_across() -> None:
+    a, b = T.arange(40_000.0).reshape(200, 200), T.ones(200, 200)
+    before = np.array(a.tolist())
+    result = (a.t() + b) * 2
+    a.zero_()
+    np.testing.assert_array_equal(result.tolist(), (before.T + 1) * 2)
+    result = a.t() + b
+    held = result * 3
+    result.add_(1)
+    np.testing.assert_array_equal(held.tolist(), np.full((200, 200), 3.0))
+    np.testing.assert_array_equal(result.tolist(), np.full((200, 200), 2.0))
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_gradients_of_transposed_operands(seen: bool) -> None:
+    x = T.linspace(-1, 1, 300 * 200).reshape(300, 200).requires_grad_()
+    y = T.linspace(2, 3, 300 * 200).reshape(200, 300).requires_grad_()
+    kept: list[Any] = []
+    turned = x.t()
+    if seen:
+        turned.register_hook(kept.append)
+    ((turned * y + y).reshape(100, 600) * 2).sum().backward()
+    one, two = np.array(x.detach().tolist()), np.array(y.detach().tolist())
+    np.testing.assert_array_equal(x.grad.tolist(), two.T * 2)
+    np.testing.assert_allclose(y.grad.tolist(), one.T * 2 + 2, rtol=1e-6)
+    assert x.grad.is_contiguous()
+    assert y.grad.is_contiguous()
+    if seen:
+        x.grad.zero_()
+        np.testing.assert_array_equal(kept[0].tolist(), two * 2)
+
+
 def test_sums_of_what_was_put_off() -> None:
     m = T.arange(60_000.0, dtype=T.float64).view(200, 300) / 1000
     values = reference(m)

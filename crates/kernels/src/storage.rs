@@ -100,16 +100,20 @@ impl Core {
         Ok(Self::make(ptr, dtype, shape, strides, numel, buf))
     }
 
-    /// A root whose buffer [`Self::provide`] is to give it: for elements that are put off. The memory
-    /// was there a moment ago, so that running short of it is told now.
-    fn promise(dtype: DType, shape: &[usize], numel: usize) -> Result<Arc<Self>> {
+    /// A root of a dense layout whose buffer [`Self::provide`] is to give it: for elements that are put off.
+    /// The memory was there a moment ago, so that running short of it is told now.
+    fn promise(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<Arc<Self>> {
+        let numel: usize = shape.iter().product();
         let bytes = numel.checked_mul(dtype.size()).filter(|&b| b <= isize::MAX as usize / 2);
         let Some(bytes) = bytes else { return Err(too_large(dtype, shape)) };
         pool::free(pool::allocate(bytes)?, bytes);
         let null = std::ptr::null_mut();
-        let strides = contiguous_strides(shape);
-        let buf = Buf::Pool { bytes };
-        Ok(Self::make(null, dtype, Dims::from_slice(shape), strides, numel, buf))
+        let (dims, steps) = (Dims::from_slice(shape), Strides::from_slice(strides));
+        let mut core = Self::make(null, dtype, dims, steps, numel, Buf::Pool { bytes });
+        if let Some(fresh) = Arc::get_mut(&mut core) {
+            fresh.contiguous = is_contiguous(shape, strides);
+        }
+        Ok(core)
     }
 
     /// Gives the core the buffer it was promised. The caller holds its lock.

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernels::block::Block;
-use crate::launch::program::map_later;
+use crate::launch::program::{map_later, map_turned_later};
 use crate::shape::{Dims, Strides, contiguous_strides};
 use crate::storage::Core;
+use crate::storage::deferred::Turned;
 
 /// The strides of an operand over the dimensions of a result it is broadcast to.
 fn strides_over(core: &Core, shape: &[usize]) -> Strides {
@@ -124,13 +125,23 @@ fn map_strided(
         return map_later(block, p, to, shape, ins);
     };
     let sorted: Dims = order.iter().map(|&dim| shape[dim]).collect();
+    let inputs: SmallVec<[Strides; 3]> = ins
+        .iter()
+        .map(|core| {
+            let strides = strides_over(core, shape);
+            order.iter().map(|&dim| strides[dim]).collect()
+        })
+        .collect();
+    let strides = dense_strides(shape, &order);
+    let turned = Turned { shape, strides: &strides, inputs: &inputs };
+    if let Some(core) = map_turned_later(block, p, to, &sorted, ins, turned) {
+        return core;
+    }
     let mut turned: SmallVec<[Arc<Core>; 3]> = SmallVec::new();
-    for core in ins {
-        let strides = strides_over(core, shape);
-        let strides: Strides = order.iter().map(|&dim| strides[dim]).collect();
-        turned.push(core.view(&sorted, &strides, core.offset())?);
+    for (core, strides) in ins.iter().zip(&inputs) {
+        turned.push(core.view(&sorted, strides, core.offset())?);
     }
     let turned: SmallVec<[&Arc<Core>; 3]> = turned.iter().collect();
     let out = map_later(block, p, to, &sorted, &turned)?;
-    out.into_layout(shape, &dense_strides(shape, &order))
+    out.into_layout(shape, &strides)
 }

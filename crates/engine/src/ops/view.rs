@@ -94,8 +94,21 @@ impl Rule for View {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let grad = match &self.inverse {
             Inverse::Same => grad.clone(),
-            Inverse::Reshape(shape) => grad.reshape_to(shape)?,
-            Inverse::Permute(dims) => grad.permute_to(dims)?,
+            Inverse::Reshape(shape) => {
+                let dense = |core: &Core| core.is_contiguous().then(|| contiguous_strides(shape));
+                match grad.relaid(shape, dense) {
+                    Some(grad) => grad,
+                    None => grad.reshape_to(shape)?,
+                }
+            }
+            Inverse::Permute(dims) => {
+                let shape: Dims = dims.iter().map(|&dim| grad.core().shape()[dim]).collect();
+                let turn = |core: &Core| Some(dims.iter().map(|&dim| core.strides()[dim]).collect());
+                match grad.relaid(&shape, turn) {
+                    Some(grad) => grad,
+                    None => grad.permute_to(dims)?,
+                }
+            }
             Inverse::Cast(dtype) => grad.to_dtype(*dtype)?,
             Inverse::Scatter { from, input } => regather(grad, from, &Geometry::dense(input))?,
         };

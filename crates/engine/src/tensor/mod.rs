@@ -22,6 +22,7 @@ use crate::error::{Result, ensure};
 use crate::graph::hooks::{HookId, TensorHook};
 use crate::graph::{Edge, Node, NodeRef, WeakNode};
 use crate::ops::Op;
+use crate::shape::Strides;
 use crate::storage::Core;
 
 pub use create::{default_dtype, set_default_dtype};
@@ -253,8 +254,8 @@ impl Tensor {
     }
 
     /// The strides, in elements.
-    pub fn strides(&self) -> crate::shape::Strides {
-        crate::shape::Strides::from_slice(self.core().strides())
+    pub fn strides(&self) -> Strides {
+        Strides::from_slice(self.core().strides())
     }
 
     /// The number of dimensions.
@@ -482,8 +483,27 @@ impl Tensor {
     /// A copy laid out as the leaf's gradient should be.
     pub(crate) fn copy_like(&self, leaf: &Self) -> Result<Self> {
         let out = crate::launch::blocks::alloc_permuted(self.dtype(), &leaf.core())?;
-        inplace::write(&out, &self.core())?;
+        if !crate::launch::program::copy_turned(&self.core(), &out) {
+            inplace::write(&out, &self.core())?;
+        }
         Ok(Self::from_core(out))
+    }
+
+    /// The tensor with other dimensions over the same elements in the same order, of which it makes no
+    /// view but a promise of its own: for a gradient that waits and goes no other way. `None` where it is
+    /// not one.
+    pub(crate) fn relaid(
+        &self,
+        shape: &[usize],
+        strides: impl FnOnce(&Core) -> Option<Strides>,
+    ) -> Option<Self> {
+        let alone = Arc::strong_count(&self.0) == 1 && Arc::weak_count(&self.0) == 0;
+        let core = &self.0.core;
+        if !alone || !core.is_waiting() || self.flag(REPLACED) || crate::graph::is_grad_enabled() {
+            return None;
+        }
+        let strides = strides(core)?;
+        crate::storage::deferred::relaid(core, shape, &strides).map(Self::from_core)
     }
 
     /// Whether hooks are registered on this leaf.

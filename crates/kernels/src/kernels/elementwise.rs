@@ -635,7 +635,10 @@ pub(crate) unsafe fn fill(value: *const u8, to: *mut u8, n: usize, size: usize) 
 }
 
 /// Copies a tile with byte strides `(r, c)` to a packed buffer, in the order of the source.
-unsafe fn gather(
+///
+/// # Safety
+/// Every element of the tile must be readable, and the buffer hold them.
+pub(crate) unsafe fn gather(
     src: *const u8,
     r: isize,
     c: isize,
@@ -656,7 +659,10 @@ unsafe fn gather(
 }
 
 /// The inverse of [`gather`].
-unsafe fn scatter(
+///
+/// # Safety
+/// The buffer must hold the tile, every element of which must be writable.
+pub(crate) unsafe fn scatter(
     buffer: *const u8,
     out: *mut u8,
     r: isize,

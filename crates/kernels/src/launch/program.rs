@@ -1,6 +1,8 @@
 //! Runs of operations that were put off, as one pass: block by block in cache, each intermediate
 //! result in a small buffer unless somebody holds it.
 
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
@@ -11,9 +13,12 @@ use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::copy::copy_bytes;
-use crate::kernels::elementwise::{MAX_INPUTS, fill, number};
+use crate::kernels::elementwise::{MAX_INPUTS, fill, gather, number, scatter};
+use crate::kernels::raw::{Dst, split};
 use crate::kernels::reduce as kernel;
-use crate::storage::deferred::{Deferred, Reach, Step, count_pass, defer, pays};
+use crate::storage::deferred::{
+    Across, Deferred, Reach, Step, Turned, Work, count_pass, defer, pays, reach_of,
+};
 use crate::storage::{Access, Core};
 
 /// Bytes of a buffer: a few of them and the streams of a pass share L1 and the start of L2.
@@ -34,6 +39,8 @@ enum Place {
     Result,
     /// In memory, so many elements again and again, none of which a block goes beyond.
     Cycle(*const u8, usize),
+    /// In a panel.
+    Panel(usize),
 }
 
 /// An operand that is a number to an instruction: each element of it for so many.
@@ -52,6 +59,17 @@ struct Spread {
     buffer: usize,
 }
 
+/// An input that is walked from across: some rows of it are brought together, and used up.
+struct Panel {
+    from: *const u8,
+    across: Across,
+    size: usize,
+    /// Rows brought together.
+    together: usize,
+    /// Where the panel begins in the room of a thread.
+    offset: usize,
+}
+
 struct Instruction {
     block: Block,
     p: [f64; 2],
@@ -63,11 +81,15 @@ struct Instruction {
 }
 
 struct Program {
+    /// Which one it is: no two have the same number.
+    id: usize,
     spreads: Vec<Spread>,
+    panels: Vec<Panel>,
     code: Vec<Instruction>,
-    buffers: usize,
     /// No block of elements goes over a multiple of this.
     cut: usize,
+    /// Bytes of buffers and panels.
+    room: usize,
 }
 
 // SAFETY: the pointers are into cores that the caller holds and has locked; tasks write disjoint
@@ -175,6 +197,11 @@ impl<'a> Plan<'a> {
                         }
                     },
                     _ if *reach == Reach::Each => (0, input),
+                    // To walk it from across once more is not cheap.
+                    _ if matches!(reach, Reach::Across(_)) => {
+                        again = None;
+                        break;
+                    }
                     _ => (0, std::ptr::null()),
                 };
                 again = again.and_then(|(cost, have)| {
@@ -222,12 +249,25 @@ pub fn map_later(
     ins: &[&Arc<Core>],
 ) -> Result<Arc<Core>> {
     if pays(shape.iter().product(), dtype) {
-        if let Some(core) = defer(make, block, p, dtype, shape, ins) {
+        if let Some(core) = defer(make, &Work { block, p, dtype, shape, ins, turned: None }) {
             return core;
         }
     }
     let ins: SmallVec<[&Core; 4]> = ins.iter().map(|core| &***core).collect();
     super::blocks::map(block, p, dtype, shape, &ins)
+}
+
+/// The same work put off, with a result that is `turned`; `shape` has its sizes as they lie. `None` where
+/// that would not pay or not be safe.
+pub fn map_turned_later(
+    block: Block,
+    p: &[f64; 2],
+    dtype: DType,
+    shape: &[usize],
+    ins: &[&Arc<Core>],
+    turned: Turned<'_>,
+) -> Option<Result<Arc<Core>>> {
+    defer(make, &Work { block, p, dtype, shape, ins, turned: Some(turned) })
 }
 
 /// [`map_dense`](super::blocks::map_dense), put off where that pays.
@@ -240,7 +280,8 @@ pub fn map_dense_later(
     b: &Arc<Core>,
 ) -> Result<Arc<Core>> {
     if pays(a.numel(), dtype) {
-        if let Some(core) = defer(make, block, p, dtype, a.shape(), &[a, b]) {
+        let work = Work { block, p, dtype, shape: a.shape(), ins: &[a, b], turned: None };
+        if let Some(core) = defer(make, &work) {
             return core;
         }
     }
@@ -328,9 +369,14 @@ fn number_of(step: &Step, within: impl Fn(usize) -> bool) -> Option<(usize, Bloc
     })
 }
 
+/// One line apart, so that buffers do not meet in the sets of the cache.
+const SPACING: usize = BUFFER + 64;
+
 fn compile(plan: &Plan<'_>) -> Program {
+    static PROGRAMS: AtomicUsize = AtomicUsize::new(1);
     let mut buffers = Buffers::default();
     let mut spreads: Vec<Spread> = Vec::new();
+    let mut panels: Vec<Panel> = Vec::new();
     let mut code: Vec<Instruction> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
     // Blocks end where the value of a long run changes, or a long cycle begins anew.
@@ -373,6 +419,17 @@ fn compile(plan: &Plan<'_>) -> Program {
                 (None, &Reach::Cycle(length)) if within(length) => {
                     Place::Cycle(input.data().cast_const(), length)
                 }
+                (None, &Reach::Across(across)) => {
+                    let from = input.data().cast_const();
+                    let have = panels.iter().position(|panel| {
+                        panel.from == from && panel.across == across && panel.size == size
+                    });
+                    Place::Panel(have.unwrap_or_else(|| {
+                        let together = across.together(size);
+                        panels.push(Panel { from, across, size, together, offset: 0 });
+                        panels.len() - 1
+                    }))
+                }
                 (None, _) => {
                     let from = input.data().cast_const();
                     let have = spreads.iter().find(|spread| {
@@ -406,7 +463,13 @@ fn compile(plan: &Plan<'_>) -> Program {
         };
         code.push(Instruction { block, p: step.p, ins, number, out, size });
     }
-    Program { spreads, code, buffers: buffers.count, cut }
+    let mut room = buffers.count * SPACING;
+    for panel in &mut panels {
+        panel.offset = room;
+        room += panel.across.bytes(panel.size).next_multiple_of(64) + 64;
+    }
+    let id = PROGRAMS.fetch_add(1, Ordering::Relaxed);
+    Program { id, spreads, panels, code, cut, room }
 }
 
 /// Elements done at a time: those of the widest type fill a buffer.
@@ -428,7 +491,9 @@ fn run(plan: &Plan<'_>) -> bool {
             .iter()
             .map(|made| if made.kept { plan.core(made).dtype().size() } else { 1 })
             .sum::<usize>();
-    let step = (TASK_BYTES / traffic.max(1)).next_multiple_of(tile);
+    // Tasks end with a panel, so that none is brought twice.
+    let whole = program.panels.first().map_or(tile, |panel| panel.together * panel.across.cols);
+    let step = (TASK_BYTES / traffic.max(1)).next_multiple_of(whole);
     let body = |task: usize| {
         let start = task * step;
         // SAFETY: the operands have `numel` elements, are locked, and tasks write disjoint ranges.
@@ -451,6 +516,17 @@ pub(super) fn reduce(what: Reduction, input: &Arc<Core>, mask: u64, out: &Core) 
     if !matches!(what, Reduction::Sum | Reduction::Mean(_)) || !input.dtype().is_float() {
         return false;
     }
+    // What lies in another order is walked in that order, if all of it is to be one number.
+    let mut shape = SmallVec::<[usize; 6]>::from_slice(input.shape());
+    let mut mask = mask;
+    if !input.is_contiguous() {
+        let all = (0..shape.len()).all(|dim| shape[dim] == 1 || mask >> dim & 1 == 1);
+        if !all {
+            return false;
+        }
+        shape = smallvec::smallvec![input.numel()];
+        mask = 1;
+    }
     // Whoever asks once may ask again: where nobody else holds it, the second time tells.
     let held = Arc::strong_count(input) > 1 || deferred.passes() > 0;
     let keep = if held { Keep::Dear } else { Keep::Never };
@@ -464,17 +540,54 @@ pub(super) fn reduce(what: Reduction, input: &Arc<Core>, mask: u64, out: &Core) 
             unsafe {
                 match what {
                     Reduction::Mean(count) => {
-                        kernel::reduce_made(kernel::Mean { count }, made, input.shape(), mask, to)
+                        kernel::reduce_made(kernel::Mean { count }, made, &shape, mask, to)
                     }
-                    _ => kernel::reduce_made(kernel::Sum, made, input.shape(), mask, to),
+                    _ => kernel::reduce_made(kernel::Sum, made, &shape, mask, to),
                 }
             }
         })
     }, else false)
 }
 
+/// Copies a core that waits to a fresh dense one whose dimensions lie in another order, on the way: its own
+/// elements are not kept, so nobody else should want them. `false`, and nothing done, where that is not so.
+pub fn copy_turned(input: &Arc<Core>, out: &Core) -> bool {
+    if !input.is_waiting() || Arc::strong_count(input) != 1 || out.shape() != input.shape() {
+        return false;
+    }
+    let mut dims: SmallVec<[usize; 6]> = (0..input.shape().len()).collect();
+    dims.sort_by_key(|&dim| std::cmp::Reverse(input.strides()[dim]));
+    let dims = dims.iter().map(|&dim| (input.shape()[dim], out.strides()[dim]));
+    let size = input.dtype().size();
+    let Some(Reach::Across(across)) = reach_of(dims, size) else { return false };
+    let Across { rows, cols, col, plane } = across;
+    let together = across.together(size);
+    let panels = rows.div_ceil(together);
+    crate::dtype::dispatch!(input.dtype(), T => {
+        with_made::<T>(input, Keep::Never, &[], |made| {
+            let to = Dst::new(out.data());
+            split(input.numel() / (rows * cols) * panels, together * cols, |start, end| {
+                let mut buffer = ROOM.with(|room| std::mem::take(&mut room.borrow_mut().spare));
+                buffer.reserve((together * cols * size).div_ceil(8));
+                for task in start..end {
+                    let (outer, row) = (task / panels, task % panels * together);
+                    let n = together.min(rows - row);
+                    let from = buffer.as_mut_ptr().cast::<T>();
+                    made((outer * rows + row) * cols, n * cols, from);
+                    let offset = outer as isize * plane + row as isize;
+                    let (r, c) = (size as isize, col * size as isize);
+                    // SAFETY: the rows lie within the fresh output, and belong to this task.
+                    unsafe { scatter(from.cast(), to.at(offset * r), r, c, n, cols, size) };
+                }
+                ROOM.with(|room| room.borrow_mut().spare = buffer);
+            });
+            true
+        })
+    })
+}
+
 /// Has `body` make the elements of a core that waits where it wants them, each of them once: in runs of
-/// row-major order. `keep` says whether they stay as well. `beside` are other cores that are read,
+/// the order in which they lie. `keep` says whether they stay as well. `beside` are other cores that are read,
 /// none of which waits. `false` if the core does not wait, or `body` gives that.
 pub(super) fn with_made<T: Element>(
     input: &Core,
@@ -500,16 +613,56 @@ pub(super) fn with_made<T: Element>(
     })
 }
 
+/// The memory of a thread for what is on its way between instructions.
+struct Room {
+    memory: Vec<u64>,
+    /// Which program's panels are there, and the first element of each.
+    program: usize,
+    panels: Vec<usize>,
+    /// For results on their way.
+    spare: Vec<u64>,
+}
+
+impl Room {
+    const EMPTY: Self =
+        Self { memory: Vec::new(), program: 0, panels: Vec::new(), spare: Vec::new() };
+}
+
+thread_local! {
+    static ROOM: RefCell<Room> = const { RefCell::new(Room::EMPTY) };
+}
+
 /// Elements `start..end` of all that the program makes; `result` is where the last step's go, if it has
 /// no place in memory.
 ///
 /// # Safety
 /// All pointers must be good for these elements.
 unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, result: *mut u8) {
-    // One line apart, so that buffers do not meet in the sets of the cache.
-    const SPACING: usize = BUFFER + 64;
-    let mut room: Vec<u64> = Vec::with_capacity((program.buffers * SPACING + 64) / 8);
-    let base = room.as_mut_ptr().cast::<u8>();
+    // Taken out meanwhile: nobody finds it borrowed.
+    let mut room = ROOM.replace(Room::EMPTY);
+    if room.program != program.id {
+        room.program = program.id;
+        room.panels.clear();
+        room.panels.resize(program.panels.len(), usize::MAX);
+        let words = (program.room + 64) / 8;
+        if room.memory.capacity() < words {
+            room.memory = Vec::with_capacity(words);
+        }
+    }
+    // SAFETY: the room is as large as the program wants.
+    unsafe { execute_in(&mut room, program, start, end, tile, result) };
+    ROOM.set(room);
+}
+
+unsafe fn execute_in(
+    room: &mut Room,
+    program: &Program,
+    start: usize,
+    end: usize,
+    tile: usize,
+    result: *mut u8,
+) {
+    let base = room.memory.as_mut_ptr().cast::<u8>();
     let base = base.wrapping_add(base.align_offset(64));
     let buffer = |i: usize| base.wrapping_add(i * SPACING);
     for spread in &program.spreads {
@@ -524,7 +677,16 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
         SmallVec::from_elem((0, 0), program.spreads.len());
     let mut at = start;
     while at < end {
-        let n = tile.min(end - at).min(program.cut - at % program.cut);
+        let mut n = tile.min(end - at).min(program.cut - at % program.cut);
+        for (panel, have) in program.panels.iter().zip(&mut room.panels) {
+            let (first, last) = panel.across.panel(at, panel.together);
+            if *have != first {
+                // SAFETY: the panel lies within the input, and its place in the room holds it.
+                unsafe { panel.bring(first, last, base.wrapping_add(panel.offset)) };
+                *have = first;
+            }
+            n = n.min(last - at);
+        }
         for (spread, full) in program.spreads.iter().zip(&mut full) {
             // SAFETY: within the input and the buffer.
             unsafe { bring(spread, at, n, buffer(spread.buffer), full) };
@@ -536,6 +698,9 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
                 Place::Buffer(i) => buffer(i),
                 Place::Result => result.wrapping_add((at - start) * size),
                 Place::Cycle(from, length) => from.cast_mut().wrapping_add(at % length * size),
+                Place::Panel(i) => {
+                    base.wrapping_add(program.panels[i].offset + (at - room.panels[i]) * size)
+                }
             };
             for (pointer, &(place, size)) in ins.iter_mut().zip(&instruction.ins) {
                 *pointer = address(place, size);
@@ -554,6 +719,22 @@ unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, resu
     }
 }
 
+impl Panel {
+    /// Brings elements `first..last`, rows of one plane.
+    ///
+    /// # Safety
+    /// They must lie within the input, and `to` must hold them.
+    unsafe fn bring(&self, first: usize, last: usize, to: *mut u8) {
+        let Across { rows, cols, col, plane } = self.across;
+        let (outer, row) = (first / (rows * cols), first / cols % rows);
+        let offset = outer as isize * plane + row as isize;
+        let size = self.size as isize;
+        let from = self.from.wrapping_offset(offset * size);
+        // SAFETY: by the contract.
+        unsafe { gather(from, size, col * size, to, (last - first) / cols, cols, self.size) };
+    }
+}
+
 /// The part of a spread input that goes with elements `at..at + n`; `full` is which run the buffer holds
 /// already, and how many elements of it.
 ///
@@ -567,7 +748,7 @@ unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8, full: &mut (u
         // SAFETY: passed on.
         unsafe {
             match spread.reach {
-                Reach::Each | Reach::One => return,
+                Reach::Each | Reach::One | Reach::Across(_) => return,
                 Reach::Run(length) => {
                     let run = e / length;
                     let len = (length - e % length).min(n - done);

@@ -18,6 +18,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::elementwise::MAX_INPUTS;
+use crate::shape::{Strides, contiguous_strides};
 
 /// Cores that wait at a time; the oldest is made when there is one more.
 const MOST: usize = 64;
@@ -26,7 +27,7 @@ pub const LONGEST: usize = 32;
 /// Bytes of a result below which putting it off costs more than it saves.
 const LEAST: usize = 128 * 1024;
 
-/// How elements of an input go with those of the output, both counted in row-major order.
+/// How elements of an input go with those of the output, which are counted as they lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// One for one.
@@ -37,6 +38,78 @@ pub enum Reach {
     Run(usize),
     /// So many, again and again.
     Cycle(usize),
+    /// From across, see [`Across`].
+    Across(Across),
+}
+
+/// How an input lies that is walked against its order, as a transposed matrix: planes of rows of the
+/// output, along which it is far apart, one row beside the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Across {
+    /// Rows of a plane.
+    pub rows: usize,
+    /// Elements of a row.
+    pub cols: usize,
+    /// Elements from one of a row to the next.
+    pub col: isize,
+    /// Elements from one plane to the next.
+    pub plane: isize,
+}
+
+/// Bytes of input brought together at a time where it is walked from across: a part of the cache that
+/// keeps a core's own data.
+const PANEL: usize = 256 * 1024;
+/// Elements of such a panel that are worth it.
+const PANEL_LEAST: usize = 4096;
+/// Rows of a panel: a line of the cache, at least, for all that have so many.
+const PANEL_ROWS: usize = 16;
+
+impl Across {
+    /// Rows brought together.
+    pub fn together(&self, size: usize) -> usize {
+        let line = (64 / size).max(PANEL_ROWS);
+        line.max((PANEL_LEAST / self.cols).next_multiple_of(line)).min(self.rows)
+    }
+
+    /// Bytes of a panel.
+    pub fn bytes(&self, size: usize) -> usize {
+        self.together(size) * self.cols * size
+    }
+
+    /// The first element of the panel that an element of the output is in, and the one after its last.
+    pub fn panel(&self, at: usize, together: usize) -> (usize, usize) {
+        let plane = self.rows * self.cols;
+        let start = at - at % plane;
+        let length = together * self.cols;
+        let first = start + (at - start) / length * length;
+        (first, (first + length).min(start + plane))
+    }
+}
+
+/// A result whose dimensions lie in memory in another order than their own.
+pub struct Turned<'a> {
+    /// Its sizes in their own order.
+    pub shape: &'a [usize],
+    /// Its strides.
+    pub strides: &'a [isize],
+    /// The strides of the inputs over the dimensions as they lie.
+    pub inputs: &'a [Strides],
+}
+
+/// An elementwise operation.
+pub struct Work<'a> {
+    /// What is done to each run of elements.
+    pub block: Block,
+    /// The parameters of the block.
+    pub p: &'a [f64; 2],
+    /// The dtype of the result.
+    pub dtype: DType,
+    /// The sizes of the result, as its dimensions lie.
+    pub shape: &'a [usize],
+    /// What is read.
+    pub ins: &'a [&'a Arc<Core>],
+    /// How the result lies, if not in row-major order.
+    pub turned: Option<Turned<'a>>,
 }
 
 /// One operation that was put off.
@@ -59,6 +132,8 @@ pub struct Deferred {
     passes: AtomicUsize,
     /// Operations in the program of this core, counted with repetitions.
     length: usize,
+    /// Bytes of the panels of that program.
+    panels: usize,
 }
 
 /// The cores that wait, oldest first.
@@ -100,11 +175,7 @@ fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
     if core.numel() == 1 {
         return Some(Reach::One);
     }
-    if core.shape().len() > shape.len() {
-        return None;
-    }
-    // Strides over the output's shape; dimensions of one element say nothing.
-    let missing = shape.len() - core.shape().len();
+    let missing = shape.len().checked_sub(core.shape().len())?;
     let stride = |dim: usize| {
         if dim < missing || core.shape()[dim - missing] == 1 {
             0
@@ -112,10 +183,16 @@ fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
             core.strides()[dim - missing]
         }
     };
-    let dims: SmallVec<[(usize, isize); 6]> = (0..shape.len())
-        .filter(|&dim| shape[dim] != 1)
-        .map(|dim| (shape[dim], stride(dim)))
-        .collect();
+    reach_of((0..shape.len()).map(|dim| (shape[dim], stride(dim))), core.dtype().size())
+}
+
+/// How an input with these strides over the output's sizes goes with it.
+pub(crate) fn reach_of(
+    dims: impl Iterator<Item = (usize, isize)>,
+    size: usize,
+) -> Option<Reach> {
+    // Dimensions of one element say nothing.
+    let dims: SmallVec<[(usize, isize); 6]> = dims.filter(|&(n, _)| n != 1).collect();
     let dense = |dims: &[(usize, isize)]| {
         let mut expected = 1;
         for &(n, s) in dims.iter().rev() {
@@ -130,6 +207,9 @@ fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
     if zeros(&dims) {
         return Some(Reach::One);
     }
+    if dense(&dims).is_some() {
+        return Some(Reach::Each);
+    }
     for cut in 1..dims.len() {
         let (head, tail) = dims.split_at(cut);
         if zeros(head) {
@@ -141,28 +221,48 @@ fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
             return Some(Reach::Run(tail.iter().map(|&(n, _)| n).product()));
         }
     }
-    None
+    across(&dims, size).map(Reach::Across)
 }
 
-/// Puts off `block(ins)`, to be carried out by `run`, or gives `None` where that would not pay or not
-/// be safe.
-pub fn defer(
-    run: fn(&Core),
-    block: Block,
-    p: &[f64; 2],
-    dtype: DType,
-    shape: &[usize],
-    ins: &[&Arc<Core>],
-) -> Option<Result<Arc<Core>>> {
-    let numel: usize = shape.iter().product();
-    if !pays(numel, dtype) || ins.len() > MAX_INPUTS {
+fn across(dims: &[(usize, isize)], size: usize) -> Option<Across> {
+    let mut joined: SmallVec<[(usize, isize); 6]> = SmallVec::new();
+    for &(n, s) in dims {
+        match joined.last_mut() {
+            Some(last) if last.1 == s * n as isize => *last = (last.0 * n, s),
+            _ => joined.push((n, s)),
+        }
+    }
+    let (plane, rows, cols, col) = match joined[..] {
+        [(rows, 1), (cols, col)] => (0, rows, cols, col),
+        [(_, plane), (rows, 1), (cols, col)] => (plane, rows, cols, col),
+        _ => return None,
+    };
+    let across = Across { rows, cols, col, plane };
+    (rows >= PANEL_ROWS && col > 1 && across.bytes(size) <= PANEL).then_some(across)
+}
+
+/// Puts work off, to be carried out by `run`, or gives `None` where that would not pay or not be safe.
+pub fn defer(run: fn(&Core), work: &Work<'_>) -> Option<Result<Arc<Core>>> {
+    let numel: usize = work.shape.iter().product();
+    if !pays(numel, work.dtype) || work.ins.len() > MAX_INPUTS {
         return None;
     }
-    let mut step = Step { block, p: *p, ins: SmallVec::new() };
-    let mut each = false;
-    for core in ins {
-        let reach = reach(core, shape, numel)?;
-        each |= reach == Reach::Each;
+    let mut step = Step { block: work.block, p: *work.p, ins: SmallVec::new() };
+    let mut whole = false;
+    let mut panels = 0;
+    for (i, core) in work.ins.iter().enumerate() {
+        let size = core.dtype().size();
+        let reach = match &work.turned {
+            None => reach(core, work.shape, numel)?,
+            Some(turned) => {
+                let strides = turned.inputs[i].iter().copied();
+                reach_of(work.shape.iter().copied().zip(strides), size)?
+            }
+        };
+        whole |= matches!(reach, Reach::Each | Reach::Across(_));
+        if let Reach::Across(across) = reach {
+            panels += across.bytes(size);
+        }
         let root = core.root();
         if matches!(root.buf, Buf::Foreign(..)) || root.readers.load(Ordering::Acquire) & LENT != 0
         {
@@ -170,41 +270,59 @@ pub fn defer(
         }
         step.ins.push(((*core).clone(), reach));
     }
-    if !each {
+    if !whole {
         return None;
     }
-    let mut length = 1;
+    let (own, mut length) = (panels, 1);
     for (core, reach) in &step.ins {
         if core.is_waiting() && *reach != Reach::Each {
             core.settle();
         } else if let Some(deferred) = core.deferred() {
             length += deferred.length;
+            panels += deferred.panels;
         }
     }
-    if length > LONGEST {
+    if length > LONGEST || panels > PANEL {
         for (core, _) in &step.ins {
             core.settle();
         }
-        length = 1;
+        (length, panels) = (1, own);
     }
-    let mut core = match Core::promise(dtype, shape, numel) {
-        Ok(core) => core,
-        Err(error) => return Some(Err(error)),
+    let dense;
+    let (shape, strides) = match &work.turned {
+        Some(turned) => (turned.shape, turned.strides),
+        None => {
+            dense = contiguous_strides(work.shape);
+            (work.shape, &dense[..])
+        }
     };
+    let core = Core::promise(work.dtype, shape, strides);
+    Some(core.map(|core| wait(core, run, Arc::new(step), length, panels)))
+}
+
+/// A fresh core, promised its memory, that waits for a step.
+fn wait(
+    mut core: Arc<Core>,
+    run: fn(&Core),
+    step: Arc<Step>,
+    length: usize,
+    panels: usize,
+) -> Arc<Core> {
     for (input, _) in &step.ins {
         input.root().readers.fetch_add(READER, Ordering::AcqRel);
     }
-    let step = Mutex::new(Some(Arc::new(step)));
+    let step = Mutex::new(Some(step));
     let deferred = Box::new(Deferred {
         run,
         step,
         made: AtomicBool::new(false),
         passes: AtomicUsize::new(0),
         length,
+        panels,
     });
-    match Arc::get_mut(&mut core) {
-        Some(fresh) => *fresh.deferred.get_mut() = Box::into_raw(deferred),
-        None => return None,
+    // Nobody else has the fresh core.
+    if let Some(fresh) = Arc::get_mut(&mut core) {
+        *fresh.deferred.get_mut() = Box::into_raw(deferred);
     }
     let oldest = {
         let mut waiting = WAITING.lock();
@@ -214,7 +332,18 @@ pub fn defer(
     if let Some(oldest) = oldest.and_then(|weak| weak.upgrade()) {
         oldest.settle();
     }
-    Some(Ok(core))
+    core
+}
+
+/// A core that waits for the elements another one waits for, with the same order of them in memory but
+/// other dimensions: instead of a view, where nobody can tell, because `core` has one handle and is about
+/// to go. `None` where that is not so.
+pub fn relaid(core: &Arc<Core>, shape: &[usize], strides: &[isize]) -> Option<Arc<Core>> {
+    let deferred = core.deferred().filter(|_| core.is_waiting() && Arc::strong_count(core) == 1)?;
+    let step = deferred.step()?;
+    let (run, length, panels) = (deferred.run, deferred.length, deferred.panels);
+    let fresh = Core::promise(core.dtype(), shape, strides).ok()?;
+    Some(wait(fresh, run, step, length, panels))
 }
 
 impl Deferred {
