@@ -3,6 +3,8 @@
 use super::hooks::GradList;
 use super::node::{Node, OutMeta};
 use crate::error::{Result, bail, ensure};
+use crate::launch::blocks::run_into;
+use crate::ops::strided::{Geometry, regather};
 use crate::ops::{Cx, Op, Rule};
 use crate::shape::shape_text;
 use crate::tensor::Tensor;
@@ -61,6 +63,30 @@ pub(super) fn add(place: &mut Option<Tensor>, grad: Tensor) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// A gradient of a part of a value, see [`Rule::part`], added to what has arrived for the whole: only
+/// there, where nobody else can see the buffer. So a loop over the rows of a value costs as much as the
+/// value, not as that times the number of rows.
+pub(super) fn add_part(
+    place: &mut Option<Tensor>,
+    grad: &Tensor,
+    (at, shape): (&Geometry, &[usize]),
+) -> Result<()> {
+    if let Some(sum) = place {
+        let fits = sum.dtype() == grad.dtype()
+            && sum.core().shape() == shape
+            && grad.core().shape() == &at.shape[..]
+            && sum.owns_buffer_alone()
+            && !at.overlaps();
+        if fits {
+            let core = sum.shared_core();
+            let there = core.view(&at.shape, &at.strides, core.offset() + at.offset)?;
+            let block = crate::ops::elementwise::add_block(core.dtype())?;
+            return run_into(block, &[1.0, 0.0], &there, &[&there, &grad.core()]);
+        }
+    }
+    add(place, regather(grad, at, &Geometry::dense(shape))?)
 }
 
 /// Runs the accumulator of a leaf: hooks, the sum into `.grad`, hooks after it.

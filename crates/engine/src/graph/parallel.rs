@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::accumulate::{accumulate_leaf, add, fit};
+use super::accumulate::{accumulate_leaf, add, add_part, fit};
 use super::backward::Pass;
 use super::hooks::GradList;
 use super::mode::GradMode;
@@ -33,6 +33,8 @@ struct Arrival {
     from: (u32, u32),
     out: u32,
     grad: Tensor,
+    /// Whether it is that of a part, by the rule it comes from.
+    is_part: bool,
 }
 
 struct Run<'a, 'g, 'p> {
@@ -59,7 +61,8 @@ pub(super) fn run(
             let first = step.first as usize;
             let outs = grads[first..first + step.node.num_outputs()].iter_mut().enumerate();
             let roots = outs.filter_map(|(out, grad)| {
-                Some(Arrival { from: (0, 0), out: out as u32, grad: grad.take()? })
+                let grad = grad.take()?;
+                Some(Arrival { from: (0, 0), out: out as u32, grad, is_part: false })
             });
             Mutex::new(roots.collect())
         })
@@ -130,7 +133,12 @@ impl<'a> Run<'a, '_, '_> {
         arrivals.sort_by_key(|arrival| arrival.from);
         let mut incoming: GradList = smallvec::smallvec![None; node.num_outputs()];
         for arrival in arrivals {
-            add(&mut incoming[arrival.out as usize], arrival.grad)?;
+            let place = &mut incoming[arrival.out as usize];
+            let from = (arrival.from.0 as usize).checked_sub(1).filter(|_| arrival.is_part);
+            match from.and_then(|from| self.plan.steps[from].node.op.part()) {
+                Some(part) => add_part(place, &arrival.grad, part)?,
+                None => add(place, arrival.grad)?,
+            }
         }
         if node.is_leaf() {
             if self.captures_only {
@@ -153,10 +161,13 @@ impl<'a> Run<'a, '_, '_> {
             if !self.plan.steps[place].wanted {
                 continue;
             }
-            if let Some(grad) = outgoing.get_mut(i).and_then(Option::take) {
-                let grad = fit(grad, next.out_meta(edge.out), node, i)?;
+            if let Some(mut grad) = outgoing.grads.get_mut(i).and_then(Option::take) {
+                let is_part = outgoing.is_part;
+                if !is_part {
+                    grad = fit(grad, next.out_meta(edge.out), node, i)?;
+                }
                 let from = (at as u32 + 1, i as u32);
-                self.arrivals[place].lock().push(Arrival { from, out: edge.out, grad });
+                self.arrivals[place].lock().push(Arrival { from, out: edge.out, grad, is_part });
             }
             if self.waits[place].fetch_sub(1, Ordering::AcqRel) == 1 {
                 ready(place);

@@ -1,7 +1,7 @@
 //! The reference executor: one node after the other, in the plan's order. The parallel executor is
 //! held to its results, bit for bit.
 
-use super::accumulate::{accumulate_leaf, add, fit};
+use super::accumulate::{accumulate_leaf, add, add_part, fit};
 use super::backward::Pass;
 use super::hooks::GradList;
 use super::node::Node;
@@ -49,10 +49,15 @@ pub(super) fn run(
             if !plan.steps[place].wanted {
                 continue;
             }
-            if let Some(grad) = outgoing.get_mut(i).and_then(Option::take) {
-                let grad = fit(grad, next.out_meta(edge.out), node, i)?;
+            if let Some(grad) = outgoing.grads.get_mut(i).and_then(Option::take) {
                 let slot = plan.steps[place].first as usize + edge.out as usize;
-                add(&mut grads[slot], grad)?;
+                match node.op.part().filter(|_| outgoing.is_part) {
+                    Some(part) => add_part(&mut grads[slot], &grad, part)?,
+                    None => {
+                        let grad = fit(grad, next.out_meta(edge.out), node, i)?;
+                        add(&mut grads[slot], grad)?;
+                    }
+                }
             }
             let target = &mut plan.steps[place];
             target.waits -= 1;
@@ -83,6 +88,20 @@ fn leaf(
     Ok(())
 }
 
+/// What a node passes on.
+pub(super) struct Outgoing {
+    pub(super) grads: GradList,
+    /// Whether the one gradient is only that of a part of the value it belongs to, see
+    /// [`Rule::part`](crate::ops::Rule::part).
+    pub(super) is_part: bool,
+}
+
+impl From<GradList> for Outgoing {
+    fn from(grads: GradList) -> Self {
+        Self { grads, is_part: false }
+    }
+}
+
 /// Runs one node's rule, with its pre- and post-hooks.
 pub(super) fn run_node(
     node: &Node,
@@ -90,12 +109,12 @@ pub(super) fn run_node(
     mut incoming: GradList,
     plan: &Plan<'_>,
     retain: bool,
-) -> Result<GradList> {
+) -> Result<Outgoing> {
     node.run_pre_hooks(&mut incoming)?;
     if incoming.iter().all(Option::is_none) && !node.op.wants_absent() {
         let mut none = GradList::new();
         node.run_post_hooks(&mut none, &incoming)?;
-        return Ok(none);
+        return Ok(none.into());
     }
     let mut needs = 0u64;
     for (i, edge) in node.edges().iter().enumerate().take(64) {
@@ -105,6 +124,14 @@ pub(super) fn run_node(
             .and_then(|next| plan.places.get(next.id()))
             .is_some_and(|place| plan.steps[place].wanted);
         needs |= u64::from(wanted) << i;
+    }
+    let unseen = !node.has_post_hooks() && !super::diagnose::watching_backward();
+    if unseen && !super::is_grad_enabled() && node.op.part().is_some() {
+        crate::ops::ready(node, needs)?;
+        if !retain {
+            node.release_saved();
+        }
+        return Ok(Outgoing { grads: incoming, is_part: true });
     }
     let seen = node.has_post_hooks().then(|| incoming.clone());
     let mut outgoing = if super::diagnose::watching_backward() {
@@ -123,5 +150,5 @@ pub(super) fn run_node(
     if !retain {
         node.release_saved();
     }
-    Ok(outgoing)
+    Ok(outgoing.into())
 }

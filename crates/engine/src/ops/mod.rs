@@ -14,6 +14,7 @@ use crate::graph::hooks::GradList;
 use crate::graph::node::{Role, Saved};
 use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
+use self::strided::Geometry;
 use crate::tensor::Tensor;
 
 pub use names::SavedValue;
@@ -89,6 +90,11 @@ pub trait Rule: Send + Sync {
     fn wants_absent(&self) -> bool {
         false
     }
+    /// Where the gradient of the one output belongs in that of the one input, if all the rule does is to
+    /// set it among zeros; with the sizes of the input, which counts as dense.
+    fn part(&self) -> Option<(&Geometry, &[usize])> {
+        None
+    }
     /// Called when the pass has no more use for what the rule keeps.
     fn release(&self) {}
     /// Whether it refuses to run again after that, though it saved no tensor.
@@ -134,6 +140,14 @@ impl Op {
 
     pub(crate) fn wants_absent(&self) -> bool {
         matches!(self, Self::Rule(rule) if rule.wants_absent())
+    }
+
+    /// See [`Rule::part`].
+    pub(crate) fn part(&self) -> Option<(&Geometry, &[usize])> {
+        match self {
+            Self::Rule(rule) => rule.part(),
+            _ => None,
+        }
     }
 
     pub(crate) fn saved_cores(&self) -> Vec<Arc<Core>> {
@@ -343,13 +357,7 @@ pub(crate) fn vjp(
     needs: u64,
     last: bool,
 ) -> Result<GradList> {
-    if node.has(crate::graph::node::RELEASED) {
-        return Err(node.released_error());
-    }
-    let mut edges = node.edges().iter().enumerate().take(64);
-    if edges.any(|(i, edge)| edge.node.is_some() && needs >> i & 1 == 0) {
-        check_saved(node)?;
-    }
+    ready(node, needs)?;
     let cx = Cx { last, ..Cx::new(node, id, needs) };
     match &node.op {
         Op::Accumulate(_) => bail!(runtime, "an accumulator has no inputs"),
@@ -358,6 +366,19 @@ pub(crate) fn vjp(
         Op::Scalar(kind, reversed, s) => slope::scalar_vjp(*kind, *reversed, *s, &cx, first(grads)),
         Op::Rule(rule) => rule.vjp(&cx, &grads),
     }
+}
+
+/// Refuses a node that has run its last time, or whose saved values were written since, though no input
+/// that needs them is asked for.
+pub(crate) fn ready(node: &Node, needs: u64) -> Result<()> {
+    if node.has(crate::graph::node::RELEASED) {
+        return Err(node.released_error());
+    }
+    let mut edges = node.edges().iter().enumerate().take(64);
+    if edges.any(|(i, edge)| edge.node.is_some() && needs >> i & 1 == 0) {
+        check_saved(node)?;
+    }
+    Ok(())
 }
 
 /// Runs the rule of a node outside of a pass, for all inputs that need a gradient; an accumulator

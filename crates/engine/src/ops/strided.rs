@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Sizes, strides and position in a buffer, all in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Geometry {
+pub struct Geometry {
     pub(crate) shape: Dims,
     pub(crate) strides: Strides,
     pub(crate) offset: isize,
@@ -30,7 +30,7 @@ impl Geometry {
         }
     }
 
-    pub(super) fn dense(shape: &[usize]) -> Self {
+    pub(crate) fn dense(shape: &[usize]) -> Self {
         Self { shape: Dims::from_slice(shape), strides: contiguous_strides(shape), offset: 0 }
     }
 
@@ -49,7 +49,7 @@ impl Geometry {
     }
 
     /// Whether several indices may reach one element: exact for what views make, careful else.
-    pub(super) fn overlaps(&self) -> bool {
+    pub(crate) fn overlaps(&self) -> bool {
         let mut dims: Vec<(isize, usize)> = self
             .strides
             .iter()

@@ -90,6 +90,12 @@ impl Rule for View {
             _ => None,
         }
     }
+    fn part(&self) -> Option<(&Geometry, &[usize])> {
+        match &self.inverse {
+            Inverse::Scatter { from, input } => Some((from, input)),
+            _ => None,
+        }
+    }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
         let grad = match &self.inverse {
