@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use self::strided::Geometry;
 use crate::error::{Result, bail};
 use crate::graph::hooks::GradList;
 use crate::graph::node::{Role, Saved};
 use crate::graph::{Edge, Node, NodeRef, is_grad_enabled};
 use crate::storage::Core;
-use self::strided::Geometry;
 use crate::tensor::Tensor;
 
 pub use names::SavedValue;

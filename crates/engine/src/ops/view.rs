@@ -109,7 +109,8 @@ impl Rule for View {
             }
             Inverse::Permute(dims) => {
                 let shape: Dims = dims.iter().map(|&dim| grad.core().shape()[dim]).collect();
-                let turn = |core: &Core| Some(dims.iter().map(|&dim| core.strides()[dim]).collect());
+                let turn =
+                    |core: &Core| Some(dims.iter().map(|&dim| core.strides()[dim]).collect());
                 match grad.relaid(&shape, turn) {
                     Some(grad) => grad,
                     None => grad.permute_to(dims)?,

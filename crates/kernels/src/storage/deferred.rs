@@ -187,10 +187,7 @@ fn reach(core: &Core, shape: &[usize], numel: usize) -> Option<Reach> {
 }
 
 /// How an input with these strides over the output's sizes goes with it.
-pub(crate) fn reach_of(
-    dims: impl Iterator<Item = (usize, isize)>,
-    size: usize,
-) -> Option<Reach> {
+pub(crate) fn reach_of(dims: impl Iterator<Item = (usize, isize)>, size: usize) -> Option<Reach> {
     // Dimensions of one element say nothing.
     let dims: SmallVec<[(usize, isize); 6]> = dims.filter(|&(n, _)| n != 1).collect();
     let dense = |dims: &[(usize, isize)]| {
