@@ -6,6 +6,7 @@ mod along;
 pub mod blocks;
 mod channels;
 pub mod create;
+mod execute;
 mod fused;
 mod image;
 pub mod index;

@@ -1,19 +1,21 @@
 //! Runs of operations that were put off, as one pass: block by block in cache, each intermediate
 //! result in a small buffer unless somebody holds it.
 
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
 use super::Reduction;
+use super::execute::{
+    BUFFER, Instruction, Number, Panel, Place, Program, SPACING, Spread, execute, with_spare,
+};
 use crate::binary::Binary;
 use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::copy::copy_bytes;
-use crate::kernels::elementwise::{MAX_INPUTS, fill, gather, number, scatter};
+use crate::kernels::elementwise::scatter;
 use crate::kernels::raw::{Dst, split};
 use crate::kernels::reduce as kernel;
 use crate::storage::deferred::{
@@ -21,80 +23,10 @@ use crate::storage::deferred::{
 };
 use crate::storage::{Access, Core};
 
-/// Bytes of a buffer: a few of them and the streams of a pass share L1 and the start of L2.
-const BUFFER: usize = 8 * 1024;
 /// Elements of a run that are worth blocks of their own.
 const LONG: usize = 256;
 /// Bytes of traffic per parallel task.
 const TASK_BYTES: usize = 1 << 18;
-
-/// Where an operand is found.
-#[derive(Clone, Copy)]
-enum Place {
-    /// In memory, as many bytes on as elements were done.
-    Memory(*mut u8),
-    /// In a buffer.
-    Buffer(usize),
-    /// Where the caller wants the last result.
-    Result,
-    /// In memory, so many elements again and again, none of which a block goes beyond.
-    Cycle(*const u8, usize),
-    /// In a panel.
-    Panel(usize),
-}
-
-/// An operand that is a number to an instruction: each element of it for so many.
-#[derive(Clone, Copy)]
-struct Number {
-    from: *const u8,
-    run: usize,
-    size: usize,
-}
-
-/// An input that is brought to a buffer before each block of elements.
-struct Spread {
-    from: *const u8,
-    reach: Reach,
-    size: usize,
-    buffer: usize,
-}
-
-/// An input that is walked from across: some rows of it are brought together, and used up.
-struct Panel {
-    from: *const u8,
-    across: Across,
-    size: usize,
-    /// Rows brought together.
-    together: usize,
-    /// Where the panel begins in the room of a thread.
-    offset: usize,
-}
-
-struct Instruction {
-    block: Block,
-    p: [f64; 2],
-    ins: SmallVec<[(Place, usize); 3]>,
-    /// What goes to `p[0]`.
-    number: Option<Number>,
-    out: Place,
-    size: usize,
-}
-
-struct Program {
-    /// Which one it is: no two have the same number.
-    id: usize,
-    spreads: Vec<Spread>,
-    panels: Vec<Panel>,
-    code: Vec<Instruction>,
-    /// No block of elements goes over a multiple of this.
-    cut: usize,
-    /// Bytes of buffers and panels.
-    room: usize,
-}
-
-// SAFETY: the pointers are into cores that the caller holds and has locked; tasks write disjoint
-// ranges of them.
-unsafe impl Sync for Program {}
 
 /// One step of a plan.
 struct Made {
@@ -369,9 +301,6 @@ fn number_of(step: &Step, within: impl Fn(usize) -> bool) -> Option<(usize, Bloc
     })
 }
 
-/// One line apart, so that buffers do not meet in the sets of the cache.
-const SPACING: usize = BUFFER + 64;
-
 fn compile(plan: &Plan<'_>) -> Program {
     static PROGRAMS: AtomicUsize = AtomicUsize::new(1);
     let mut buffers = Buffers::default();
@@ -567,19 +496,17 @@ pub fn copy_turned(input: &Arc<Core>, out: &Core) -> bool {
         with_made::<T>(input, Keep::Never, &[], |made| {
             let to = Dst::new(out.data());
             split(input.numel() / (rows * cols) * panels, together * cols, |start, end| {
-                let mut buffer = ROOM.with(|room| std::mem::take(&mut room.borrow_mut().spare));
-                buffer.reserve((together * cols * size).div_ceil(8));
-                for task in start..end {
-                    let (outer, row) = (task / panels, task % panels * together);
-                    let n = together.min(rows - row);
-                    let from = buffer.as_mut_ptr().cast::<T>();
-                    made((outer * rows + row) * cols, n * cols, from);
-                    let offset = outer as isize * plane + row as isize;
-                    let (r, c) = (size as isize, col * size as isize);
-                    // SAFETY: the rows lie within the fresh output, and belong to this task.
-                    unsafe { scatter(from.cast(), to.at(offset * r), r, c, n, cols, size) };
-                }
-                ROOM.with(|room| room.borrow_mut().spare = buffer);
+                with_spare(together * cols * size, |from| {
+                    for task in start..end {
+                        let (outer, row) = (task / panels, task % panels * together);
+                        let n = together.min(rows - row);
+                        made((outer * rows + row) * cols, n * cols, from.cast::<T>());
+                        let offset = outer as isize * plane + row as isize;
+                        let (r, c) = (size as isize, col * size as isize);
+                        // SAFETY: the rows lie within the fresh output, and belong to this task.
+                        unsafe { scatter(from, to.at(offset * r), r, c, n, cols, size) };
+                    }
+                });
             });
             true
         })
@@ -611,161 +538,4 @@ pub(super) fn with_made<T: Element>(
             }
         })
     })
-}
-
-/// The memory of a thread for what is on its way between instructions.
-struct Room {
-    memory: Vec<u64>,
-    /// Which program's panels are there, and the first element of each.
-    program: usize,
-    panels: Vec<usize>,
-    /// For results on their way.
-    spare: Vec<u64>,
-}
-
-impl Room {
-    const EMPTY: Self =
-        Self { memory: Vec::new(), program: 0, panels: Vec::new(), spare: Vec::new() };
-}
-
-thread_local! {
-    static ROOM: RefCell<Room> = const { RefCell::new(Room::EMPTY) };
-}
-
-/// Elements `start..end` of all that the program makes; `result` is where the last step's go, if it has
-/// no place in memory.
-///
-/// # Safety
-/// All pointers must be good for these elements.
-unsafe fn execute(program: &Program, start: usize, end: usize, tile: usize, result: *mut u8) {
-    // Taken out meanwhile: nobody finds it borrowed.
-    let mut room = ROOM.replace(Room::EMPTY);
-    if room.program != program.id {
-        room.program = program.id;
-        room.panels.clear();
-        room.panels.resize(program.panels.len(), usize::MAX);
-        let words = (program.room + 64) / 8;
-        if room.memory.capacity() < words {
-            room.memory = Vec::with_capacity(words);
-        }
-    }
-    // SAFETY: the room is as large as the program wants.
-    unsafe { execute_in(&mut room, program, start, end, tile, result) };
-    ROOM.set(room);
-}
-
-unsafe fn execute_in(
-    room: &mut Room,
-    program: &Program,
-    start: usize,
-    end: usize,
-    tile: usize,
-    result: *mut u8,
-) {
-    let base = room.memory.as_mut_ptr().cast::<u8>();
-    let base = base.wrapping_add(base.align_offset(64));
-    let buffer = |i: usize| base.wrapping_add(i * SPACING);
-    for spread in &program.spreads {
-        if spread.reach == Reach::One {
-            let n = tile.min(end - start);
-            // SAFETY: one element is readable, the buffer holds `tile` of them.
-            unsafe { fill(spread.from, buffer(spread.buffer), n, spread.size) };
-        }
-    }
-    // For each spread the run that its buffer is full of, and how full.
-    let mut full: SmallVec<[(usize, usize); 4]> =
-        SmallVec::from_elem((0, 0), program.spreads.len());
-    let mut at = start;
-    while at < end {
-        let mut n = tile.min(end - at).min(program.cut - at % program.cut);
-        for (panel, have) in program.panels.iter().zip(&mut room.panels) {
-            let (first, last) = panel.across.panel(at, panel.together);
-            if *have != first {
-                // SAFETY: the panel lies within the input, and its place in the room holds it.
-                unsafe { panel.bring(first, last, base.wrapping_add(panel.offset)) };
-                *have = first;
-            }
-            n = n.min(last - at);
-        }
-        for (spread, full) in program.spreads.iter().zip(&mut full) {
-            // SAFETY: within the input and the buffer.
-            unsafe { bring(spread, at, n, buffer(spread.buffer), full) };
-        }
-        for instruction in &program.code {
-            let mut ins = [std::ptr::null::<u8>(); MAX_INPUTS];
-            let address = |place: Place, size: usize| match place {
-                Place::Memory(start) => start.wrapping_add(at * size),
-                Place::Buffer(i) => buffer(i),
-                Place::Result => result.wrapping_add((at - start) * size),
-                Place::Cycle(from, length) => from.cast_mut().wrapping_add(at % length * size),
-                Place::Panel(i) => {
-                    base.wrapping_add(program.panels[i].offset + (at - room.panels[i]) * size)
-                }
-            };
-            for (pointer, &(place, size)) in ins.iter_mut().zip(&instruction.ins) {
-                *pointer = address(place, size);
-            }
-            let out = address(instruction.out, instruction.size);
-            let mut p = instruction.p;
-            if let Some(Number { from, run, size }) = instruction.number {
-                // SAFETY: the operand has an element for every run.
-                p[0] = unsafe { number(from.wrapping_add(at / run * size), size) };
-            }
-            // SAFETY: n elements at each pointer, of the types the block was chosen for. An output
-            // buffer is none of the inputs'.
-            unsafe { (instruction.block)(ins.as_ptr(), out, n, &p) };
-        }
-        at += n;
-    }
-}
-
-impl Panel {
-    /// Brings elements `first..last`, rows of one plane.
-    ///
-    /// # Safety
-    /// They must lie within the input, and `to` must hold them.
-    unsafe fn bring(&self, first: usize, last: usize, to: *mut u8) {
-        let Across { rows, cols, col, plane } = self.across;
-        let (outer, row) = (first / (rows * cols), first / cols % rows);
-        let offset = outer as isize * plane + row as isize;
-        let size = self.size as isize;
-        let from = self.from.wrapping_offset(offset * size);
-        // SAFETY: by the contract.
-        unsafe { gather(from, size, col * size, to, (last - first) / cols, cols, self.size) };
-    }
-}
-
-/// The part of a spread input that goes with elements `at..at + n`; `full` is which run the buffer holds
-/// already, and how many elements of it.
-///
-/// # Safety
-/// The input must reach so far, and the buffer hold `n` elements.
-unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8, full: &mut (usize, usize)) {
-    let size = spread.size;
-    let mut done = 0;
-    while done < n {
-        let e = at + done;
-        // SAFETY: passed on.
-        unsafe {
-            match spread.reach {
-                Reach::Each | Reach::One | Reach::Across(_) => return,
-                Reach::Run(length) => {
-                    let run = e / length;
-                    let len = (length - e % length).min(n - done);
-                    let whole = len == n;
-                    if !(whole && full.0 == run && full.1 >= n) {
-                        fill(spread.from.add(run * size), to.add(done * size), len, size);
-                        *full = if whole { (run, n) } else { (0, 0) };
-                    }
-                    done += len;
-                }
-                Reach::Cycle(length) => {
-                    let len = (length - e % length).min(n - done);
-                    let from = spread.from.add(e % length * size);
-                    std::ptr::copy_nonoverlapping(from, to.add(done * size), len * size);
-                    done += len;
-                }
-            }
-        }
-    }
 }
