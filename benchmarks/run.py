@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import rows
+import small_programs  # noqa: F401  registers its rows
 
 FOLDER = Path(__file__).parent
 

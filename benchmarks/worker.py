@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import rows
+import small_programs  # noqa: F401  registers its rows
 
 
 def main(module: str, threads: int) -> None:
