@@ -32,8 +32,17 @@ const NORMAL: f32 = 0.398_942_28;
 pub fn normal_f32<M: Mode>(x: f32) -> (f32, f32) {
     let a = x.abs();
     let a = select(a > 13.27, 13.27, a);
-    let e = bell_f32::<M>(a * a);
-    let tail = e * poly32::<M, 5>(a, &TAIL_ABOVE_F32) / poly32::<M, 6>(a, &TAIL_BELOW_F32);
+    let square = a * a;
+    let e = bell_f32::<M>(square);
+    // The quotient on its own, and its polynomials by pairs of coefficients: the processor computes it
+    // beside the exponential, and few elements fit its queue at a time.
+    let pairs = |high: f32, c: &[f32]| {
+        let middle = fma32::<M>(c[3], a, c[2]);
+        fma32::<M>(fma32::<M>(high, square, middle), square, fma32::<M>(c[1], a, c[0]))
+    };
+    let above = pairs(TAIL_ABOVE_F32[4], &TAIL_ABOVE_F32);
+    let below = pairs(fma32::<M>(TAIL_BELOW_F32[5], a, TAIL_BELOW_F32[4]), &TAIL_BELOW_F32);
+    let tail = e * (above / below);
     (select(x < 0.0, tail, 1.0 - tail), e * NORMAL)
 }
 
