@@ -106,9 +106,7 @@ DTYPES = [T.float32, T.float64, T.int64, T.uint8, T.bool]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(
-    ("rows", "cols"), [(300, 170), (170, 300), (40, 5000), (5000, 17), (1, 60_000), (33_000, 3)]
-)
+@pytest.mark.parametrize(("rows", "cols"), [(300, 170), (170, 300), (40, 5000), (5000, 17), (1, 60_000), (33_000, 3)])
 def test_matrices_walked_from_across(rows: int, cols: int, dtype: Any) -> None:
     a = (T.arange(rows * cols).reshape(rows, cols) % 7 - 3).to(dtype)
     b = (T.arange(rows * cols).reshape(cols, rows) % 5).to(dtype)
