@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 pub enum Level {
     /// What the target guarantees: SSE2 on x86-64, the compiler's default elsewhere.
     Baseline,
-    /// AVX2 and FMA.
+    /// AVX2 and FMA, and the instructions on bits that came with them (BMI1, BMI2, LZCNT, POPCNT).
     Avx2,
-    /// AVX-512 F, BW, DQ and VL.
+    /// Those of AVX2, and AVX-512 F (which includes F16C), BW, DQ and VL.
     Avx512,
 }
 
@@ -44,9 +44,11 @@ pub(super) fn detect() -> Level {
     macro_rules! has {
         ($($feature:tt)*) => { $(is_x86_feature_detected!($feature))&&* };
     }
-    if !(has!("avx2" "fma")) {
+    // Every feature that a level's functions are compiled for, and by that the registers that the system
+    // keeps: the macro asks XGETBV for those of AVX and of AVX-512.
+    if !has!("avx2" "fma" "bmi1" "bmi2" "lzcnt" "popcnt") {
         Level::Baseline
-    } else if has!("avx512f" "avx512bw" "avx512dq" "avx512vl") {
+    } else if has!("f16c" "avx512f" "avx512bw" "avx512dq" "avx512vl") {
         Level::Avx512
     } else {
         Level::Avx2
