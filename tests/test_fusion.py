@@ -317,3 +317,42 @@ def test_mixed_dtypes_and_masks() -> None:
     got = T.where(mask, x.float().double() * 0 + 1, x * 2)
     np.testing.assert_array_equal(reference(got), np.where((values > 0.5) & (values < 1), 1, values * 2))
     assert mask.sum().item() == int(((values > 0.5) & (values < 1)).sum())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [
+        ((3000, 20), (1,)),
+        ((3000, 20), (0,)),
+        ((20_000, 3), (1,)),
+        ((20_000, 3), (0,)),
+        ((500, 7, 16), (2,)),
+        ((500, 7, 16), (1,)),
+        ((500, 7, 16), (0,)),
+        ((500, 7, 16), (0, 2)),
+        ((500, 7, 16), (1, 2)),
+        ((70, 1000), (1,)),
+        ((9, 5000), (1,)),
+        ((40, 1100), (0,)),
+        ((2, 3, 40, 5, 50), (1, 3)),
+        ((65, 33, 31), (1,)),
+    ],
+)
+def test_sums_over_short_runs_have_the_bits_of_those_of_kept_elements(
+    shape: tuple[int, ...], dims: tuple[int, ...], dtype: str
+) -> None:
+    T.manual_seed(3)
+    x, y = T.randn(*shape, dtype=getattr(T, dtype)), T.randn(*shape, dtype=getattr(T, dtype))
+    kept = x * y + 1
+    first = kept.flatten()[0].item()
+    assert first == kept.reshape(-1)[0].item()
+    held = x * y + 1
+    for operation in (T.sum, T.mean):
+        want = operation(kept, dims)
+        assert T.equal(operation(x * y + 1, dims), want)
+        assert T.equal(operation(held, dims), want)
+    assert T.equal(held, kept)
+    values = np.array(x.tolist()) * np.array(y.tolist()) + 1
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(reference((x * y + 1).sum(dims)), values.sum(dims), atol=tolerance, rtol=tolerance)

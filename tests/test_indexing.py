@@ -68,3 +68,44 @@ def test_write_as_numpy(key: tuple[Any, ...]) -> None:
     array[as_arrays(key)] = values
     tensor[key] = T.from_numpy(values)
     np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+@pytest.mark.parametrize("strided", [False, True])
+def test_an_expanded_index_names_whole_slices(dim: int, strided: bool) -> None:
+    shape = [4, 5, 6]
+    places = T.tensor([3, 0, 3, 1])
+    shape[dim] = 4
+    sizes = [1, 1, 1]
+    sizes[dim] = 4
+    index = places.reshape(sizes).expand(shape)
+    table = T.arange(120.0, dtype=T.float64).reshape(4, 5, 6).requires_grad_()
+    source = (T.arange(float(index.numel()), dtype=T.float64).reshape(shape) + 0.5).requires_grad_()
+    x = table.transpose(0, 2).contiguous().transpose(0, 2) if strided else table
+    flat = index.clone()  # not expanded: element by element
+    for operation in (
+        lambda i: x.gather(dim, i),
+        lambda i: x.scatter_add(dim, i, source),
+        lambda i: x.scatter(dim, i, source),
+        lambda i: x.scatter_reduce(dim, i, source, "amax"),
+        lambda i: x.scatter(dim, i, 2.5),
+    ):
+        results = []
+        for i in (index, flat):
+            out = operation(i)
+            grads = T.autograd.grad((out * out.detach().cos()).sum(), (table, source), allow_unused=True)
+            results.append((out, *(g for g in grads if g is not None)))
+        assert len(results[0]) == len(results[1])
+        for a, b in zip(*results, strict=True):
+            assert T.equal(a, b)
+    # An index that leaves part of the table alone reaches less than whole slices.
+    part = index.narrow((dim + 1) % 3, 0, 2)
+    assert T.equal(x.gather(dim, part), x.gather(dim, part.clone()))
+    few = source.detach().narrow((dim + 1) % 3, 0, 2)
+    assert T.equal(x.scatter_add(dim, part, few), x.scatter_add(dim, part.clone(), few))
+    with pytest.raises((IndexError, RuntimeError)):
+        x.gather(dim, index + 9)
+    with pytest.raises((IndexError, RuntimeError)):
+        x.gather(dim, T.tensor([9]).reshape(1, 1, 1).expand(shape))
+    with pytest.raises((IndexError, RuntimeError)):
+        x.scatter_add(dim, T.tensor([9]).reshape(1, 1, 1).expand(shape), source)

@@ -35,3 +35,19 @@ fn inplace_views() -> Result<()> {
     assert_eq!(x.grad().unwrap().to_vec::<f64>()?, [4.0, 1.0 + 12.0, 4.0 + 6.0]);
     Ok(())
 }
+
+#[test]
+fn counts_of_inputs() -> Result<()> {
+    use rustgrad_engine::ops::{binary::Binary, elementwise::apply};
+    let x = Tensor::from_slice(&[1.0f32, 2.0], &[2])?;
+    for kind in [Binary::Lerp, Binary::AddCMul, Binary::AddCDiv] {
+        let error = x.binary(kind, &x, 1.0).unwrap_err().to_string();
+        assert!(error.contains("takes 3 inputs, got 2"), "{error}");
+        assert!(x.apply_in_place("op_", kind, &[&x], 1.0).is_err());
+        assert_eq!(apply(kind, &[&x, &x, &x], 0.0)?.shape()[..], [2]);
+    }
+    assert!(apply(Binary::Add, &[&x, &x, &x], 1.0).is_err());
+    assert!(apply(Binary::Add, &[&x], 1.0).is_err());
+    assert!(apply(Binary::Add, &[], 1.0).is_err());
+    Ok(())
+}

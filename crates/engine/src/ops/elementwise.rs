@@ -144,7 +144,7 @@ pub(crate) fn scalar_node_name(kind: Binary, reversed: bool) -> &'static str {
 /// Applies a row of the binary table to its inputs; `p` is its parameter.
 ///
 /// # Errors
-/// If the shapes do not broadcast, or the row does not take the dtypes.
+/// If the shapes do not broadcast, or the row does not take the dtypes or so many inputs.
 #[track_caller]
 pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
     if let [x, y] = inputs {
@@ -177,7 +177,9 @@ pub fn apply(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
 
 /// What the small-tensor path asks of a row, looked up once per process instead of per call.
 pub(super) struct Facts {
-    /// The blocks for float32 and float64.
+    /// How many inputs there are.
+    pub(super) inputs: usize,
+    /// The blocks for float32 and float64, of a row of two inputs.
     pub(super) forward: [Option<Block>; 2],
     /// The backward blocks of the first two inputs, for both.
     pub(super) backward: [[Option<Block>; 2]; 2],
@@ -220,7 +222,9 @@ pub(super) fn facts(kind: Binary) -> &'static Facts {
                     _ => [false; NAMES],
                 };
                 Facts {
-                    forward: [DType::F32, DType::F64].map(|dtype| kind.forward(dtype)),
+                    inputs: kind.inputs(),
+                    forward: [DType::F32, DType::F64]
+                        .map(|dtype| kind.forward(dtype).filter(|_| kind.inputs() == 2)),
                     backward: [0, 1]
                         .map(|i| [DType::F32, DType::F64].map(|dtype| kind.backward(i, dtype))),
                     reads,
@@ -232,6 +236,13 @@ pub(super) fn facts(kind: Binary) -> &'static Facts {
             .collect()
     });
     &FACTS[kind as usize]
+}
+
+/// The blocks of a row read as many inputs as it has.
+pub(super) fn check_count(kind: Binary, given: usize) -> Result<()> {
+    let wanted = facts(kind).inputs;
+    ensure!(given == wanted, runtime, "{} takes {wanted} inputs, got {given}", kind.name());
+    Ok(())
 }
 
 #[track_caller]
@@ -257,6 +268,7 @@ fn record_two(
 
 #[track_caller]
 fn apply_general(kind: Binary, inputs: &[&Tensor], p: f64) -> Result<Tensor> {
+    check_count(kind, inputs.len())?;
     let mut dtype = inputs[0].dtype();
     if inputs[1..].iter().any(|input| input.dtype() != dtype) {
         dtype = result_type(inputs);
@@ -353,7 +365,7 @@ impl Tensor {
     /// Applies a row of the binary table; `p` is its parameter (`alpha`).
     ///
     /// # Errors
-    /// If the shapes do not broadcast, or the row does not take the dtypes.
+    /// If the shapes do not broadcast, or the row does not take the dtypes, or takes three inputs.
     #[track_caller]
     #[inline]
     pub fn binary(&self, kind: Binary, other: &Self, p: f64) -> Result<Self> {

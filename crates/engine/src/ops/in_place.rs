@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::binary::{Binary, ResultType};
 use super::check::check_divisor;
-use super::elementwise::{apply, compute_type, parameter};
+use super::elementwise::{apply, check_count, compute_type, parameter};
 use super::unary::{IntRule, Unary};
 use crate::dtype::{DType, Scalar};
 use crate::error::Result;
@@ -49,6 +49,7 @@ impl Tensor {
     /// As [`Self::inplace`] and [`apply`].
     #[track_caller]
     pub fn apply_in_place(&self, op: &str, kind: Binary, others: &[&Self], p: f64) -> Result<()> {
+        check_count(kind, others.len() + 1)?;
         let dtype = self.dtype();
         for other in others {
             self.check_overlap(other)?;

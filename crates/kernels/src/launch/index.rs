@@ -104,6 +104,18 @@ pub fn index_write(
     Ok(out)
 }
 
+/// The one line of an index that is the same along all dimensions but `dim` (one that was expanded), if
+/// it names whole slices of a tensor of `shape`.
+fn slices_of(index: &Arc<Core>, dim: usize, shape: &[usize]) -> Option<Arc<Core>> {
+    let (sizes, strides) = (index.shape(), index.strides());
+    let same = |d: usize| d == dim || (sizes[d] == shape[d] && (strides[d] == 0 || sizes[d] == 1));
+    let several = (0..sizes.len()).any(|d| d != dim && sizes[d] > 1);
+    if !several || index.numel() == 0 || !(0..sizes.len()).all(same) {
+        return None;
+    }
+    index.view(&[sizes[dim]], &[strides[dim]], index.offset()).ok()
+}
+
 fn check_reach(inner: &[usize], outer: &[usize], but: usize) -> Result<()> {
     let fits = inner.len() == outer.len()
         && inner.iter().zip(outer).enumerate().all(|(d, (&n, &m))| d == but || n <= m);
@@ -115,6 +127,9 @@ fn check_reach(inner: &[usize], outer: &[usize], but: usize) -> Result<()> {
 pub fn gather(input: &Arc<Core>, dim: usize, index: &Arc<Core>) -> Result<Arc<Core>> {
     check_index(index)?;
     check_reach(index.shape(), input.shape(), dim)?;
+    if let Some(slices) = slices_of(index, dim, input.shape()) {
+        return index_select(input, dim, &slices);
+    }
     let index = dense(index)?;
     let out = Core::alloc(input.dtype(), index.shape())?;
     let _access = Access::new(&[input, &index], None);
@@ -147,6 +162,17 @@ pub fn scatter(
         check_reach(index.shape(), source.shape(), usize::MAX)?;
     }
     ensure!(source.dtype() == input.dtype(), runtime, "scatter of unlike dtypes");
+    let written = match combine {
+        Combine::Add => Some(Written::Add(source, Scalar::Int(1))),
+        Combine::Set => Some(Written::Copy(source)),
+        _ => None,
+    };
+    if let Some(written) = written.filter(|_| reduction.is_none())
+        && source.shape() == index.shape()
+        && let Some(slices) = slices_of(index, dim, input.shape())
+    {
+        return index_write(input, dim, &slices, &written);
+    }
     let index = dense(index)?;
     let out = copy_core(input)?;
     let _access = Access::new(&[source, &index], None);

@@ -53,7 +53,9 @@ pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
     }
     // The stride of a dimension of one element says nothing.
     let along_k = problem.k > 1 && problem.sa.column == 1 && problem.sb.row == 1;
-    let dots = along_k && (problem.sb.column != 1 || problem.n == 1) && problem.k >= 64;
+    let dots = along_k && (problem.sb.column != 1 || problem.n == 1)
+        // Else columns side by side are faster, if there are some.
+        && (problem.k >= LANES || problem.n.min(problem.m) == 1);
     let work = |units: usize, unit: usize, f: &(dyn Fn(usize, usize) + Sync)| {
         if parallel {
             split(units, unit, f);
@@ -84,7 +86,7 @@ unsafe fn store<T: Float>(p: &Problem<T>, i: usize, j: usize, sum: T) {
     }
 }
 
-/// Each element as a dot product along contiguous (or packed) runs of k.
+/// Each element as a dot product along contiguous runs of k.
 struct Dots<T> {
     problem: Problem<T>,
     first: usize,
@@ -96,44 +98,34 @@ impl<T: Float> Job for Dots<T> {
     #[inline(always)]
     fn run(self) {
         let p = &self.problem;
-        for unit in self.first..self.last {
-            // Rows inside columns: a column of b stays in cache for all rows of a.
-            let (i, j) = (unit % p.m, unit / p.m);
+        // Rows inside columns: a column of b stays in cache for all rows of a.
+        let (mut i, mut j) = (self.first % p.m, self.first / p.m);
+        for _ in self.first..self.last {
             let (a, b) = (p.a.at(i as isize * p.sa.row), p.b.at(j as isize * p.sb.column));
-            let mut total = T::ZERO;
-            let mut at = 0;
-            while at < p.k {
-                let len = BLOCK.min(p.k - at);
-                if p.sa.column == 1 && p.sb.row == 1 {
-                    // SAFETY: `len` elements of a row of a and of a column of b.
-                    let (x, y) = unsafe {
-                        (
-                            std::slice::from_raw_parts(a.add(at), len),
-                            std::slice::from_raw_parts(b.add(at), len),
-                        )
-                    };
-                    total += dot(x, y);
-                } else {
-                    for l in at..at + len {
-                        let l = l as isize;
-                        // SAFETY: within row i of a and column j of b.
-                        unsafe {
-                            let x = *a.wrapping_offset(l * p.sa.column);
-                            total = x.fused(*b.wrapping_offset(l * p.sb.row), total);
-                        }
-                    }
-                }
-                at += len;
-            }
+            // SAFETY: a row of a and a column of b, both contiguous.
+            let (x, y) =
+                unsafe { (std::slice::from_raw_parts(a, p.k), std::slice::from_raw_parts(b, p.k)) };
+            let total = if p.k < LANES {
+                short_dot(x, y)
+            } else {
+                let blocks = x.chunks(BLOCK).zip(y.chunks(BLOCK));
+                blocks.fold(T::ZERO, |total, (x, y)| total + dot(x, y))
+            };
             // SAFETY: (i, j) lies within c.
             unsafe { store(p, i, j, total) };
+            i += 1;
+            if i == p.m {
+                (i, j) = (0, j + 1);
+            }
         }
     }
 }
 
+/// Sums of a dot product that are on their way at once.
+const LANES: usize = 64;
+
 #[inline(always)]
 fn dot<T: Float>(x: &[T], y: &[T]) -> T {
-    const LANES: usize = 64;
     let mut acc = [T::ZERO; LANES];
     let (xs, x_rest) = x.as_chunks::<LANES>();
     let (ys, y_rest) = y.as_chunks::<LANES>();
@@ -146,6 +138,22 @@ fn dot<T: Float>(x: &[T], y: &[T]) -> T {
         acc[i] = x_rest[i].fused(y_rest[i], acc[i]);
     }
     lanes(&acc, T::ZERO, |x| x, |a, b| a + b)
+}
+
+/// So short that many are on their way at once: few registers each.
+#[inline(always)]
+fn short_dot<T: Float>(x: &[T], y: &[T]) -> T {
+    const FEW: usize = 8;
+    let mut acc = [T::ZERO; FEW];
+    let (xs, x_rest) = x.as_chunks::<FEW>();
+    let (ys, y_rest) = y.as_chunks::<FEW>();
+    for (x, y) in xs.iter().zip(ys) {
+        for i in 0..FEW {
+            acc[i] = x[i].fused(y[i], acc[i]);
+        }
+    }
+    let total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
+    x_rest.iter().zip(y_rest).fold(total, |total, (x, &y)| x.fused(y, total))
 }
 
 /// Rows of c as sums of multiples of rows of b.

@@ -1,9 +1,12 @@
 //! The driver: normalises dimensions, splits work into units, runs row or column loops.
 #![allow(unsafe_code)]
 
+mod made;
 mod merge;
 mod narrow;
 
+use made::Ahead;
+pub use made::{Maker, reduce_made};
 use merge::MergeTask;
 use narrow::{FewColumns, ShortRows};
 use smallvec::SmallVec;
@@ -34,6 +37,8 @@ type Dims = SmallVec<[Dim; 6]>;
 
 /// Where elements come from: one operand, or two to be multiplied.
 trait Source<T: Element>: Copy + Send + Sync {
+    /// Whether elements are made when they are asked for.
+    const MADE: bool = false;
     /// Whether a run with these strides can be read in place.
     fn direct(self, strides: [isize; 2]) -> Option<Src<T>>;
     /// Copies `n` elements of a run to `to`.
@@ -100,29 +105,6 @@ impl<T: Real> Source<T> for Product<T> {
     }
 }
 
-/// Makes elements when they are asked for: so many, from a position on, to a place.
-pub type Maker<'a, T> = &'a (dyn Fn(usize, usize, *mut T) + Sync);
-
-struct Made<'a, T>(Maker<'a, T>);
-// By hand: derives would ask for `T: Copy`.
-impl<T> Clone for Made<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Made<'_, T> {}
-
-impl<T: Element> Source<T> for Made<'_, T> {
-    #[inline(always)]
-    fn direct(self, _: [isize; 2]) -> Option<Src<T>> {
-        None
-    }
-    #[inline(always)]
-    unsafe fn pack(self, offset: [isize; 2], _: [isize; 2], n: usize, to: *mut T) {
-        (self.0)(offset[0] as usize, n, to);
-    }
-}
-
 /// A sum of sums: every level takes [`FAN`] values before it goes to the next.
 struct Cascade<A> {
     levels: [A; 4],
@@ -178,29 +160,6 @@ pub unsafe fn reduce<T: Element, K: Kind<T>>(
     let dims = normalise(shape, |i| [strides[i], 0], mask);
     // SAFETY: the caller's promise is passed on.
     unsafe { drive(kind, One(Src::new(input)), dims, Dst::new(output)) };
-}
-
-/// [`reduce`] of dense elements that are made on the way, each of them once; `false`, with nothing done,
-/// where they would be asked for in another order.
-///
-/// # Safety
-/// `output` must be writable for the product of the kept sizes, and `make` must write the elements it
-/// is asked for, which lie within the shape.
-pub unsafe fn reduce_made<T: Element, K: Kind<T>>(
-    kind: K,
-    make: Maker<'_, T>,
-    shape: &[usize],
-    mask: u64,
-    output: *mut K::Out,
-) -> bool {
-    let strides = crate::shape::contiguous_strides(shape);
-    let dims = normalise(shape, |i| [strides[i], 0], mask);
-    if is_narrow(&dims) || dims.last().is_none_or(|inner| inner.input[0] != 1) {
-        return false;
-    }
-    // SAFETY: the caller's promise is passed on.
-    unsafe { drive(kind, Made(make), dims, Dst::new(output)) };
-    true
 }
 
 /// Sums the products of two inputs over the dimensions set in `mask`: what a broadcast factor
@@ -286,7 +245,7 @@ unsafe fn drive<T: Element, K: Kind<T>, S: Source<T>>(
     let mut narrow = false;
     if is_narrow(&dims) {
         // Runs in memory are taken as they are, others exchanged for the long neighbour.
-        let near = dims.last().is_some_and(|inner| source.direct(inner.input).is_some());
+        let near = S::MADE || dims.last().is_some_and(|i| source.direct(i.input).is_some());
         if let [rest @ .., outer, inner] = &mut dims[..] {
             let dense = outer.input[0] == inner.size as isize;
             let alone = rest.iter().all(|dim| !dim.reduced);
@@ -322,6 +281,19 @@ struct Plan<K, S, O> {
     outputs: usize,
     rows: usize,
     output: Dst<O>,
+}
+
+impl<K, S, O> Plan<K, S, O> {
+    /// Whether columns are taken in the order in which their elements lie, all of a row together.
+    fn in_line(&self) -> bool {
+        let width = self.inner.size;
+        let dense = |dims: &Dims, stride: usize| match dims[..] {
+            [] => true,
+            [dim] => dim.input[0] == stride as isize,
+            _ => false,
+        };
+        width <= TILE && dense(&self.reduced, width) && dense(&self.kept, width * self.rows)
+    }
 }
 
 /// The kept dimensions with the stride of the output beside those of the input.
@@ -481,12 +453,15 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
     fn run(self) {
         let Plan { kind, source, inner, .. } = *self.plan;
         let direct = source.direct(inner.input);
-        let mut packed = Vec::<T>::new();
-        if direct.is_none() {
-            packed.resize(BLOCK.min(inner.size), T::default());
+        let mut packed = Ahead::new(match direct {
+            Some(_) => 0,
+            None => BLOCK.min(inner.size),
+        });
+        if S::MADE && self.groups == 1 && self.plan.rows == 1 {
+            packed.until(self.last * inner.size);
         }
         let mut kept = kept_walk(&self.plan.kept, self.first / self.groups);
-        if let Some(pointer) = direct
+        if (direct.is_some() || S::MADE)
             && self.groups == 1
             && self.plan.rows == 1
             && inner.size <= BLOCK
@@ -495,7 +470,16 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
             for _ in self.first..self.last {
                 // SAFETY: a run of the caller's shape; each output belongs to one unit.
                 unsafe {
-                    let x = std::slice::from_raw_parts(pointer.at(kept.offset[0]), inner.size);
+                    let x = match direct {
+                        Some(pointer) => pointer.at(kept.offset[0]),
+                        None => packed.get(
+                            source,
+                            [kept.offset[0], kept.offset[1]],
+                            inner.input,
+                            inner.size,
+                        ),
+                    };
+                    let x = std::slice::from_raw_parts(x, inner.size);
                     let total = kind.merge(kind.identity(), kind.block(x));
                     *self.plan.output.at(kept.offset[2]) = kind.finish(total);
                 }
@@ -526,8 +510,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
                     } else {
                         let offset = [base(0, at), base(1, at)];
                         // SAFETY: the run is part of the caller's shape.
-                        unsafe { source.pack(offset, inner.input, len, packed.as_mut_ptr()) };
-                        packed.as_ptr()
+                        unsafe { packed.get(source, offset, inner.input, len) }
                     };
                     // SAFETY: `len` elements of the run, or of the packed copy.
                     let x = unsafe { std::slice::from_raw_parts(x, len) };
@@ -570,9 +553,12 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
     fn run(self) {
         let Plan { kind, source, inner, .. } = *self.plan;
         let direct = source.direct(inner.input);
-        let mut packed = Vec::<T>::new();
-        if direct.is_none() {
-            packed.resize(K::ROWS * self.tile, T::default());
+        let mut packed = Ahead::new(if direct.is_some() { 0 } else { K::ROWS * self.tile });
+        let in_line = S::MADE && self.plan.in_line();
+        if in_line {
+            let (output, group) = ((self.last - 1) / self.groups, (self.last - 1) % self.groups);
+            let row = self.plan.rows.min((group + 1) * self.per_group);
+            packed.until((output * self.plan.rows + row) * inner.size);
         }
         let depth = if self.per_group.min(self.plan.rows) <= K::ROWS * FAN { 1 } else { 4 };
         let mut levels = vec![kind.identity(); depth * self.tile];
@@ -593,6 +579,11 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
             while at < count {
                 let len = K::ROWS.min(count - at);
                 let mut pointers = [std::ptr::null(); MAX_ROWS];
+                let made = in_line.then(|| {
+                    let offset = [kept.offset[0] + rows.offset[0], 0];
+                    // SAFETY: these rows follow each other without gap.
+                    unsafe { packed.get(source, offset, inner.input, len * width) }
+                });
                 for (i, pointer) in pointers[..len].iter_mut().enumerate() {
                     let base = |operand: usize| {
                         kept.offset[operand]
@@ -601,11 +592,12 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     };
                     *pointer = if let Some(pointer) = direct {
                         pointer.at(base(0))
+                    } else if let Some(made) = made {
+                        made.wrapping_add(i * width)
                     } else {
-                        let to = packed[i * self.tile..].as_mut_ptr();
+                        let offset = [base(0), base(1)];
                         // SAFETY: the run is part of the caller's shape; a tile of room is there.
-                        unsafe { source.pack([base(0), base(1)], inner.input, width, to) };
-                        to.cast_const()
+                        unsafe { packed.apart(source, offset, inner.input, width, i * self.tile) }
                     };
                     rows.advance();
                 }

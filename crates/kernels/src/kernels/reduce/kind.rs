@@ -365,9 +365,13 @@ macro_rules! extreme {
             #[inline(always)]
             fn block(self, x: &[T]) -> T {
                 if !T::DTYPE.is_float() {
-                    return lanes_of::<32, _, _>(
-                        x, $identity, |$x| $load, |a, b| if b $op a { b } else { a },
-                    );
+                    let better = |a: T, b: T| if b $op a { b } else { a };
+                    // Four vectors' worth at least: one alone would wait for itself.
+                    return match size_of::<T>() {
+                        1 => lanes_of::<128, _, _>(x, $identity, |$x| $load, better),
+                        2 => lanes_of::<64, _, _>(x, $identity, |$x| $load, better),
+                        _ => lanes_of::<32, _, _>(x, $identity, |$x| $load, better),
+                    };
                 }
                 if x.len() < 16 {
                     return x.iter().fold($identity, |best, &$x| self.merge(best, $load));

@@ -15,9 +15,17 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
     #[inline(always)]
     fn run(self) {
         let Plan { kind, source, inner, .. } = *self.plan;
-        let Some(source) = source.direct(inner.input) else { return };
-        let row = |input: isize, output: isize| {
-            let from = source.at(input);
+        let direct = source.direct(inner.input);
+        let mut packed = Ahead::new(0);
+        if S::MADE {
+            packed.until(self.last * inner.size);
+        }
+        let mut row = |input: isize, output: isize| {
+            let from = match direct {
+                Some(direct) => direct.at(input),
+                // SAFETY: a run of the caller's shape, shorter than the room.
+                None => unsafe { packed.get(source, [input, 0], inner.input, inner.size) },
+            };
             let mut acc = kind.identity();
             for i in 0..inner.size {
                 // SAFETY: a run of the caller's shape.
