@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,14 @@ def test_an_expanded_index_names_whole_slices(dim: int, strided: bool) -> None:
     source = (T.arange(float(index.numel()), dtype=T.float64).reshape(shape) + 0.5).requires_grad_()
     x = table.transpose(0, 2).contiguous().transpose(0, 2) if strided else table
     flat = index.clone()  # not expanded: element by element
-    for operation in (
+    operations: list[Callable[[Any], Any]] = [
         lambda i: x.gather(dim, i),
         lambda i: x.scatter_add(dim, i, source),
         lambda i: x.scatter(dim, i, source),
         lambda i: x.scatter_reduce(dim, i, source, "amax"),
         lambda i: x.scatter(dim, i, 2.5),
-    ):
+    ]
+    for operation in operations:
         results = []
         for i in (index, flat):
             out = operation(i)
