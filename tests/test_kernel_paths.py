@@ -264,3 +264,20 @@ def test_what_numpy_may_not_write_we_do_not() -> None:
 def test_bytes_in_another_order_are_refused() -> None:
     with pytest.raises((ValueError, TypeError), match="byte order"):
         T.from_numpy(np.arange(3).astype(">i4"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 8, 9, 15, 31, 33, 63, 64, 65, 72, 100, 127, 128, 4095, 4096, 4100, 9000])
+def test_a_matrix_times_a_vector(k: int, dtype: str) -> None:
+    T.manual_seed(k)
+    a, v = T.randn(7, k, dtype=getattr(T, dtype)), T.randn(k, dtype=getattr(T, dtype))
+    want = np.array(a.tolist()) @ np.array(v.tolist())
+    tolerance = 1e-3 if dtype == "float32" else 1e-11
+    for got in (
+        a @ v,
+        v @ a.t(),
+        (a @ v[:, None])[:, 0],
+        a.t().contiguous().t() @ v,
+        T.stack([row.dot(v) for row in a]),
+    ):
+        np.testing.assert_allclose(np.array(got.tolist()), want, rtol=tolerance, atol=tolerance)

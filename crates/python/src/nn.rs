@@ -261,6 +261,25 @@ fn max_pool2d<'py>(
     Ok((wrap(py, values)?, wrap(py, places)?))
 }
 
+/// The averages of windows that share the input evenly.
+#[pyfunction]
+fn adaptive_avg_pool2d(py: Python<'_>, input: &Bound<'_, PyTensor>, counts: [usize; 2]) -> Out {
+    let input = &input.get().tensor;
+    Ok(Wrapped(detached(py, input.byte_hint(), || input.adaptive_avg_pool2d(counts))?))
+}
+
+/// The greatest elements of windows that share the input evenly, and their places.
+#[pyfunction]
+fn adaptive_max_pool2d<'py>(
+    py: Python<'py>,
+    input: &Bound<'py, PyTensor>,
+    counts: [usize; 2],
+) -> Bind<(Bound<'py, PyTensor>, Bound<'py, PyTensor>)> {
+    let input = &input.get().tensor;
+    let (values, places) = detached(py, input.byte_hint(), || input.adaptive_max_pool2d(counts))?;
+    Ok((wrap(py, values)?, wrap(py, places)?))
+}
+
 /// The rows of a table that an index names.
 #[pyfunction]
 fn embedding(
@@ -328,6 +347,8 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_conv_transpose2d", wrap_pyfunction!(conv_transpose2d, module)?)?;
     module.add("_nn_avg_pool2d", wrap_pyfunction!(avg_pool2d, module)?)?;
     module.add("_nn_max_pool2d", wrap_pyfunction!(max_pool2d, module)?)?;
+    module.add("_nn_adaptive_avg_pool2d", wrap_pyfunction!(adaptive_avg_pool2d, module)?)?;
+    module.add("_nn_adaptive_max_pool2d", wrap_pyfunction!(adaptive_max_pool2d, module)?)?;
     module.add("_nn_embedding", wrap_pyfunction!(embedding, module)?)?;
     module.add("_nn_constant_pad", wrap_pyfunction!(constant_pad, module)?)
 }

@@ -118,15 +118,6 @@ def max_pool1d(
     return values.squeeze(-2)
 
 
-def _weights(size: int, count: int, like: Tensor) -> Tensor:
-    """Return the matrix that averages ``size`` elements to ``count``, by torch's windows."""
-    rows = []
-    for place in range(count):
-        first, last = place * size // count, -(-(place + 1) * size // count)
-        rows.append([1.0 / (last - first) if first <= i < last else 0.0 for i in range(size)])
-    return _rg.tensor(rows, dtype=like.dtype).reshape(count, size)
-
-
 def _adaptive_sizes(output_size: Any, sizes: Sequence[int]) -> list[int]:
     wanted = [output_size] * len(sizes) if output_size is None or isinstance(output_size, int) else list(output_size)
     if any(want is not None and want < 0 for want in wanted):
@@ -143,19 +134,27 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     if input.dim() not in (3, 4):
         message = f"adaptive_avg_pool2d(): Expected 3D or 4D tensor, but got {list(input.shape)}"
         raise RuntimeError(message)
-    height, width = input.shape[-2:]
-    rows, columns = _adaptive_sizes(output_size, (height, width))
-    if (rows, columns) == (1, 1):
+    counts = _adaptive_sizes(output_size, input.shape[-2:])
+    if counts == [1, 1]:
         return input.mean((-2, -1), True)
-    if rows and columns and height % rows == 0 and width % columns == 0:
-        return avg_pool2d(input, (height // rows, width // columns))
-    return _weights(height, rows, input) @ input @ _weights(width, columns, input).t()
+    result: Tensor = _core._nn_adaptive_avg_pool2d(input, counts)
+    return result
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Return averages of windows whose sizes follow from that of the output."""
+    _check_adaptive_line("adaptive_avg_pool1d", input)
     (count,) = _adaptive_sizes(output_size, input.shape[-1:])
     return adaptive_avg_pool2d(input.unsqueeze(-2), (1, count)).squeeze(-2)
+
+
+def _check_adaptive_line(name: str, input: Tensor) -> None:
+    if input.dim() not in (2, 3):
+        message = (
+            f"Expected 2 to 3 dimensions, but got {input.dim()}-dimensional tensor for argument #1 'self' "
+            f"(while checking arguments for {name})"
+        )
+        raise RuntimeError(message)
 
 
 def _spans(size: int, count: int) -> list[tuple[int, int]]:
@@ -205,18 +204,30 @@ def _adaptive_max(input: Tensor, output_size: Any, dims: int) -> tuple[Tensor, T
 
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Return maxima of windows of ``(N, C, L)`` or ``(C, L)`` whose sizes follow from that of the output."""
-    values, places = _adaptive_max(input, output_size, 1)
-    return (values, places) if return_indices else values
+    _check_adaptive_line("adaptive_max_pool1d", input)
+    (count,) = _adaptive_sizes(output_size, input.shape[-1:])
+    _check_not_empty("adaptive_max_pool1d", input)
+    values, places = _core._nn_adaptive_max_pool2d(input.unsqueeze(-2), [1, count])
+    values = values.squeeze(-2)
+    return (values, places.squeeze(-2)) if return_indices else values
+
+
+def _check_not_empty(name: str, input: Tensor) -> None:
+    for dim, size in enumerate(input.shape):
+        if dim and not size:
+            message = (
+                f"{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes "
+                f"{list(input.shape)} with dimension {dim} being empty"
+            )
+            raise RuntimeError(message)
 
 
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Return maxima of windows of ``(N, C, H, W)`` or ``(C, H, W)`` whose sizes follow from that of the output."""
-    if input.dim() in (3, 4):
-        height, width = input.shape[-2:]
-        rows, columns = _adaptive_sizes(output_size, (height, width))
-        if rows > 0 and columns > 0 and height % rows == 0 and width % columns == 0 and input.numel():
-            return max_pool2d(input, (height // rows, width // columns), return_indices=return_indices)
-    values, places = _adaptive_max(input, output_size, 2)
+    if input.dim() not in (3, 4):
+        message = f"adaptive_max_pool2d(): Expected 3D or 4D tensor, but got {list(input.shape)}"
+        raise RuntimeError(message)
+    values, places = _core._nn_adaptive_max_pool2d(input, _adaptive_sizes(output_size, input.shape[-2:]))
     return (values, places) if return_indices else values
 
 
@@ -231,12 +242,11 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     if input.dim() not in (4, 5):
         message = f"adaptive_avg_pool3d(): Expected 4D or 5D tensor, but got {list(input.shape)}"
         raise RuntimeError(message)
-    sizes = input.shape[-3:]
-    counts = _adaptive_sizes(output_size, sizes)
-    for place, (size, count) in enumerate(zip(sizes, counts, strict=True)):
-        dim = input.dim() - 3 + place
-        input = (input.movedim(dim, -1) @ _weights(size, count, input).t()).movedim(-1, dim)
-    return input
+    depth, rows, columns = _adaptive_sizes(output_size, input.shape[-3:])
+    # An average of averages of as many: first over rows and columns, then over the depth.
+    flat = adaptive_avg_pool2d(input.flatten(0, -3), (rows, columns))
+    lines = flat.reshape(*input.shape[:-2], rows * columns)
+    return adaptive_avg_pool2d(lines, (depth, None)).unflatten(-1, (rows, columns))
 
 
 def _index_of(mode: str, size: int, before: int, after: int) -> list[int]:

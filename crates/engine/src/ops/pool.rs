@@ -1,16 +1,19 @@
 //! Pooling over two dimensions.
 
+use std::sync::Arc;
+
 use smallvec::smallvec;
 
 pub use crate::kernels::pool::Divisor;
 
 use super::{Cx, Op, Rule};
-use crate::error::{Result, ensure};
+use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
 use crate::kernels::pool::Pool;
 use crate::launch;
 use crate::shape::Dims;
+use crate::storage::Core;
 use crate::tensor::Tensor;
 
 /// Averages and their gradient: each is the transpose of the other.
@@ -19,6 +22,7 @@ struct Average {
     pool: Pool,
     divisor: Divisor,
     backward: bool,
+    adaptive: bool,
     input: Dims,
     output: Dims,
 }
@@ -39,7 +43,12 @@ impl Average {
 
 impl Rule for Average {
     fn name(&self) -> &'static str {
-        if self.backward { "AvgPool2DBackwardBackward0" } else { "AvgPool2DBackward0" }
+        match (self.adaptive, self.backward) {
+            (false, false) => "AvgPool2DBackward0",
+            (false, true) => "AvgPool2DBackwardBackward0",
+            (true, false) => "AdaptiveAvgPool2DBackward0",
+            (true, true) => "AdaptiveAvgPool2DBackwardBackward0",
+        }
     }
     fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
@@ -49,6 +58,7 @@ impl Rule for Average {
 }
 
 struct Maximum {
+    adaptive: bool,
     planes: usize,
     pixels: usize,
     input: Dims,
@@ -56,7 +66,7 @@ struct Maximum {
 
 impl Rule for Maximum {
     fn name(&self) -> &'static str {
-        "MaxPool2DWithIndicesBackward0"
+        if self.adaptive { "AdaptiveMaxPool2DBackward0" } else { "MaxPool2DWithIndicesBackward0" }
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
@@ -151,6 +161,38 @@ fn plan(name: &str, x: &[usize], windows: &Windows) -> Result<(Pool, Dims)> {
         stride,
         padding,
         dilation,
+        adaptive: false,
+    };
+    Ok((pool, output))
+}
+
+/// The adaptive pooling of an image of this shape to `counts` places, and the shape of its result; no size
+/// may be zero from dimension `from` on.
+fn adaptive(name: &str, x: &[usize], counts: [usize; 2], from: usize) -> Result<(Pool, Dims)> {
+    let n = x.len();
+    ensure!(n == 3 || n == 4, runtime, "{name}(): Expected 3D or 4D tensor, but got {x:?}");
+    if let Some(empty) = (from..n).find(|&dim| x[dim] == 0) {
+        bail!(
+            runtime,
+            "{name}(): Expected input to have non-zero size for non-batch dimensions, but input has sizes \
+             {x:?} with dimension {empty} being empty"
+        );
+    }
+    let mut output: Dims = x[..n - 2].iter().copied().collect();
+    output.extend(counts);
+    let sizes = [x[n - 2], x[n - 1]];
+    // Windows of one size are those of a common pool.
+    let alike = (0..2).all(|i| counts[i] > 0 && sizes[i].is_multiple_of(counts[i]));
+    let kernel = if alike { [sizes[0] / counts[0], sizes[1] / counts[1]] } else { [1, 1] };
+    let pool = Pool {
+        planes: x[..n - 2].iter().product(),
+        input: sizes,
+        kernel,
+        output: counts,
+        stride: kernel,
+        padding: [0, 0],
+        dilation: [1, 1],
+        adaptive: !alike,
     };
     Ok((pool, output))
 }
@@ -165,7 +207,7 @@ impl Tensor {
         let input = self.shape();
         let (pool, output) = plan("avg_pool2d", &input, windows)?;
         ensure!(divisor != Divisor::Given(0.0), runtime, "divisor must be not zero");
-        Average { pool, divisor, backward: false, input, output }.apply(self)
+        Average { pool, divisor, backward: false, adaptive: false, input, output }.apply(self)
     }
 
     /// The greatest elements of windows of `(N, C, H, W)` or `(C, H, W)`, and where they are in their
@@ -178,12 +220,55 @@ impl Tensor {
         let input = self.shape();
         let (pool, output) = plan("max_pool2d", &input, windows)?;
         let (values, places) = launch::maximum_pool(&pool, &self.shared_core(), &output)?;
+        self.greatest(false, &pool, input, values, places)
+    }
+
+    #[track_caller]
+    fn greatest(
+        &self,
+        adaptive: bool,
+        pool: &Pool,
+        input: Dims,
+        values: Arc<Core>,
+        places: Arc<Core>,
+    ) -> Result<(Self, Self)> {
         let values = Self::from_core(values);
         if recording1(self) {
-            let rule =
-                Maximum { planes: pool.planes, pixels: pool.input[0] * pool.input[1], input };
+            let rule = Maximum {
+                adaptive,
+                planes: pool.planes,
+                pixels: pool.input[0] * pool.input[1],
+                input,
+            };
             attach(Op::rule(rule), &[self], &[Save::Private(&places)], &[&values])?;
         }
         Ok((values, Self::from_core(places)))
+    }
+
+    /// The averages of as many windows of `(N, C, H, W)` or `(C, H, W)` as `counts` says, which share the
+    /// input evenly: window `i` of `m` reaches from element `floor(i * n / m)` to `ceil((i + 1) * n / m)`.
+    ///
+    /// # Errors
+    /// If the image is empty, or the dtype is not floating point.
+    #[track_caller]
+    pub fn adaptive_avg_pool2d(&self, counts: [usize; 2]) -> Result<Self> {
+        let input = self.shape();
+        let (pool, output) =
+            adaptive("adaptive_avg_pool2d", &input, counts, input.len().saturating_sub(2))?;
+        let divisor = Divisor::Inside;
+        Average { pool, divisor, backward: false, adaptive: true, input, output }.apply(self)
+    }
+
+    /// The greatest elements of the windows of [`Self::adaptive_avg_pool2d`], and where they are in their
+    /// planes.
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn adaptive_max_pool2d(&self, counts: [usize; 2]) -> Result<(Self, Self)> {
+        let input = self.shape();
+        let (pool, output) = adaptive("adaptive_max_pool2d", &input, counts, 1)?;
+        let (values, places) = launch::maximum_pool(&pool, &self.shared_core(), &output)?;
+        self.greatest(true, &pool, input, values, places)
     }
 }

@@ -1,6 +1,11 @@
 //! Averages and maxima over windows of images.
 #![allow(unsafe_code)]
 
+mod lanes;
+mod maximum;
+
+pub use maximum::maximum;
+
 use super::matmul::Float;
 use super::multiversion::{self, Job};
 use super::raw::{Dst, Src, split};
@@ -22,6 +27,9 @@ pub struct Pool {
     pub padding: [usize; 2],
     /// Steps between the elements of a window.
     pub dilation: [usize; 2],
+    /// Whether the windows follow from the sizes of input and output alone: as many as there are share the
+    /// input evenly, and those that do not divide it overlap.
+    pub adaptive: bool,
 }
 
 /// What an average divides by.
@@ -47,13 +55,29 @@ impl Pool {
     #[inline(always)]
     fn window(&self, dim: usize, place: usize) -> (usize, usize, usize) {
         let (pad, n) = (self.padding[dim], self.input[dim]);
+        if self.adaptive {
+            let count = self.output[dim];
+            let (start, end) = (place * n / count, ((place + 1) * n).div_ceil(count));
+            return (start, end, end - start);
+        }
         let start = place * self.stride[dim];
         let end = (start + self.kernel[dim]).min(n + 2 * pad);
         let counted = end.saturating_sub(start);
         (start.saturating_sub(pad).min(n), end.saturating_sub(pad).min(n), counted)
     }
 
-    /// One over the divisor of a window.
+    /// The windows along a row all of whose elements are inside, if their sizes are alike.
+    fn inside(&self) -> (usize, usize) {
+        if self.adaptive {
+            return (0, 0);
+        }
+        let (pad, stride) = (self.padding[1], self.stride[1]);
+        let reach = self.dilation[1] * (self.kernel[1] - 1);
+        let last = (self.input[1] + pad).saturating_sub(reach).div_ceil(stride);
+        (pad.div_ceil(stride), last.min(self.output[1]))
+    }
+
+    /// The divisor of a window.
     #[inline(always)]
     fn share<T: Float>(&self, divisor: Divisor, y: usize, x: usize) -> T {
         let ((top, bottom, tall), (left, right, wide)) = (self.window(0, y), self.window(1, x));
@@ -86,7 +110,26 @@ impl<T: Float> Job for Average<T> {
             let to = self.to.at((plane * p.places()) as isize);
             for y in 0..p.output[0] {
                 let (top, bottom, _) = p.window(0, y);
-                for x in 0..p.output[1] {
+                // Windows with all columns inside, side by side.
+                let (mut x, inside) = (0, p.inside());
+                while x < p.output[1] {
+                    if x >= inside.0 && x + SIDE_BY_SIDE <= inside.1 {
+                        let sums = match p.stride[1] {
+                            // SAFETY (all): the rows and columns of these windows are inside.
+                            1 => unsafe { side_by_side::<T, 1>(&p, image, top, bottom, x) },
+                            // SAFETY: as above.
+                            2 => unsafe { side_by_side::<T, 2>(&p, image, top, bottom, x) },
+                            // SAFETY: as above.
+                            _ => unsafe { side_by_side::<T, 0>(&p, image, top, bottom, x) },
+                        };
+                        let count = p.share::<T>(self.divisor, y, x);
+                        for (i, sum) in sums.into_iter().enumerate() {
+                            // SAFETY: a place of the plane.
+                            unsafe { *to.add(y * p.output[1] + x + i) = sum / count };
+                        }
+                        x += SIDE_BY_SIDE;
+                        continue;
+                    }
                     let (left, right, _) = p.window(1, x);
                     let mut sum = T::ZERO;
                     for row in top..bottom {
@@ -99,10 +142,40 @@ impl<T: Float> Job for Average<T> {
                     unsafe {
                         *to.add(y * p.output[1] + x) = sum / p.share::<T>(self.divisor, y, x);
                     };
+                    x += 1;
                 }
             }
         }
     }
+}
+
+/// Windows that are averaged together.
+const SIDE_BY_SIDE: usize = 8;
+
+/// The sums of neighbouring windows from `x` on over rows `top..bottom`; `STRIDE` 0 stands for any.
+///
+/// # Safety
+/// These rows, and all columns of these windows, must be inside the image.
+#[inline(always)]
+unsafe fn side_by_side<T: Float, const STRIDE: usize>(
+    p: &Pool,
+    image: *const T,
+    top: usize,
+    bottom: usize,
+    x: usize,
+) -> [T; SIDE_BY_SIDE] {
+    let stride = if STRIDE == 0 { p.stride[1] } else { STRIDE };
+    let mut sums = [T::ZERO; SIDE_BY_SIDE];
+    for row in top..bottom {
+        let from = image.wrapping_add(row * p.input[1] + x * stride - p.padding[1]);
+        for column in 0..p.kernel[1] {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: by the contract.
+                *sum += unsafe { *from.add(i * stride + column) };
+            }
+        }
+    }
+    sums
 }
 
 struct Spread<T> {
@@ -167,115 +240,4 @@ pub unsafe fn average_backward<T: Float>(
     split(pool.planes, pool.pixels(), |first, last| {
         multiversion::run(Spread { pool, divisor, from, to, planes: (first, last) });
     });
-}
-
-/// The greatest element of each window (NaN if there is one) and where it is in its plane; the
-/// first of equal ones.
-///
-/// # Safety
-/// `input`, `output` and `places` are dense and of the sizes `pool` says; no window is empty.
-pub unsafe fn maximum<T: Float + PartialOrd>(
-    pool: &Pool,
-    input: *const T,
-    output: *mut T,
-    places: *mut i64,
-) {
-    let (from, to, at, pool) = (Src::new(input), Dst::new(output), Dst::new(places), *pool);
-    split(pool.planes, pool.pixels(), |first, last| {
-        multiversion::run(Maximum { pool, from, to, at, planes: (first, last) });
-    });
-}
-
-struct Maximum<T> {
-    pool: Pool,
-    from: Src<T>,
-    to: Dst<T>,
-    at: Dst<i64>,
-    planes: (usize, usize),
-}
-
-impl<T: Float + PartialOrd> Job for Maximum<T> {
-    type Output = ();
-    /// A row of windows at a time, all of whose elements at one place of the window are compared before
-    /// those at the next: without branches, and in vectors.
-    #[inline(always)]
-    fn run(self) {
-        let p = self.pool;
-        let width = p.output[1];
-        let (mut best, mut code) = (vec![T::NEG_INFINITY; width], vec![0u32; width]);
-        // The first column of each window inside the image: where nothing is greater, that is it.
-        let skipped = |dim: usize, place: usize| {
-            p.padding[dim].saturating_sub(place * p.stride[dim]).div_ceil(p.dilation[dim])
-        };
-        let left: Vec<u32> = (0..width).map(|x| skipped(1, x) as u32).collect();
-        for plane in self.planes.0..self.planes.1 {
-            let image = self.from.at((plane * p.pixels()) as isize);
-            for y in 0..p.output[0] {
-                let top = skipped(0, y);
-                best.fill(T::NEG_INFINITY);
-                for (code, &left) in code.iter_mut().zip(&left) {
-                    *code = (top * p.kernel[1]) as u32 + left;
-                }
-                for ky in top..p.kernel[0] {
-                    let row = y * p.stride[0] + ky * p.dilation[0] - p.padding[0];
-                    if row >= p.input[0] {
-                        break;
-                    }
-                    let row = image.wrapping_add(row * p.input[1]);
-                    for kx in 0..p.kernel[1] {
-                        let here = (ky * p.kernel[1] + kx) as u32;
-                        match p.stride[1] {
-                            1 => self.compare::<1>(row, kx, here, &mut best, &mut code),
-                            2 => self.compare::<2>(row, kx, here, &mut best, &mut code),
-                            _ => self.compare::<0>(row, kx, here, &mut best, &mut code),
-                        }
-                    }
-                }
-                let base = (plane * p.places() + y * width) as isize;
-                for (x, (&best, &code)) in best.iter().zip(&code).enumerate() {
-                    let (ky, kx) = (code as usize / p.kernel[1], code as usize % p.kernel[1]);
-                    let row = y * p.stride[0] + ky * p.dilation[0];
-                    let column = x * p.stride[1] + kx * p.dilation[1];
-                    let place = (row - p.padding[0]) * p.input[1] + column - p.padding[1];
-                    // SAFETY: a place of this task's planes.
-                    unsafe {
-                        *self.to.at(base + x as isize) = best;
-                        *self.at.at(base + x as isize) = place as i64;
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl<T: Float + PartialOrd> Maximum<T> {
-    /// Compares the elements of a row at place `kx` of their windows; `STRIDE` 0 stands for any.
-    #[inline(always)]
-    fn compare<const STRIDE: usize>(
-        &self,
-        row: *const T,
-        kx: usize,
-        here: u32,
-        best: &mut [T],
-        code: &mut [u32],
-    ) {
-        let p = &self.pool;
-        let stride = if STRIDE == 0 { p.stride[1] } else { STRIDE };
-        let (ahead, pad) = (kx * p.dilation[1], p.padding[1]);
-        // The windows whose element at this place lies inside the row.
-        let first = pad.saturating_sub(ahead).div_ceil(stride).min(best.len());
-        let end = (p.input[1] + pad).saturating_sub(ahead).div_ceil(stride).min(best.len());
-        if first >= end {
-            return;
-        }
-        let start = row.wrapping_add(first * stride + ahead - pad);
-        for (i, (best, code)) in best[first..end].iter_mut().zip(&mut code[first..end]).enumerate()
-        {
-            // SAFETY: inside the row, as just computed.
-            let value = unsafe { *start.add(i * stride) };
-            let more = value > *best || value.is_nan();
-            *best = if more { value } else { *best };
-            *code = if more { here } else { *code };
-        }
-    }
 }

@@ -108,8 +108,12 @@ impl<T: Float> Job for Dots<T> {
             let total = if p.k < LANES {
                 short_dot(x, y)
             } else {
-                let blocks = x.chunks(BLOCK).zip(y.chunks(BLOCK));
-                blocks.fold(T::ZERO, |total, (x, y)| total + dot(x, y))
+                // A loop: closures are not always compiled for the instructions at hand.
+                let mut total = T::ZERO;
+                for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
+                    total += dot(x, y);
+                }
+                total
             };
             // SAFETY: (i, j) lies within c.
             unsafe { store(p, i, j, total) };
@@ -134,10 +138,8 @@ fn dot<T: Float>(x: &[T], y: &[T]) -> T {
             acc[i] = x[i].fused(y[i], acc[i]);
         }
     }
-    for i in 0..x_rest.len() {
-        acc[i] = x_rest[i].fused(y_rest[i], acc[i]);
-    }
-    lanes(&acc, T::ZERO, |x| x, |a, b| a + b)
+    let total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
+    if x_rest.is_empty() { total } else { total + short_dot(x_rest, y_rest) }
 }
 
 /// So short that many are on their way at once: few registers each.
@@ -152,8 +154,11 @@ fn short_dot<T: Float>(x: &[T], y: &[T]) -> T {
             acc[i] = x[i].fused(y[i], acc[i]);
         }
     }
-    let total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
-    x_rest.iter().zip(y_rest).fold(total, |total, (x, &y)| x.fused(y, total))
+    let mut total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
+    for (&x, &y) in x_rest.iter().zip(y_rest) {
+        total = x.fused(y, total);
+    }
+    total
 }
 
 /// Rows of c as sums of multiples of rows of b.

@@ -7,7 +7,7 @@ use super::kind::Ordered;
 /// The greatest (or least) element that is a number, and whether there is NaN; `None` where there are no
 /// instructions for it. The extreme of no number is the identity.
 #[inline(always)]
-pub(super) fn extreme<T: Ordered>(x: &[T], greatest: bool) -> Option<(T, bool)> {
+pub(in crate::kernels) fn extreme<T: Ordered>(x: &[T], greatest: bool) -> Option<(T, bool)> {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::dtype::DType;

@@ -12,6 +12,7 @@ mod statistic;
 
 pub use arg::{Extreme, argreduce};
 pub use drive::{Maker, reduce, reduce_made, sum_of_product};
+pub(super) use extreme::extreme;
 pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
     Sum,
