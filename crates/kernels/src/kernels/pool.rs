@@ -115,7 +115,7 @@ impl<T: Float> Job for Average<T> {
                 while x < p.output[1] {
                     if x >= inside.0 && x + SIDE_BY_SIDE <= inside.1 {
                         let sums = match p.stride[1] {
-                            // SAFETY (all): the rows and columns of these windows are inside.
+                            // SAFETY: the rows and columns of these windows are inside.
                             1 => unsafe { side_by_side::<T, 1>(&p, image, top, bottom, x) },
                             // SAFETY: as above.
                             2 => unsafe { side_by_side::<T, 2>(&p, image, top, bottom, x) },
