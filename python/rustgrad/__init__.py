@@ -63,10 +63,10 @@ _FUNCTIONS = {
     "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "batch_norm", "bilinear",
     "binary_cross_entropy_with_logits", "binomial", "channel_shuffle", "compile", "constant_pad_nd", "conv1d",
     "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss",
-    "cosine_similarity", "dropout", "dropout_", "embedding", "group_norm", "hinge_embedding_loss", "instance_norm",
-    "kl_div", "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices", "max_pool2d",
-    "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson", "prelu", "rms_norm", "rrelu",
-    "triplet_margin_loss", "typename",
+    "cosine_similarity", "ctc_loss", "dropout", "dropout_", "embedding", "group_norm", "hinge_embedding_loss",
+    "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool1d_with_indices",
+    "max_pool2d", "max_pool3d", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson", "prelu", "rms_norm",
+    "rrelu", "triplet_margin_loss", "typename",
 }  # fmt: skip
 
 

@@ -326,6 +326,7 @@ __all__ = [
     "_linalg_solve",
     "_linalg_solve_triangular",
     "_nn_recurrent",
+    "_nn_ctc_loss",
     "_nn_linear",
     "_nn_conv1d",
     "_nn_conv2d",
@@ -1646,6 +1647,9 @@ def _nn_conv_transpose2d(
     output_padding: Any = None,
     groups: Any = 1,
     dilation: Any = None,
+) -> Tensor: ...
+def _nn_ctc_loss(
+    log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any, blank: Any, zero_infinity: Any
 ) -> Tensor: ...
 def _nn_elu(input: Any, alpha: _float = ..., inplace: _bool = False) -> Tensor: ...
 def _nn_embedding(input: Any, weight: Any, padding_idx: Any) -> Tensor: ...

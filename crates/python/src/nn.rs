@@ -337,9 +337,30 @@ fn recurrent<'py>(
     Ok((wrap(py, states)?, memories.map(|memories| wrap(py, memories)).transpose()?))
 }
 
+/// The losses of connectionist temporal classification.
+#[pyfunction]
+fn ctc_loss(
+    py: Python<'_>,
+    log_probs: &Bound<'_, PyTensor>,
+    targets: &Bound<'_, PyTensor>,
+    input_lengths: Vec<i64>,
+    target_lengths: Vec<i64>,
+    blank: i64,
+    zero_infinity: bool,
+) -> Out {
+    let (input, targets) = (&log_probs.get().tensor, &targets.get().tensor);
+    // Each label has exponentials at every step.
+    let bytes = input.byte_hint() * 8;
+    let lengths = (input_lengths, target_lengths);
+    Ok(Wrapped(detached(py, bytes, || {
+        input.ctc_loss(targets, &lengths.0, &lengths.1, blank, zero_infinity)
+    })?))
+}
+
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_recurrent", wrap_pyfunction!(recurrent, module)?)?;
+    module.add("_nn_ctc_loss", wrap_pyfunction!(ctc_loss, module)?)?;
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
     module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
     module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;

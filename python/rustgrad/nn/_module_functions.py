@@ -173,6 +173,20 @@ def cosine_embedding_loss(
     return F.cosine_embedding_loss(input1, input2, target, margin, reduction=_reduction(reduction))
 
 
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: int = 0,
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Return the loss of alignments; reductions have numbers here, and any but 1 and 2 means none."""
+    name = {1: "mean", 2: "sum"}.get(reduction, "none")
+    return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, name, zero_infinity)
+
+
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 1) -> Tensor:
     """Return the loss of distances; reductions have numbers here."""
     return F.hinge_embedding_loss(input, target, margin, reduction=_reduction(reduction))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
 from rustgrad.nn._embedding import embedding
-from rustgrad.nn._reduction import legacy, reduce
+from rustgrad.nn._reduction import check, legacy, reduce
 
 if TYPE_CHECKING:
     from rustgrad._core import Tensor
@@ -146,70 +146,45 @@ def ctc_loss(
         ``"mean"`` divides each loss by the length of its target first.
     zero_infinity
         Whether infinite losses, of targets that do not fit, count as zero.
+
+    The gradient is that of the scores before the logarithm of softmax, as in torch; it has no derivative of its own.
+
+    Raises
+    ------
+    RuntimeError
+        If shapes, lengths or the blank do not fit each other.
+    IndexError
+        If a label is no class.
     """
-    single = log_probs.dim() == 2
-    steps = log_probs.unsqueeze(1) if single else log_probs
-    total, batch, classes = steps.shape
-    times = _rg.as_tensor(input_lengths, dtype=_rg.int64).reshape(-1)
-    lengths = _rg.as_tensor(target_lengths, dtype=_rg.int64).reshape(-1)
-    if not 0 <= blank < classes:
-        message = "blank must be in label range"
-        raise RuntimeError(message)
-    for name, numbers in (("input_lengths", times), ("target_lengths", lengths)):
-        if numbers.numel() != batch:
-            message = f"{name} must be of size batch_size"
-            raise RuntimeError(message)
-    if batch and int(times.max()) > total:
-        message = f"Expected input_lengths to have value at most {total}, but got value {int(times.max())}"
-        raise RuntimeError(message)
-    longest = int(lengths.max()) if batch else 0
-    if targets.dim() == 1 and not (single and targets.shape[0] == longest):
-        starts = lengths.cumsum(0) - lengths
-        places = starts.unsqueeze(1) + _rg.arange(longest)
-        flat = targets if targets.numel() else _rg.zeros(1, dtype=targets.dtype)
-        labels = flat[places.clamp(max=flat.numel() - 1)]
-    else:
-        labels = (targets.unsqueeze(0) if targets.dim() == 1 else targets)[:, :longest]
-    labels = labels.to(_rg.int64).clamp(0, classes - 1)
-    # Blanks before, between and behind the labels.
-    extended = _rg.full((batch, 2 * longest + 1), blank, dtype=_rg.int64)
-    extended[:, 1::2] = labels
-    skips = _rg.zeros(extended.shape, dtype=_rg.bool)
-    skips[:, 2:] = (extended[:, 2:] != blank) & (extended[:, 2:] != extended[:, :-2])
-    # Finite in the place of minus infinity, whose derivative would not be a number.
-    never = -1e30
-    scores = steps.gather(2, extended.unsqueeze(0).expand(total, *extended.shape))
-    first = _rg.arange(extended.shape[1]) < 2
-    state = scores[0].masked_fill(~first, never)
-    everything = [state]
-    for step in range(1, total):
-        one = _rg.nn.functional.pad(state, (1, 0), value=never)[:, :-1]
-        two = _rg.nn.functional.pad(state, (2, 0), value=never)[:, : state.shape[1]].masked_fill(~skips, never)
-        state = (_rg.stack([state, one, two]).logsumexp(0) + scores[step]).clamp(min=never)
-        everything.append(state)
-    history = _rg.stack(everything, 1)
-    last = history.gather(1, (times - 1).clamp(min=0).reshape(-1, 1, 1).expand(batch, 1, extended.shape[1])).squeeze(1)
-    ends = last.gather(1, _rg.stack([2 * lengths, (2 * lengths - 1).clamp(min=0)], 1))
-    ends = ends.masked_fill(_rg.stack([_rg.zeros_like(lengths), (lengths == 0).to(_rg.int64)], 1).bool(), never)
-    losses = -ends.logsumexp(1)
-    # torch's gradient is that of the scores before the logarithm of softmax, posteriors taken from probabilities, also
-    # where the input is not normalised: a term of value zero brings the probabilities along.
-    counted = (_rg.arange(total).unsqueeze(1) < times).unsqueeze(2)
-    chances = steps.exp().masked_fill(~counted, 0.0).sum((0, 2))
-    losses = losses + (chances - chances.detach())
-    impossible = losses > 1e29
-    losses = losses.masked_fill(impossible, 0.0 if zero_infinity else float("inf"))
-    # Nothing can be explained by no steps but nothing.
-    empty = times == 0
-    if empty.any():
-        nothing = _rg.where(lengths == 0, 0.0, 0.0 if zero_infinity else float("inf")).to(losses.dtype)
-        losses = _rg.where(empty, nothing, losses)
-    if single:
-        losses = losses.squeeze(0)
-        lengths = lengths.squeeze(0)
+    check(reduction)
+    times, lengths = _lengths(input_lengths, target_lengths)
+    losses: Tensor = _rg._core._nn_ctc_loss(log_probs, targets, times, lengths, blank, zero_infinity)
+    if zero_infinity:
+        losses = _rg.where(losses == float("inf"), 0.0, losses)
     if reduction == "mean":
-        return (losses / lengths.clamp(min=1)).mean()
-    return _reduced(losses, reduction)
+        counts = _rg.tensor(lengths, dtype=losses.dtype).clamp(min=1)
+        return (losses / counts).mean()
+    return losses.sum() if reduction == "sum" else losses
+
+
+def _lengths(input_lengths: Any, target_lengths: Any) -> tuple[list[int], list[int]]:
+    """Return the numbers of steps and of labels, given both as tensors or both as sequences."""
+    both = (input_lengths, target_lengths)
+    tensors = [isinstance(one, _rg.Tensor) for one in both]
+    if all(tensors):
+        for name, one in zip(("input_lengths", "target_lengths"), both, strict=True):
+            if one.is_floating_point():
+                message = f"{name} must be integral"
+                raise RuntimeError(message)
+        return input_lengths.reshape(-1).tolist(), target_lengths.reshape(-1).tolist()
+    if any(tensors) or not all(isinstance(one, list | tuple) for one in both):
+        kinds = ", ".join(type(one).__name__ for one in both)
+        message = (
+            "ctc_loss() received an invalid combination of arguments - input_lengths and target_lengths must be two "
+            f"tensors or two tuples of ints, got ({kinds})"
+        )
+        raise TypeError(message)
+    return list(input_lengths), list(target_lengths)
 
 
 def embedding_bag(

@@ -29,6 +29,7 @@ mod choice;
 mod clamp;
 pub mod conv;
 pub mod count;
+mod ctc;
 mod diff;
 mod dual;
 pub mod elementwise;

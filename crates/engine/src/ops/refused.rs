@@ -3,11 +3,12 @@
 use super::{Cx, Op, Rule};
 use crate::error::{Error, Result};
 use crate::graph::hooks::GradList;
-use crate::graph::{attach, recording1};
+use crate::graph::{attach, recording, recording1};
 use crate::tensor::Tensor;
 
 struct Refused {
     node: &'static str,
+    error: fn(&'static str) -> Error,
     operation: &'static str,
 }
 
@@ -16,11 +17,16 @@ impl Rule for Refused {
         self.node
     }
     fn vjp(&self, _: &Cx<'_>, _: &[Option<Tensor>]) -> Result<GradList> {
-        Err(Error::not_implemented(format!(
-            "the derivative for '{}' is not implemented.",
-            self.operation
-        )))
+        Err((self.error)(self.operation))
     }
+}
+
+fn unknown(operation: &str) -> Error {
+    Error::not_implemented(format!("the derivative for '{operation}' is not implemented."))
+}
+
+fn only_once(operation: &str) -> Error {
+    Error::runtime(format!("derivative for aten::{operation} is not implemented"))
 }
 
 /// Hangs a result on a node that refuses to run, if it would be differentiable.
@@ -32,7 +38,22 @@ pub(super) fn refuse(
     output: &Tensor,
 ) -> Result<()> {
     if output.dtype().is_float() && recording1(input) {
-        attach(Op::rule(Refused { node, operation }), &[input], &[], &[output])?;
+        let rule = Refused { node, error: unknown, operation };
+        attach(Op::rule(rule), &[input], &[], &[output])?;
+    }
+    Ok(())
+}
+
+/// The same for a gradient whose own derivative torch does not know either.
+#[track_caller]
+pub(super) fn refuse_twice(
+    operation: &'static str,
+    inputs: &[&Tensor],
+    output: &Tensor,
+) -> Result<()> {
+    if recording(inputs) {
+        let rule = Refused { node: "NotImplemented", error: only_once, operation };
+        attach(Op::rule(rule), inputs, &[], &[output])?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod vexp;
 pub mod block;
 pub mod conv;
 pub mod copy;
+pub mod ctc;
 pub mod elementwise;
 pub mod index;
 pub mod isa;

@@ -6,6 +6,7 @@ mod along;
 pub mod blocks;
 mod channels;
 pub mod create;
+mod ctc;
 mod execute;
 mod fused;
 mod image;
@@ -21,6 +22,7 @@ pub use along::{
     take, topk,
 };
 pub use channels::{Normalised, channel_norm, channel_norm_backward};
+pub use ctc::{Alignments, ctc_loss, ctc_loss_backward};
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
 pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use lstm::{lstm, lstm_backward};
