@@ -281,3 +281,45 @@ def test_a_matrix_times_a_vector(k: int, dtype: str) -> None:
         T.stack([row.dot(v) for row in a]),
     ):
         np.testing.assert_allclose(np.array(got.tolist()), want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_copies_of_small_pieces(rows: int, dtype: type) -> None:
+    for columns in (1, 2, 3, 4, 5, 9, 17):
+        x = wholes(0, 100, (rows, columns), dtype)
+        t = T.tensor(x)
+        cases = {
+            "turned": (t.t().contiguous(), x.T),
+            "back": (T.tensor(np.ascontiguousarray(x.T)).t().contiguous(), x),
+            "backwards": (t.flip(1), x[:, ::-1]),
+            "upside down": (t.flip(0), x[::-1]),
+            "both": (t.flip(0, 1), x[::-1, ::-1]),
+            "rolled": (t.roll(1, 1), np.roll(x, 1, 1)),
+            "cut": (t[:, 1:].contiguous(), x[:, 1:]),
+            "column": (t[:, columns // 2].clone(), x[:, columns // 2]),
+            "every other": (t[:, ::2].contiguous(), x[:, ::2]),
+            "stacked": (T.stack([t, t + 1], -1), np.stack([x, x + 1], -1)),
+            "of three": (T.stack([t, t + 1, t], 1), np.stack([x, x + 1, x], 1)),
+            "of five": (T.stack([t] * 5, -1), np.stack([x] * 5, -1)),
+            "beside": (T.cat([t, t[:, :1], t + 1], 1), np.concatenate([x, x[:, :1], x + 1], 1)),
+            "beside whole": (T.cat([t, t + 1], 1), np.concatenate([x, x + 1], 1)),
+            "less": (t[:, 1:] - t[:, :-1], x[:, 1:] - x[:, :-1]),
+        }
+        for name, (got, want) in cases.items():
+            np.testing.assert_array_equal(got.numpy(), want, err_msg=f"{name}, {columns} columns")
+        written = t.clone()
+        written[:, ::2] = t[:, ::2] + 1
+        x[:, ::2] += 1
+        np.testing.assert_array_equal(written.numpy(), x)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_images_with_channels_last(channels: int, dtype: type) -> None:
+    for height, width in ((5, 7), (32, 33)):
+        x = wholes(0, 100, (3, height, width, channels), dtype)
+        first = T.tensor(x).permute(0, 3, 1, 2).contiguous()
+        np.testing.assert_array_equal(first.numpy(), np.transpose(x, (0, 3, 1, 2)))
+        np.testing.assert_array_equal(first.permute(0, 2, 3, 1).contiguous().numpy(), x)
+        np.testing.assert_array_equal((first.permute(0, 2, 3, 1) + 1).numpy(), x + 1)

@@ -2,6 +2,11 @@
 #![allow(unsafe_code)]
 #![allow(clippy::cast_ptr_alignment, reason = "operands are aligned, SIMD loads need not be")]
 
+mod pieces;
+
+pub(super) use pieces::SMALL;
+pub(crate) use pieces::{interleave, move_pieces};
+
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
@@ -267,6 +272,9 @@ pub(super) unsafe fn gather_tile<T: Copy>(
     rows: usize,
     cols: usize,
 ) {
+    let size = size_of::<T>() as isize;
+    // A few rows that lie in turn, as the colours of pixels do.
+    let few = rows <= 4 && c.unsigned_abs() <= 4 * size.unsigned_abs();
     // SAFETY: by the contract.
     unsafe {
         if c == 0 {
@@ -283,16 +291,22 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                     }
                 }
             }
-        } else if c.unsigned_abs() <= r.unsigned_abs() || rows == 1 || r == 0 {
+        } else if c == size && cols * size_of::<T>() <= SMALL {
+            move_pieces(src, r, buffer.cast(), cols as isize * size, rows, cols * size_of::<T>());
+        } else if c == -size && pieces::reverse(src, r, buffer, rows, cols) {
+        } else if c.unsigned_abs() <= r.unsigned_abs() || rows == 1 || r == 0 || few {
             for i in 0..rows {
                 let row = src.offset(r * i as isize);
                 let to = buffer.add(i * cols);
-                let size = size_of::<T>() as isize;
                 // Steps known to the compiler become shuffles of whole vectors.
                 if c == size {
                     copy_bytes(row, to.cast(), cols * size_of::<T>());
                 } else if c == 2 * size {
                     spread::<T, 2>(row.cast::<T>(), to, cols);
+                } else if c == 3 * size {
+                    spread::<T, 3>(row.cast::<T>(), to, cols);
+                } else if c == 4 * size {
+                    spread::<T, 4>(row.cast::<T>(), to, cols);
                 } else if c == -size {
                     spread::<T, -1>(row.cast::<T>(), to, cols);
                 } else {
@@ -301,6 +315,12 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                         buffer.add(i * cols + j).write(value);
                     }
                 }
+            }
+        } else if r == size && cols <= 4 {
+            // A few runs, to lie in turn.
+            let runs = [0, 1, 2, 3].map(|k| src.wrapping_offset(c * k).cast::<T>());
+            if !interleave(&runs[..cols], buffer, rows) {
+                copy_bytes(src, buffer.cast(), rows * size_of::<T>());
             }
         } else {
             transpose(

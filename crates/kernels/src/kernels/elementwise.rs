@@ -6,6 +6,8 @@
 #![allow(unsafe_code)]
 #![allow(clippy::cast_ptr_alignment, reason = "operands are aligned by contract")]
 
+mod pieces;
+
 use std::mem::MaybeUninit;
 
 use smallvec::SmallVec;
@@ -461,6 +463,9 @@ impl Plan {
         block: Block,
         p: &[f64; 2],
     ) {
+        if self.copies && self.pieces(ptrs, rows, cols) {
+            return;
+        }
         if self.copies && self.packed && self.access[..2] == [Access::Direct, Access::Buffered] {
             let (r, c) = (self.row.strides[1], self.col.strides[1]);
             // SAFETY: the tile lies within the operands, and the output is packed.
@@ -470,7 +475,8 @@ impl Plan {
         if self.copies
             && self.access[0] == Access::Direct
             && self.access[1] == Access::Buffered
-            && self.col.strides[1].unsigned_abs() <= self.row.strides[1].unsigned_abs()
+            && (self.col.strides[1].unsigned_abs() <= self.row.strides[1].unsigned_abs()
+                || (rows <= 4 && self.col.strides[1].unsigned_abs() <= 4 * self.sizes[1]))
         {
             for i in 0..rows {
                 let i = i as isize;

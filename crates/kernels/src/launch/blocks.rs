@@ -182,8 +182,36 @@ pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
         .map(|part| (Src::new(part.data().cast_const()), part.numel() / outer.max(1) * size))
         .collect();
     let to = Dst::new(out.data());
+    let small = outer > 1 && shares.iter().all(|&(_, share)| share <= SMALL_SHARE);
+    let turns = shares.iter().all(|&(_, share)| share == size);
     let rows = |first: usize, last: usize| {
         let mut at = first * row;
+        let count = last - first;
+        if small && turns && shares.len() <= 4 && shares.len() > 1 {
+            let runs = |k: usize| shares[k].0.at((first * size) as isize);
+            let runs: SmallVec<[*const u8; 4]> = (0..shares.len()).map(runs).collect();
+            // SAFETY: as below; elements are aligned.
+            unsafe { in_turn(&runs, to.at(at as isize), count, size) };
+            return;
+        }
+        if small {
+            // Part after part of so many rows that both stay in cache.
+            let together = (JOINED / 8 / row.max(1)).max(1);
+            for start in (first..last).step_by(together) {
+                let count = together.min(last - start);
+                let mut at = start * row;
+                for &(from, share) in &shares {
+                    let from = from.at((start * share) as isize);
+                    let to = to.at(at as isize);
+                    // SAFETY: as below.
+                    unsafe {
+                        copy::move_pieces(from, share as isize, to, row as isize, count, share);
+                    }
+                    at += share;
+                }
+            }
+            return;
+        }
         for o in first..last {
             for &(from, share) in &shares {
                 // SAFETY: all are dense and as long as their shares together; rows of the fresh output
@@ -204,6 +232,28 @@ pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
     true
 }
 
+/// Two to four runs of elements of `size` bytes, in turn.
+///
+/// # Safety
+/// As for [`copy::interleave`], whose elements are of that size.
+unsafe fn in_turn(runs: &[*const u8], to: *mut u8, count: usize, size: usize) {
+    macro_rules! of {
+        ($t:ty) => {{
+            let runs: SmallVec<[*const $t; 4]> = runs.iter().map(|run| run.cast()).collect();
+            // SAFETY: passed on.
+            unsafe { copy::interleave::<$t>(&runs, to.cast(), count) };
+        }};
+    }
+    match size {
+        1 => of!(u8),
+        2 => of!(u16),
+        4 => of!(u32),
+        _ => of!(u64),
+    }
+}
+
+/// Bytes of a share that is not worth a call.
+const SMALL_SHARE: usize = 64;
 /// Bytes of a row that is copied in one go.
 const JOINED: usize = 1 << 18;
 
