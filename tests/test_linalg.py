@@ -64,6 +64,8 @@ EXPRESSIONS: dict[str, tuple[Any, tuple[tuple[int, ...], ...]]] = {
     "pinv": (L.pinv, ((4, 3),)),
     "pinv wide": (L.pinv, ((2, 2, 3),)),
     "lstsq": (lambda a, b: L.lstsq(a, b)[0], ((4, 2), (4, 3))),
+    "lstsq of vectors": (lambda a, b: L.lstsq(a, b)[0], ((2, 4, 3), (2, 4))),
+    "lstsq wide": (lambda a, b: L.lstsq(a, b)[0], ((2, 2, 3), (2, 2, 1))),
     "matrix_norm nuc": (lambda a: L.matrix_norm(a, "nuc"), ((3, 2),)),
     "matrix_norm 2": (lambda a: L.matrix_norm(a, 2), ((2, 3, 3),)),
     "matrix_norm 1": (lambda a: L.matrix_norm(a, 1, keepdim=True), ((3, 4),)),
@@ -100,7 +102,10 @@ def test_derivatives(name: str) -> None:
         T.set_default_dtype(previous)
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 5), (2, 4, 3), (1, 1), (40, 40), (0, 3), (3, 0), (2, 0, 0)])
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 3), (5, 3), (3, 5), (2, 4, 3), (1, 1), (40, 40), (150, 20), (70, 110), (0, 3), (3, 0), (2, 0, 0)],
+)
 @pytest.mark.parametrize("dtype", [T.float64, T.float32])
 def test_decompositions_give_the_matrix_back(shape: tuple[int, ...], dtype: Any) -> None:
     a = draw(*shape).detach().to(dtype)
@@ -121,6 +126,76 @@ def test_decompositions_give_the_matrix_back(shape: tuple[int, ...], dtype: Any)
     assert T.allclose(p @ lower @ upper, a, **near)
     assert (lower.abs() <= 1 + 1e-6).all()
     assert u.dtype is s.dtype is q.dtype is p.dtype is dtype
+
+
+@pytest.mark.parametrize("dtype", [T.float64, T.float32])
+@pytest.mark.parametrize("n", [1, 9, 30, 70, 160])
+def test_systems_of_any_size(n: int, dtype: Any) -> None:
+    near = {"rtol": 1e-9, "atol": 1e-10} if dtype is T.float64 else {"rtol": 1e-3, "atol": 1e-3}
+    eye = T.eye(n, dtype=dtype)
+    lead = (2,) if n < 100 else (1,)  # torch 2.15 fails to solve stacks of large ones
+    a = draw(*lead, n, n).detach().to(dtype) / n**0.5 + 2 * eye
+    for k in (1, 5, 40):
+        b = draw(*lead, n, k, seed=1).detach().to(dtype)
+        assert T.allclose(a @ L.solve(a, b), b, **near)
+        for upper in (False, True):
+            for unit in (False, True):
+                triangle = a.triu(1) if upper else a.tril(-1)
+                triangle = triangle / n**0.5 + (eye if unit else a * eye)
+                given = triangle + (9 * eye if unit else 0)  # what is not to be read
+                x = L.solve_triangular(given, b, upper=upper, unitriangular=unit)
+                assert T.allclose(triangle @ x, b, **near)
+                across = given.mT.contiguous().mT
+                assert T.allclose(L.solve_triangular(across, b, upper=upper, unitriangular=unit), x, **near)
+    assert T.allclose(a @ L.inv(a), eye.expand(*lead, n, n), **near)
+    p, lower, upper_factor = L.lu(a.mT)
+    assert T.allclose(p @ lower @ upper_factor, a.mT, **near)
+    sign, size = L.slogdet(a)
+    assert T.allclose(upper_factor.diagonal(0, -2, -1).abs().log().sum(-1), size, **near)
+    assert (sign.abs() == 1).all()
+    square = a @ a.mT
+    factor = L.cholesky(square + 100 * eye.triu(1))  # the other triangle is not read
+    assert T.allclose(factor @ factor.mT, square, **near)
+    assert T.equal(factor, factor.tril())
+    square[-1, n // 2, n // 2] = -1
+    assert L.cholesky_ex(square).info[-1].item() == n // 2 + 1
+    w, v = L.eigh(a + a.mT)
+    assert T.allclose((v * w.unsqueeze(-2)) @ v.mT, a + a.mT, **near)
+    assert T.allclose(v.mT @ v, eye.expand(*lead, n, n), **near)
+
+
+def test_singular_systems_tell_where() -> None:
+    a = draw(60, 60).detach()
+    a[:, 41] = 0
+    assert L.inv_ex(a).info.item() == 42
+    assert L.lu_factor_ex(a).info.item() == 42
+    assert L.det(a).item() == 0
+    with pytest.raises(L.LinAlgError):
+        L.solve(a, a)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_large_and_small_numbers(scale: float) -> None:
+    a = draw(6, 6).detach()
+    assert T.allclose(L.svdvals(a * scale) / scale, L.svdvals(a), rtol=1e-10)
+    a = a + a.mT
+    w, v = L.eigh(a * scale)
+    assert T.allclose(w / scale, L.eigvalsh(a), rtol=1e-10)
+    assert close((v * (w / scale)) @ v.mT, a)
+
+
+@pytest.mark.rustgrad_only
+def test_threads_change_no_bit() -> None:
+    a, b = draw(180, 180).detach() + 20 * T.eye(180, dtype=T.float64), draw(180, 180, seed=1).detach()
+    threads, made = T.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            T.set_num_threads(count)
+            parts = [L.solve(a, b), L.inv(a), L.cholesky(a @ a.mT), *L.qr(a), *L.svd(a[:90]), *L.eigh(a @ a.mT)]
+            made.append([*parts, L.lstsq(a[:, :50], b).solution])
+    finally:
+        T.set_num_threads(threads)
+    assert all(T.equal(one, other) for one, other in zip(*made, strict=True))
 
 
 def test_eigh_sorts_and_reads_one_triangle() -> None:
@@ -173,6 +248,69 @@ def test_names_of_results() -> None:
     assert L.lstsq(a, a).solution.shape == (2, 3, 3)
     assert T.svd(a).V.shape == (2, 3, 3)
     assert L.solve_ex(a, a).result.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5), (3, 6, 2), (90, 40), (40, 90)])
+@pytest.mark.parametrize("deficient", [False, True])
+def test_least_squares_are_the_shortest(shape: tuple[int, ...], deficient: bool) -> None:
+    a, b = draw(*shape).detach(), draw(*shape[:-1], 3, seed=1).detach()
+    if deficient:
+        a[..., -1] = 2 * a[..., 0]
+        a[..., -1, :] = a[..., 0, :]
+    found = L.lstsq(a, b)
+    assert T.allclose(found.solution, L.pinv(a, rtol=1e-12) @ b, rtol=1e-7, atol=1e-9)
+    rank = L.matrix_rank(a, rtol=1e-12)
+    assert T.equal(found.rank, rank)
+    assert found.rank.dtype is T.int64
+    assert found.residuals.shape == found.singular_values.shape == (0,)
+    by_values = L.lstsq(a, b, driver="gelsd")
+    assert T.allclose(by_values.solution, found.solution, rtol=1e-7, atol=1e-9)
+    assert T.allclose(by_values.singular_values, L.svdvals(a))
+    vector = L.lstsq(a, b[..., 0]).solution
+    assert T.allclose(vector, found.solution[..., 0], rtol=1e-7, atol=1e-9)
+
+
+def test_least_squares_drop_what_is_small() -> None:
+    a, b = T.diag(T.tensor([4.0, 2.0, 1.0, 0.5])), T.tensor([4.0, 4.0, 3.0, 2.0])
+    for rcond, kept in ((0.1, 4), (0.2, 3), (0.26, 2), (0.6, 1)):
+        found = L.lstsq(a, b, rcond=rcond)
+        assert found.rank.item() == kept
+        assert T.allclose(found.solution, T.tensor([1.0, 2.0, 3.0, 4.0]) * (T.arange(4) < kept))
+    assert L.lstsq(0 * a, b).rank.item() == 0
+    assert (L.lstsq(0 * a, b).solution == 0).all()
+    tall, right = draw(6, 2).detach(), draw(6, 3, seed=1).detach()
+    found = L.lstsq(tall, right, driver="gels")
+    assert T.allclose(found.residuals, (tall @ found.solution - right).square().sum(0))
+    assert found.rank.shape == (0,)
+
+
+def test_deficient_least_squares_have_derivatives() -> None:
+    a, b = draw(5, 3), draw(5, 2, seed=1)
+    with T.no_grad():
+        a[:, 2] = a[:, 0] + a[:, 1]
+    direction = draw(3, 2, seed=2).detach()
+    own = T.autograd.grad((L.lstsq(a, b).solution * direction).sum(), (a, b))
+    other = T.autograd.grad(((L.pinv(a, rtol=1e-10) @ b) * direction).sum(), (a, b))
+    for one, expected in zip(own, other, strict=True):
+        assert T.allclose(one, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        ((6, 4), (5, 2), "size\\(-2\\) should match other.size\\(-2\\)"),
+        ((6, 4), (5,), "size\\(-2\\) should match other.size\\(-1\\)"),
+        ((6,), (6,), "input must have at least 2 dimensions"),
+        ((6, 4), (), "other must have at least 1 dimension"),
+        ((2, 6, 4), (6,), "input.dim\\(\\) must be greater or equal to other.dim\\(\\)"),
+        ((2, 6, 4), (3, 6, 2), "The size of tensor a \\(2\\) must match the size of tensor b \\(3\\)"),
+    ],
+)
+def test_least_squares_that_do_not_fit(a: tuple[int, ...], b: tuple[int, ...], words: str) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        L.lstsq(T.zeros(a), T.zeros(b))
+    with pytest.raises(RuntimeError, match="Expected input and other to have the same dtype"):
+        L.lstsq(T.zeros(3, 2), T.zeros(3, 2, dtype=T.float64))
 
 
 def test_ranks_and_norms() -> None:

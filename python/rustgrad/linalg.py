@@ -415,20 +415,71 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         message = f"torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss), not {driver}"
         raise RuntimeError(message)
+    name = "torch.linalg.lstsq"
+    if A.dim() < 2:
+        message = f"{name}: input must have at least 2 dimensions."
+        raise RuntimeError(message)
+    if B.dim() < 1:
+        message = f"{name}: other must have at least 1 dimension."
+        raise RuntimeError(message)
+    if A.dtype != B.dtype:
+        message = f"{name}: Expected input and other to have the same dtype, but got {A.dtype} and {B.dtype}"
+        raise RuntimeError(message)
+    if not 0 <= A.dim() - B.dim() <= 1:
+        message = (
+            f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1, got "
+            f"{A.dim()} and {B.dim()}"
+        )
+        raise RuntimeError(message)
     vector = _is_vector(A, B)
     right = B.unsqueeze(-1) if vector else B
     m, n = A.shape[-2:]
-    S = svdvals(A.detach())
-    rtol = _rg.finfo(A.dtype).eps * max(m, n) if rcond is None else rcond
-    rank = (rtol * S[..., :1] < S).sum(-1)
-    solution = pinv(A, rtol=rtol) @ right
-    full = m > n and driver not in (None, "gelsy") and bool((rank == n).all())
-    residuals = (A @ solution - right).square().sum(-2) if full else A.new_empty((0,))
-    values = S if driver in ("gelsd", "gelss") else A.new_empty((0,))
-    ranks = rank if driver in (None, "gelsy", "gelsd", "gelss") else _rg.empty((0,), dtype=_rg.int64)
+    if right.shape[-2] != m:
+        message = f"{name}: input.size(-2) should match other.size({'-1' if vector else '-2'})"
+        raise RuntimeError(message)
+    if A.shape[:-2] != right.shape[:-2]:
+        lead = _rg.broadcast_shapes(A.shape[:-2], right.shape[:-2])
+        A, right = A.expand(*lead, m, n), right.expand(*lead, *right.shape[-2:])
+    # "gels" takes the rank for full; so it is, up to rounding.
+    rtol = _rg.finfo(A.dtype).eps * max(m, n) if rcond is None or driver == "gels" else rcond
+    none = A.new_empty((0,))
+    if driver in ("gelsd", "gelss"):
+        values = svdvals(A.detach())
+        ranks = (rtol * values[..., :1] < values).sum(-1)
+        solution = pinv(A, rtol=rtol) @ right
+    else:
+        values = none
+        solution, ranks = _LeastSquares.apply(A, right, rtol)
+    full = m > n and driver not in (None, "gelsy") and bool((ranks == n).all())
+    residuals = (A @ solution - right).square().sum(-2) if full else none
+    if driver == "gels":
+        ranks = _rg.empty((0,), dtype=_rg.int64)
     if vector:
         solution = solution.squeeze(-1)
     return return_types.linalg_lstsq((solution, residuals, ranks, values))
+
+
+class _LeastSquares(_rg.autograd.Function):
+    """The shortest solutions of least squares, and the ranks; the derivative is that of the pseudoinverse's product."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, B: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
+        X, ranks = _c._linalg_lstsq(A, B, rtol)
+        ctx.rtol = rtol
+        ctx.save_for_backward(A, B, X)
+        ctx.mark_non_differentiable(ranks)
+        return X, ranks
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Any) -> Any:
+        A, B, X = ctx.saved_tensors
+        P = pinv(A, rtol=ctx.rtol)
+        Pt = P.mT
+        of_B = Pt @ grad
+        if not ctx.needs_input_grad[0]:
+            return None, of_B, None
+        of_A = (B - A @ X) @ (P @ of_B).mT - of_B @ X.mT + (Pt @ X) @ (grad - P @ (A @ grad)).mT
+        return of_A, of_B, None
 
 
 # Norms and what is made of them.

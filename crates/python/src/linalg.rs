@@ -38,6 +38,7 @@ macro_rules! decompositions {
         pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
             $(module.add($export, wrap_pyfunction!($name, module)?)?;)*
             module.add("_linalg_solve", wrap_pyfunction!(solve, module)?)?;
+            module.add("_linalg_lstsq", wrap_pyfunction!(lstsq, module)?)?;
             module.add("_linalg_solve_triangular", wrap_pyfunction!(solve_triangular, module)?)
         }
     };
@@ -78,4 +79,15 @@ fn solve_triangular<'py>(
 ) -> Bind<Bound<'py, PyTuple>> {
     let (a, b) = (&input.get().tensor, &other.get().tensor);
     parts(input.py(), a, || Ok(vec![a.linalg_solve_triangular(b, upper, unit)?]))
+}
+
+/// The shortest solutions of least squares, and the ranks.
+#[pyfunction]
+fn lstsq<'py>(
+    input: &Bound<'py, PyTensor>,
+    other: &Bound<'py, PyTensor>,
+    rcond: f64,
+) -> Bind<Bound<'py, PyTuple>> {
+    let (a, b) = (&input.get().tensor, &other.get().tensor);
+    parts(input.py(), a, || a.linalg_lstsq(b, rcond).map(two))
 }

@@ -8,6 +8,7 @@ pub mod block;
 pub mod conv;
 pub mod copy;
 pub mod ctc;
+pub mod dense;
 pub mod elementwise;
 pub mod index;
 pub mod isa;

@@ -7,6 +7,7 @@ pub mod blocks;
 mod channels;
 pub mod create;
 mod ctc;
+mod dense;
 mod execute;
 mod fused;
 mod image;
@@ -23,6 +24,7 @@ pub use along::{
 };
 pub use channels::{Normalised, channel_norm, channel_norm_backward};
 pub use ctc::{Alignments, ctc_loss, ctc_loss_backward};
+pub use dense::{cholesky, lu, lu_solve, substitute};
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
 pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use lstm::{lstm, lstm_backward};

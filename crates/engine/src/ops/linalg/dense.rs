@@ -1,4 +1,8 @@
-//! Decompositions of small dense matrices, row by row in double precision.
+//! Decompositions of single matrices in double precision, from the kernels of reflections and rotations.
+
+use crate::kernels::dense::{
+    eigen, multiply, orthogonal, orthogonalize, reflect, reflect_longest, restore,
+};
 
 /// A matrix in rows.
 #[derive(Clone)]
@@ -28,23 +32,21 @@ impl Matrix {
         Self { rows, columns, data: data.to_vec() }
     }
 
-    pub(super) fn zeros(rows: usize, columns: usize) -> Self {
+    fn zeros(rows: usize, columns: usize) -> Self {
         Self { rows, columns, data: vec![0.0; rows * columns] }
     }
 
-    pub(super) fn eye(n: usize) -> Self {
-        let mut matrix = Self::zeros(n, n);
-        for i in 0..n {
-            matrix[(i, i)] = 1.0;
-        }
-        matrix
-    }
-
     pub(super) fn transposed(&self) -> Self {
+        /// Rows and columns turned at once, so that few lines of the cache are in use.
+        const TILE: usize = 8;
         let mut turned = Self::zeros(self.columns, self.rows);
-        for i in 0..self.rows {
-            for j in 0..self.columns {
-                turned[(j, i)] = self[(i, j)];
+        for top in (0..self.rows).step_by(TILE) {
+            for left in (0..self.columns).step_by(TILE) {
+                for j in left..self.columns.min(left + TILE) {
+                    for i in top..self.rows.min(top + TILE) {
+                        turned[(j, i)] = self[(i, j)];
+                    }
+                }
             }
         }
         turned
@@ -58,364 +60,91 @@ impl Matrix {
         &mut self.data[i * self.columns..(i + 1) * self.columns]
     }
 
-    fn swap_rows(&mut self, i: usize, j: usize) {
-        if i != j {
-            let n = self.columns;
-            let (low, high) = self.data.split_at_mut(i.max(j) * n);
-            low[i.min(j) * n..][..n].swap_with_slice(&mut high[..n]);
+    /// Multiplied by a power of two so that squares neither overflow nor vanish; returns what the
+    /// results are to be multiplied with.
+    fn moderate(&mut self) -> f64 {
+        let most = self.data.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        if most == 0.0 || (1e-100..1e100).contains(&most) {
+            return 1.0;
         }
-    }
-
-    /// Row `i` less `factor` times row `j`, from column `from` on.
-    fn subtract(&mut self, i: usize, j: usize, factor: f64, from: usize) {
-        if factor == 0.0 {
-            return;
+        // In two steps: the power itself need not be a number.
+        let half = 2.0_f64.powi(-(most.log2() / 2.0) as i32);
+        for x in &mut self.data {
+            *x = *x * half * half;
         }
-        let n = self.columns;
-        let (low, high) = self.data.split_at_mut(i.max(j) * n);
-        let (target, source) = if i > j {
-            (&mut high[..n], &low[j * n..][..n])
-        } else {
-            (&mut low[i * n..][..n], &high[..n])
-        };
-        for (a, b) in target[from..].iter_mut().zip(&source[from..]) {
-            *a -= factor * b;
-        }
+        1.0 / half
     }
 }
 
-/// The inner product, in eight sums that the processor can keep apart.
+/// The inner product.
 fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (xs, ys) = (x.chunks_exact(8), y.chunks_exact(8));
-    let rest: f64 = xs.remainder().iter().zip(ys.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in xs.zip(ys) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
-/// `P A = L U` with partial pivoting, by Gauss.
-pub(super) struct Lu {
-    /// L below the diagonal, its ones left out, and U.
-    pub(super) packed: Matrix,
-    /// The row that was exchanged with each.
-    pub(super) swaps: Vec<usize>,
-    /// Whether the permutation is odd.
-    pub(super) odd: bool,
-    /// One more than the place of the first zero on the diagonal of U, if there is one.
-    pub(super) singular: usize,
-}
-
-impl Lu {
-    pub(super) fn new(mut a: Matrix) -> Self {
-        let k = a.rows.min(a.columns);
-        let (mut swaps, mut odd, mut singular) = (Vec::with_capacity(k), false, 0);
-        for j in 0..k {
-            let mut best = j;
-            for i in j + 1..a.rows {
-                if a[(i, j)].abs() > a[(best, j)].abs() {
-                    best = i;
-                }
-            }
-            swaps.push(best);
-            if best != j {
-                odd = !odd;
-                a.swap_rows(best, j);
-            }
-            let pivot = a[(j, j)];
-            if pivot == 0.0 {
-                if singular == 0 {
-                    singular = j + 1;
-                }
-                continue;
-            }
-            for i in j + 1..a.rows {
-                let factor = a[(i, j)] / pivot;
-                a[(i, j)] = factor;
-                a.subtract(i, j, factor, j + 1);
-            }
-        }
-        Self { packed: a, swaps, odd, singular }
-    }
-
-    /// `A x = b`, for all columns of `b`.
-    pub(super) fn solve(&self, mut b: Matrix) -> Matrix {
-        let n = self.packed.rows;
-        for (i, &j) in self.swaps.iter().enumerate() {
-            b.swap_rows(i, j);
-        }
-        substitute(&self.packed, &mut b, false, true);
-        substitute(&self.packed, &mut b, true, false);
-        debug_assert_eq!(b.rows, n);
-        b
-    }
-
-    /// Which row of A stands at each place of `P A`.
-    pub(super) fn order(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.packed.rows).collect();
-        for (i, &j) in self.swaps.iter().enumerate() {
-            order.swap(i, j);
-        }
-        order
-    }
-}
-
-/// `T x = b` in the place of `b`, with a triangle of `a` for T.
-pub(super) fn substitute(a: &Matrix, b: &mut Matrix, upper: bool, unit: bool) {
-    let n = a.rows;
-    for step in 0..n {
-        let i = if upper { n - 1 - step } else { step };
-        let others = if upper { i + 1..n } else { 0..i };
-        for j in others {
-            b.subtract(i, j, a[(i, j)], 0);
-        }
-        if !unit {
-            let pivot = a[(i, i)];
-            for x in b.row_mut(i) {
-                *x /= pivot;
-            }
-        }
-    }
-}
-
-/// The lower Cholesky factor; `Err` tells the order of the minor that is not positive.
-pub(super) fn cholesky(a: &Matrix) -> (Matrix, usize) {
-    let n = a.rows;
-    let mut l = Matrix::zeros(n, n);
-    for j in 0..n {
-        for i in j..n {
-            let sum = dot(&l.row(i)[..j], &l.row(j)[..j]);
-            let value = a[(i, j)] - sum;
-            if i > j {
-                l[(i, j)] = value / l[(j, j)];
-            } else if value > 0.0 {
-                l[(j, j)] = value.sqrt();
-            } else {
-                return (l, j + 1);
-            }
-        }
-    }
-    (l, 0)
+    x.iter().zip(y).map(|(a, b)| a * b).sum()
 }
 
 /// Q with as many columns as asked for, and R, by Householder's reflections.
-pub(super) fn qr(mut a: Matrix, columns: usize) -> (Matrix, Matrix) {
+pub(super) fn qr(a: &Matrix, columns: usize) -> (Matrix, Matrix) {
     let (m, n) = (a.rows, a.columns);
-    let k = m.min(n);
-    let mut reflections: Vec<(Vec<f64>, f64)> = Vec::with_capacity(k);
-    for j in 0..k {
-        let mut v: Vec<f64> = (j..m).map(|i| a[(i, j)]).collect();
-        let below: f64 = v[1..].iter().map(|x| x * x).sum();
-        if below == 0.0 {
-            reflections.push((v, 0.0));
-            continue;
-        }
-        let norm = v[0].hypot(below.sqrt());
-        let image = if v[0] > 0.0 { -norm } else { norm };
-        v[0] -= image;
-        let factor = 2.0 / (v[0] * v[0] + below);
-        reflect(&mut a, &v, factor, j, j);
-        a[(j, j)] = image;
-        for i in j + 1..m {
-            a[(i, j)] = 0.0;
-        }
-        reflections.push((v, factor));
-    }
-    let mut q = Matrix::zeros(m, columns);
-    for i in 0..columns.min(m) {
-        q[(i, i)] = 1.0;
-    }
-    for (j, (v, factor)) in reflections.iter().enumerate().rev() {
-        reflect(&mut q, v, *factor, j, 0);
-    }
+    let mut turned = a.transposed().data;
+    let made = reflect(&mut turned, m, m.min(n));
+    let q = orthogonal(&turned, m, &made.factors, columns);
+    let q = Matrix { rows: columns, columns: m, data: q }.transposed();
     let mut r = Matrix::zeros(columns, n);
-    for i in 0..columns.min(m) {
-        r.row_mut(i)[i.min(n)..].copy_from_slice(&a.row(i)[i.min(n)..]);
+    for j in 0..n {
+        for i in 0..columns.min(j + 1) {
+            r[(i, j)] = if i == j { made.diagonal[i] } else { turned[j * m + i] };
+        }
     }
     (q, r)
 }
 
-/// `(1 - factor v v^T) a` over the rows from `top` on and the columns from `left` on.
-fn reflect(a: &mut Matrix, v: &[f64], factor: f64, top: usize, left: usize) {
-    if factor == 0.0 {
-        return;
-    }
-    let mut sums = vec![0.0; a.columns];
-    for (i, &x) in v.iter().enumerate() {
-        for (sum, y) in sums[left..].iter_mut().zip(&a.row(top + i)[left..]) {
-            *sum += x * y;
-        }
-    }
-    for (i, &x) in v.iter().enumerate() {
-        for (y, sum) in a.row_mut(top + i)[left..].iter_mut().zip(&sums[left..]) {
-            *y -= factor * x * sum;
-        }
-    }
-}
-
-/// Turns two rows of a matrix into each other: `(c x - s y, s x + c y)`.
-fn rotate(a: &mut Matrix, p: usize, q: usize, c: f64, s: f64) {
-    let n = a.columns;
-    let (low, high) = a.data.split_at_mut(q * n);
-    for (x, y) in low[p * n..][..n].iter_mut().zip(&mut high[..n]) {
-        (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
-    }
-}
-
-/// Cosine and sine of the rotation that makes `[[a, b], [b, d]]` diagonal.
-fn rotation(a: f64, b: f64, d: f64) -> (f64, f64) {
-    let theta = (d - a) / (2.0 * b);
-    let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
-    let c = 1.0 / t.hypot(1.0);
-    (c, t * c)
-}
-
-/// More rounds than any of the iterations needs for a size that fits into memory.
-const ROUNDS: usize = 60;
-
-/// A symmetric matrix as `Q T Q^T` with T of three diagonals, by Householder's reflections: the
-/// diagonal, the one beside it, and the transpose of Q.
-fn tridiagonal(mut a: Matrix) -> (Vec<f64>, Vec<f64>, Matrix) {
+/// Ascending eigenvalues of a symmetric matrix, and the eigenvectors in rows.
+pub(super) fn eigh(mut a: Matrix) -> (Vec<f64>, Matrix) {
     let n = a.rows;
-    let mut reflections: Vec<(Vec<f64>, f64)> = Vec::new();
-    let mut beside = vec![0.0; n];
-    for k in 0..n.saturating_sub(1) {
-        let top = k + 1;
-        let mut v: Vec<f64> = (top..n).map(|i| a[(i, k)]).collect();
-        let below: f64 = v[1..].iter().map(|x| x * x).sum();
-        if below == 0.0 {
-            beside[k] = v[0];
-            reflections.push((v, 0.0));
-            continue;
-        }
-        let norm = v[0].hypot(below.sqrt());
-        let image = if v[0] > 0.0 { -norm } else { norm };
-        v[0] -= image;
-        beside[k] = image;
-        let factor = 2.0 / (v[0] * v[0] + below);
-        // From both sides at once: A - v w^T - w v^T.
-        let mut w: Vec<f64> = (top..n).map(|i| factor * dot(&v, &a.row(i)[top..])).collect();
-        let share = 0.5 * factor * dot(&v, &w);
-        for (x, y) in w.iter_mut().zip(&v) {
-            *x -= share * y;
-        }
-        for i in 0..v.len() {
-            let (vi, wi) = (v[i], w[i]);
-            for ((x, vj), wj) in a.row_mut(top + i)[top..].iter_mut().zip(&v).zip(&w) {
-                *x -= vi * wj + wi * vj;
-            }
-        }
-        reflections.push((v, factor));
-    }
-    let diagonal = (0..n).map(|i| a[(i, i)]).collect();
-    let mut q = Matrix::eye(n);
-    for (k, (v, factor)) in reflections.iter().enumerate().rev() {
-        reflect(&mut q, v, *factor, k + 1, 0);
-    }
-    (diagonal, beside, q.transposed())
-}
-
-/// Ascending eigenvalues of a symmetric matrix, and the eigenvectors in rows: QL steps with implicit
-/// shifts on three diagonals (Golub & Van Loan, *Matrix Computations*, section 8.3).
-pub(super) fn eigh(a: Matrix) -> (Vec<f64>, Matrix) {
-    let n = a.rows;
-    let (mut d, mut e, mut vectors) = tridiagonal(a);
-    for first in 0..n {
-        for _ in 0..ROUNDS {
-            // Where the part that still hangs together ends.
-            let last = (first..n - 1)
-                .find(|&i| e[i].abs() <= 0.5 * f64::EPSILON * (d[i].abs() + d[i + 1].abs()))
-                .unwrap_or(n - 1);
-            if last == first {
-                break;
-            }
-            let half = (d[first + 1] - d[first]) / (2.0 * e[first]);
-            let root = half.hypot(1.0);
-            let mut bulge = d[last] - d[first] + e[first] / (half + root.copysign(half));
-            let (mut c, mut s, mut shift) = (1.0, 1.0, 0.0);
-            let mut finished = true;
-            for i in (first..last).rev() {
-                let (f, b) = (s * e[i], c * e[i]);
-                let length = f.hypot(bulge);
-                e[i + 1] = length;
-                if length == 0.0 {
-                    d[i + 1] -= shift;
-                    e[last] = 0.0;
-                    finished = false;
-                    break;
-                }
-                (s, c) = (f / length, bulge / length);
-                let near = d[i + 1] - shift;
-                let turn = (d[i] - near) * s + 2.0 * c * b;
-                shift = s * turn;
-                d[i + 1] = near + shift;
-                bulge = c * turn - b;
-                rotate(&mut vectors, i, i + 1, c, s);
-            }
-            if finished {
-                d[first] -= shift;
-                e[first] = bulge;
-                e[last] = 0.0;
-            }
-        }
-    }
+    let scale = a.moderate();
+    let (values, vectors) = eigen(&mut a.data, n, true);
+    let vectors = Matrix { rows: n, columns: n, data: vectors };
     let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&i, &j| d[i].total_cmp(&d[j]));
+    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
     let mut sorted = Matrix::zeros(n, n);
     for (to, &from) in order.iter().enumerate() {
         sorted.row_mut(to).copy_from_slice(vectors.row(from));
     }
-    (order.iter().map(|&i| d[i]).collect(), sorted)
+    (order.iter().map(|&i| values[i] * scale * scale).collect(), sorted)
 }
 
-/// U in columns, descending singular values, V in rows; reduced, or with `full` square. By the
-/// one-sided method of Hestenes on the rows of the shorter side.
+/// U in columns, descending singular values, V in rows; reduced, or with `full` square. A triangle is
+/// made of the longer side first, with the longest row each time, whose rows are almost orthogonal
+/// (Drmac & Veselic, "New Fast and Accurate Jacobi SVD Algorithm", 2008).
 pub(super) fn svd(a: &Matrix, full: bool) -> (Matrix, Vec<f64>, Matrix) {
     if a.rows > a.columns {
         let (u, s, v) = svd(&a.transposed(), full);
         return (v.transposed(), s, u.transposed());
     }
     let (m, n) = (a.rows, a.columns);
-    // Rows are made orthogonal: `turn a = diag(s) v`. A triangle first, so that rows are short.
-    let (q, r) = if n > m { qr(a.transposed(), m) } else { (Matrix::eye(n), a.transposed()) };
-    let mut work = r.transposed();
-    let mut turn = Matrix::eye(m);
-    for _ in 0..ROUNDS {
-        let mut turned = false;
-        let mut squares: Vec<f64> = (0..m).map(|i| dot(work.row(i), work.row(i))).collect();
-        for i in 0..m {
-            for j in i + 1..m {
-                let (xx, yy) = (squares[i], squares[j]);
-                let xy = dot(work.row(i), work.row(j));
-                if xy == 0.0 || xy.abs() <= f64::EPSILON * (xx * yy).sqrt() {
-                    continue;
-                }
-                turned = true;
-                let (c, s) = rotation(xx, xy, yy);
-                rotate(&mut work, i, j, c, s);
-                rotate(&mut turn, i, j, c, s);
-                squares[i] = (xx - s / c * xy).max(0.0);
-                squares[j] = yy + s / c * xy;
-            }
+    let mut a = a.clone();
+    let scale = a.moderate();
+    // A^T P = Q R, so that R = W^T S T makes A = (P T^T) S (W Q^T).
+    let (made, order) = reflect_longest(&mut a.data, n, m, m);
+    let mut work = Matrix::zeros(m, m);
+    for j in 0..m {
+        for i in 0..j {
+            work[(i, j)] = a.data[j * n + i];
         }
-        if !turned {
-            break;
-        }
+        work[(j, j)] = made.diagonal[j];
     }
+    let mut turned = Matrix::zeros(m, m);
+    for i in 0..m {
+        turned[(i, i)] = 1.0;
+    }
+    orthogonalize(&mut work.data, m, m, &mut turned.data);
     let norms: Vec<f64> = (0..m).map(|i| dot(work.row(i), work.row(i)).sqrt()).collect();
-    let mut order: Vec<usize> = (0..m).collect();
-    order.sort_by(|&i, &j| norms[j].total_cmp(&norms[i]));
-    let mut u = Matrix::zeros(m, m);
-    let mut short = Matrix::zeros(m, m.min(work.columns));
-    let largest = order.first().map_or(0.0, |&i| norms[i]);
+    let mut places: Vec<usize> = (0..m).collect();
+    places.sort_by(|&i, &j| norms[j].total_cmp(&norms[i]));
+    let (mut short, mut turns) = (Matrix::zeros(m, m), Matrix::zeros(m, m));
+    let largest = places.first().map_or(0.0, |&i| norms[i]);
     let mut rank = 0;
-    for (to, &from) in order.iter().enumerate() {
-        for i in 0..m {
-            u[(i, to)] = turn[(from, i)];
-        }
+    for (to, &from) in places.iter().enumerate() {
+        turns.row_mut(to).copy_from_slice(turned.row(from));
         if norms[from] > largest * f64::EPSILON * 0.01 {
             rank = to + 1;
             for (x, y) in short.row_mut(to).iter_mut().zip(work.row(from)) {
@@ -425,18 +154,17 @@ pub(super) fn svd(a: &Matrix, full: bool) -> (Matrix, Vec<f64>, Matrix) {
     }
     // Rows without a direction of their own get one beside the others.
     complete(&mut short, rank);
-    let mut v = Matrix::zeros(if full { n } else { m }, n);
-    for i in 0..m {
-        for (j, &x) in short.row(i).iter().enumerate() {
-            for l in 0..n {
-                v[(i, l)] += x * q[(l, j)];
-            }
+    let mut u = Matrix::zeros(m, m);
+    for (i, &row) in order.iter().enumerate() {
+        for j in 0..m {
+            u[(row, j)] = short[(j, i)];
         }
     }
-    if full {
-        complete(&mut v, m);
-    }
-    (u, order.iter().map(|&i| norms[i]).collect(), v)
+    let q = orthogonal(&a.data, n, &made.factors, if full { n } else { m });
+    let mut v = multiply((m, n, m), &turns.data, &q[..m * n]);
+    v.extend_from_slice(&q[m * n..]);
+    let v = Matrix { rows: v.len() / n.max(1), columns: n, data: v };
+    (u, places.iter().map(|&i| norms[i] * scale * scale).collect(), v)
 }
 
 /// Fills the rows from `known` on so that all are orthogonal and of length one.
@@ -468,4 +196,99 @@ fn complete(a: &mut Matrix, known: usize) {
             *x = y / norm;
         }
     }
+}
+
+/// The shortest X of those for which `A X - B` is shortest, and the rank of A, by a complete orthogonal
+/// factorization (Golub & Van Loan, *Matrix Computations*, section 5.5).
+pub(super) fn least_squares(a: &Matrix, b: &Matrix, rcond: f64) -> (Matrix, usize) {
+    let (m, n, k) = (a.rows, a.columns, b.columns);
+    let mut columns = a.transposed().data;
+    columns.extend(b.transposed().data);
+    // A tall matrix is made a triangle first, without exchanges; the right sides go along.
+    let (p, mut small) = if m > n {
+        let made = reflect(&mut columns, m, n);
+        let mut small = Vec::with_capacity((n + k) * n);
+        for (j, column) in columns.chunks_exact(m).enumerate() {
+            small.extend_from_slice(&column[..n]);
+            if j < n {
+                let own = &mut small[j * n..];
+                own[j] = made.diagonal[j];
+                own[j + 1..].fill(0.0);
+            }
+        }
+        (n, small)
+    } else {
+        (m, columns)
+    };
+    let (made, order) = reflect_longest(&mut small, p, n, p.min(n));
+    let element = |i: usize, j: usize| if i == j { made.diagonal[i] } else { small[j * p + i] };
+    let rank = rank_of(made.diagonal.len(), element, rcond);
+    let mut x = Matrix::zeros(n, k);
+    if rank == 0 || k == 0 {
+        return (x, rank);
+    }
+    // [R1 R2] = S^T Z^T with a triangle S: the solution is Z S^-T c.
+    let mut rows: Vec<f64> = Vec::with_capacity(rank * n);
+    for i in 0..rank {
+        rows.extend((0..n).map(|j| if j < i { 0.0 } else { element(i, j) }));
+    }
+    let turned = (rank < n).then(|| reflect(&mut rows, n, rank));
+    for side in 0..k {
+        let mut found = small[(n + side) * p..][..rank].to_vec();
+        if let Some(turned) = &turned {
+            for i in 0..rank {
+                let sum = dot(&found[..i], &rows[i * n..][..i]);
+                found[i] = (found[i] - sum) / turned.diagonal[i];
+            }
+            found.resize(n, 0.0);
+            restore(&rows, n, &turned.factors, &mut found, false);
+        } else {
+            for i in (0..n).rev() {
+                let sum = dot(&rows[i * n + i + 1..(i + 1) * n], &found[i + 1..]);
+                found[i] = (found[i] - sum) / rows[i * (n + 1)];
+            }
+        }
+        for (&at, found) in order.iter().zip(found) {
+            x[(at, side)] = found;
+        }
+    }
+    (x, rank)
+}
+
+/// Up to where a triangle with falling diagonal has a condition below `1 / rcond`, estimated a column at a
+/// time (Bischof, "Incremental Condition Estimation", 1990).
+fn rank_of(most: usize, element: impl Fn(usize, usize) -> f64, rcond: f64) -> usize {
+    if most == 0 || element(0, 0) == 0.0 || element(0, 0).is_nan() {
+        return 0;
+    }
+    let (mut small, mut large) = (vec![1.0], vec![1.0]);
+    let (mut least, mut greatest) = (element(0, 0).abs(), element(0, 0).abs());
+    for rank in 1..most {
+        let column: Vec<f64> = (0..rank).map(|i| element(i, rank)).collect();
+        let end = element(rank, rank);
+        // Of `[[value, share], [0, end]]`: the greater singular value, and the turn that its left vector is.
+        let widened = |value: f64, vector: &[f64]| {
+            let share = dot(vector, &column);
+            let (p, q, r) = (value * value + share * share, share * end, end * end);
+            let top = (0.5 * (p + r + (p - r).hypot(2.0 * q))).sqrt();
+            (top, 0.5 * (2.0 * q).atan2(p - r))
+        };
+        let (top, angle) = widened(least, &small);
+        let next_least = if top == 0.0 { 0.0 } else { least * end.abs() / top };
+        let (next_greatest, wide) = widened(greatest, &large);
+        // Not the other way round: what is no number ends it.
+        if !(greatest.max(next_greatest) * rcond <= next_least) {
+            return rank;
+        }
+        for x in &mut small {
+            *x *= -angle.sin();
+        }
+        small.push(angle.cos());
+        for x in &mut large {
+            *x *= wide.cos();
+        }
+        large.push(wide.sin());
+        (least, greatest) = (next_least, next_greatest);
+    }
+    most
 }

@@ -8,12 +8,13 @@ mod rules;
 
 use smallvec::{SmallVec, smallvec};
 
-use self::dense::{Lu, Matrix};
+use self::dense::Matrix;
 use self::rules::Rules;
 use super::Op;
 use crate::dtype::DType;
 use crate::error::{Result, ensure};
 use crate::graph::{Save, attach, recording, recording1};
+use crate::launch;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 
@@ -25,35 +26,102 @@ struct Stack {
     data: Vec<f64>,
 }
 
+/// The sizes of a stack of matrices of floats.
+fn matrices(name: &str, tensor: &Tensor) -> Result<Dims> {
+    let shape = tensor.shape();
+    ensure!(
+        shape.len() >= 2,
+        runtime,
+        "{name}: The input tensor A must have at least 2 dimensions."
+    );
+    ensure!(
+        tensor.dtype().is_float(),
+        runtime,
+        "{name}: Expected a floating point tensor as input. Got {}",
+        tensor.dtype().scalar_name()
+    );
+    Ok(Dims::from_slice(&shape))
+}
+
+/// The sizes of a stack of square matrices of floats.
+fn square(name: &str, tensor: &Tensor) -> Result<Dims> {
+    let shape = matrices(name, tensor)?;
+    let (rows, columns) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+    ensure!(
+        rows == columns,
+        runtime,
+        "{name}: A must be batches of square matrices, but they are {rows} by {columns} matrices"
+    );
+    Ok(shape)
+}
+
+/// The sizes of A in `A X = B`, where both fit each other.
+fn equation(name: &str, a: &Tensor, b: &Tensor) -> Result<Dims> {
+    let (shape, right) = (square(name, a)?, matrices(name, b)?);
+    let (dims, n) = (shape.len() - 2, shape[shape.len() - 1]);
+    ensure!(
+        right.len() == shape.len() && right[..dims] == shape[..dims] && right[dims] == n,
+        runtime,
+        "{name}: Incompatible shapes of A and B for the equation AX = B ({:?} and {:?})",
+        shape.as_slice(),
+        right.as_slice()
+    );
+    ensure!(
+        a.dtype() == b.dtype(),
+        runtime,
+        "{name}: Expected A and B to have the same dtype, but found A of type {} and B of type {} \
+         instead",
+        a.dtype().scalar_name(),
+        b.dtype().scalar_name()
+    );
+    Ok(shape)
+}
+
+/// One number for each matrix of a stack of that shape.
+fn numbers(infos: &[usize], shape: &[usize]) -> Result<Tensor> {
+    let infos: Vec<i32> = infos.iter().map(|&info| info as i32).collect();
+    Tensor::from_slice(&infos, &shape[..shape.len() - 2])
+}
+
+/// The diagonals of U, and the signs of the permutations.
+struct Pivots {
+    diagonals: Vec<f64>,
+    swaps: Vec<usize>,
+    n: usize,
+}
+
+impl Pivots {
+    fn of(tensor: &Tensor) -> Result<Self> {
+        let n = tensor.size_along(tensor.ndim() - 1);
+        let (packed, swaps, _) = launch::lu(&tensor.shared_core())?;
+        let packed = Tensor::from_core(packed);
+        let diagonals = packed.diagonal(0, -2, -1)?.to_dtype(DType::F64)?.to_vec::<f64>()?;
+        // A matrix without elements has a determinant too.
+        let swaps =
+            if n == 0 { vec![0; tensor.shape().iter().rev().skip(2).product()] } else { swaps };
+        Ok(Self { diagonals, swaps, n })
+    }
+
+    fn each(&self) -> impl Iterator<Item = (f64, &[f64])> {
+        self.swaps.chunks_exact(self.n.max(1)).enumerate().map(|(i, swaps)| {
+            let odd = swaps.iter().enumerate().filter(|&(j, &other)| j != other).count() % 2 == 1;
+            let sign = if odd && self.n > 0 { -1.0 } else { 1.0 };
+            (sign, &self.diagonals[i * self.n..(i + 1) * self.n])
+        })
+    }
+}
+
 impl Stack {
     fn new(name: &str, tensor: &Tensor) -> Result<Self> {
-        let shape = tensor.shape();
-        ensure!(
-            shape.len() >= 2,
-            runtime,
-            "{name}: The input tensor A must have at least 2 dimensions."
-        );
-        ensure!(
-            tensor.dtype().is_float(),
-            runtime,
-            "{name}: Expected a floating point tensor as input. Got {}",
-            tensor.dtype().scalar_name()
-        );
+        let shape = matrices(name, tensor)?;
         let (lead, last) = shape.split_at(shape.len() - 2);
         let data = tensor.detach().to_dtype(DType::F64)?.to_vec::<f64>()?;
         Ok(Self { lead: Dims::from_slice(lead), rows: last[0], columns: last[1], data })
     }
 
     fn square(name: &str, tensor: &Tensor) -> Result<Self> {
-        let stack = Self::new(name, tensor)?;
-        ensure!(
-            stack.rows == stack.columns,
-            runtime,
-            "{name}: A must be batches of square matrices, but they are {} by {} matrices",
-            stack.rows,
-            stack.columns
-        );
-        Ok(stack)
+        square(name, tensor)?;
+        Self::new(name, tensor)
     }
 
     fn count(&self) -> usize {
@@ -73,12 +141,6 @@ impl Stack {
         shape.extend_from_slice(tail);
         Tensor::from_slice(data, &shape)?.to_dtype(dtype)
     }
-
-    fn numbers(&self, data: &[i64], tail: &[usize], dtype: DType) -> Result<Tensor> {
-        let mut shape = self.lead.clone();
-        shape.extend_from_slice(tail);
-        Tensor::from_slice(data, &shape)?.to_dtype(dtype)
-    }
 }
 
 impl Tensor {
@@ -88,20 +150,15 @@ impl Tensor {
     /// If the matrices are not square.
     #[track_caller]
     pub fn linalg_inv(&self) -> Result<(Self, Self)> {
-        let name = "linalg.inv";
-        let stack = Stack::square(name, self)?;
-        let n = stack.rows;
-        let (mut data, mut infos) = (Vec::new(), Vec::new());
-        for matrix in stack.matrices() {
-            let lu = Lu::new(matrix);
-            infos.push(lu.singular as i64);
-            data.extend(lu.solve(Matrix::eye(n)).data);
-        }
-        let output = stack.collect(&data, &[n, n], self.dtype())?;
+        let shape = square("linalg.inv", self)?;
+        let n = shape[shape.len() - 1];
+        let (packed, swaps, infos) = launch::lu(&self.shared_core())?;
+        let unit = Self::eye(n, n, self.dtype())?.expand_to(&shape)?.shared_core();
+        let output = Self::from_core(launch::lu_solve(&packed, &swaps, &unit)?);
         if recording1(self) {
             attach(Op::rule(Rules::Inverse), &[self], &[Save::Output(0)], &[&output])?;
         }
-        Ok((output, stack.numbers(&infos, &[], DType::I32)?))
+        Ok((output, numbers(&infos, &shape)?))
     }
 
     /// `A X = B` for matrices B over the same stack.
@@ -110,36 +167,15 @@ impl Tensor {
     /// If shapes or dtypes do not fit.
     #[track_caller]
     pub fn linalg_solve(&self, other: &Self) -> Result<(Self, Self)> {
-        let name = "linalg.solve";
-        let (stack, right) = (Stack::square(name, self)?, Stack::new(name, other)?);
-        ensure!(
-            stack.lead == right.lead && stack.rows == right.rows,
-            runtime,
-            "{name}: Incompatible shapes of A and B for the equation AX = B ({:?} and {:?})",
-            self.shape().as_slice(),
-            other.shape().as_slice()
-        );
-        ensure!(
-            self.dtype() == other.dtype(),
-            runtime,
-            "{name}: Expected A and B to have the same dtype, but found A of type {} and B of type \
-             {} instead",
-            self.dtype().scalar_name(),
-            other.dtype().scalar_name()
-        );
-        let (mut data, mut infos) = (Vec::new(), Vec::new());
-        for (matrix, b) in stack.matrices().zip(right.matrices()) {
-            let lu = Lu::new(matrix);
-            infos.push(lu.singular as i64);
-            data.extend(lu.solve(b).data);
-        }
-        let output = stack.collect(&data, &[right.rows, right.columns], self.dtype())?;
+        let shape = equation("linalg.solve", self, other)?;
+        let (packed, swaps, infos) = launch::lu(&self.shared_core())?;
+        let output = Self::from_core(launch::lu_solve(&packed, &swaps, &other.shared_core())?);
         let inputs = [self, other];
         if recording(&inputs) {
             let saves = [Save::Input(0), Save::Output(0)];
             attach(Op::rule(Rules::Solve), &inputs, &saves, &[&output])?;
         }
-        Ok((output, stack.numbers(&infos, &[], DType::I32)?))
+        Ok((output, numbers(&infos, &shape)?))
     }
 
     /// `A X = B` with the upper or lower triangle of A.
@@ -148,29 +184,9 @@ impl Tensor {
     /// If shapes or dtypes do not fit.
     #[track_caller]
     pub fn linalg_solve_triangular(&self, other: &Self, upper: bool, unit: bool) -> Result<Self> {
-        let name = "linalg.solve_triangular";
-        let (stack, right) = (Stack::square(name, self)?, Stack::new(name, other)?);
-        ensure!(
-            stack.lead == right.lead && stack.rows == right.rows,
-            runtime,
-            "{name}: Incompatible shapes of A and B for the equation AX = B ({:?} and {:?})",
-            self.shape().as_slice(),
-            other.shape().as_slice()
-        );
-        ensure!(
-            self.dtype() == other.dtype(),
-            runtime,
-            "{name}: Expected A and B to have the same dtype, but found A of type {} and B of type \
-             {} instead",
-            self.dtype().scalar_name(),
-            other.dtype().scalar_name()
-        );
-        let mut data = Vec::new();
-        for (matrix, mut b) in stack.matrices().zip(right.matrices()) {
-            dense::substitute(&matrix, &mut b, upper, unit);
-            data.extend(b.data);
-        }
-        let output = stack.collect(&data, &[right.rows, right.columns], self.dtype())?;
+        equation("linalg.solve_triangular", self, other)?;
+        let (a, b) = (self.shared_core(), other.shared_core());
+        let output = Self::from_core(launch::substitute(&a, &b, upper, unit)?);
         let inputs = [self, other];
         if recording(&inputs) {
             let saves = [Save::Input(0), Save::Output(0)];
@@ -186,16 +202,12 @@ impl Tensor {
     /// If the matrices are not square.
     #[track_caller]
     pub fn linalg_det(&self) -> Result<Self> {
-        let stack = Stack::square("linalg.det", self)?;
-        let dets: Vec<f64> = stack
-            .matrices()
-            .map(|matrix| {
-                let lu = Lu::new(matrix);
-                let product: f64 = (0..stack.rows).map(|i| lu.packed[(i, i)]).product();
-                if lu.odd { -product } else { product }
-            })
-            .collect();
-        let output = stack.collect(&dets, &[], self.dtype())?;
+        let shape = square("linalg.det", self)?;
+        let pivots = Pivots::of(self)?;
+        let dets: Vec<f64> =
+            pivots.each().map(|(sign, row)| row.iter().fold(sign, |a, b| a * b)).collect();
+        let lead = &shape[..shape.len() - 2];
+        let output = Self::from_slice(&dets, lead)?.to_dtype(self.dtype())?;
         if recording1(self) {
             let saves = [Save::Input(0), Save::Output(0)];
             attach(Op::rule(Rules::Det), &[self], &saves, &[&output])?;
@@ -209,21 +221,18 @@ impl Tensor {
     /// If the matrices are not square.
     #[track_caller]
     pub fn linalg_slogdet(&self) -> Result<(Self, Self)> {
-        let stack = Stack::square("linalg.slogdet", self)?;
+        let shape = square("linalg.slogdet", self)?;
+        let lead = &shape[..shape.len() - 2];
         let (mut signs, mut sizes) = (Vec::new(), Vec::new());
-        for matrix in stack.matrices() {
-            let lu = Lu::new(matrix);
-            let (mut sign, mut size) = (if lu.odd { -1.0 } else { 1.0 }, 0.0);
-            for i in 0..stack.rows {
-                let pivot = lu.packed[(i, i)];
+        for (mut sign, row) in Pivots::of(self)?.each() {
+            for &pivot in row {
                 sign *= if pivot == 0.0 { 0.0 } else { pivot.signum() };
-                size += pivot.abs().ln();
             }
             signs.push(sign);
-            sizes.push(size);
+            sizes.push(row.iter().map(|pivot| pivot.abs().ln()).sum::<f64>());
         }
-        let sign = stack.collect(&signs, &[], self.dtype())?;
-        let size = stack.collect(&sizes, &[], self.dtype())?;
+        let sign = Self::from_slice(&signs, lead)?.to_dtype(self.dtype())?;
+        let size = Self::from_slice(&sizes, lead)?.to_dtype(self.dtype())?;
         if recording1(self) {
             attach(Op::rule(Rules::LogDet), &[self], &[Save::Input(0)], &[&size])?;
         }
@@ -236,20 +245,13 @@ impl Tensor {
     /// If the matrices are not square.
     #[track_caller]
     pub fn linalg_cholesky(&self) -> Result<(Self, Self)> {
-        let name = "linalg.cholesky";
-        let stack = Stack::square(name, self)?;
-        let n = stack.rows;
-        let (mut data, mut infos) = (Vec::new(), Vec::new());
-        for matrix in stack.matrices() {
-            let (l, info) = dense::cholesky(&matrix);
-            infos.push(info as i64);
-            data.extend(l.data);
-        }
-        let output = stack.collect(&data, &[n, n], self.dtype())?;
+        let shape = square("linalg.cholesky", self)?;
+        let (factor, infos) = launch::cholesky(&self.shared_core())?;
+        let output = Self::from_core(factor);
         if recording1(self) {
             attach(Op::rule(Rules::Cholesky), &[self], &[Save::Output(0)], &[&output])?;
         }
-        Ok((output, stack.numbers(&infos, &[], DType::I32)?))
+        Ok((output, numbers(&infos, &shape)?))
     }
 
     /// `A = Q R`, reduced or with square Q.
@@ -263,7 +265,7 @@ impl Tensor {
         let k = if complete { m } else { m.min(n) };
         let (mut qs, mut rs) = (Vec::new(), Vec::new());
         for matrix in stack.matrices() {
-            let (q, r) = dense::qr(matrix, k);
+            let (q, r) = dense::qr(&matrix, k);
             qs.extend(q.data);
             rs.extend(r.data);
         }
@@ -350,6 +352,32 @@ impl Tensor {
         Ok([u, s, v])
     }
 
+    /// The shortest solutions of least squares and the ranks: singular values below `rcond` times the
+    /// greatest count as zero. Without derivatives.
+    ///
+    /// # Errors
+    /// If shapes or dtypes do not fit.
+    #[track_caller]
+    pub fn linalg_lstsq(&self, other: &Self, rcond: f64) -> Result<(Self, Self)> {
+        let name = "torch.linalg.lstsq";
+        let (stack, right) = (Stack::new(name, self)?, Stack::new(name, other)?);
+        ensure!(
+            stack.lead == right.lead && stack.rows == right.rows,
+            runtime,
+            "{name}: input.size(-2) should match other.size(-2), and so should what is before ({:?} and {:?})",
+            self.shape().as_slice(),
+            other.shape().as_slice()
+        );
+        let (mut data, mut ranks) = (Vec::new(), Vec::new());
+        for (a, b) in stack.matrices().zip(right.matrices()) {
+            let (x, rank) = dense::least_squares(&a, &b, rcond);
+            data.extend(x.data);
+            ranks.push(rank as i64);
+        }
+        let solution = stack.collect(&data, &[stack.columns, right.columns], self.dtype())?;
+        Ok((solution, Self::from_slice(&ranks, &stack.lead)?))
+    }
+
     /// L and U packed in one, the rows exchanged (from 1), and for each matrix zero or the place of
     /// a zero pivot.
     ///
@@ -357,24 +385,29 @@ impl Tensor {
     /// If this is no stack of matrices.
     #[track_caller]
     pub fn linalg_lu_factor(&self) -> Result<[Self; 3]> {
-        let stack = Stack::new("linalg.lu_factor", self)?;
-        let (m, n) = (stack.rows, stack.columns);
-        let (mut data, mut swaps, mut infos) = (Vec::new(), Vec::new(), Vec::new());
-        let mut orders: Vec<i64> = Vec::new();
-        for matrix in stack.matrices() {
-            let lu = Lu::new(matrix);
-            orders.extend(lu.order().iter().map(|&i| i as i64));
-            swaps.extend(lu.swaps.iter().map(|&i| i as i64 + 1));
-            infos.push(lu.singular as i64);
-            data.extend(lu.packed.data);
-        }
-        let output = stack.collect(&data, &[m, n], self.dtype())?;
+        let shape = matrices("linalg.lu_factor", self)?;
+        let (m, n) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+        let k = m.min(n);
+        let (packed, swaps, infos) = launch::lu(&self.shared_core())?;
+        let output = Self::from_core(packed);
+        let mut wide = Dims::from_slice(&shape[..shape.len() - 2]);
         if recording1(self) {
-            let orders = stack.numbers(&orders, &[m], DType::I64)?.shared_core();
+            let mut orders: Vec<i64> = Vec::with_capacity(infos.len() * m);
+            for i in 0..infos.len() {
+                let at = orders.len();
+                orders.extend(0..m as i64);
+                for (j, &other) in swaps[i * k..(i + 1) * k].iter().enumerate() {
+                    orders.swap(at + j, at + other);
+                }
+            }
+            wide.push(m);
+            let orders = Self::from_slice(&orders, &wide)?.shared_core();
+            wide.pop();
             let saves: SmallVec<[Save<'_>; 2]> = smallvec![Save::Output(0), Save::Private(&orders)];
             attach(Op::rule(Rules::Lu), &[self], &saves, &[&output])?;
         }
-        let swaps = stack.numbers(&swaps, &[m.min(n)], DType::I32)?;
-        Ok([output, swaps, stack.numbers(&infos, &[], DType::I32)?])
+        wide.push(k);
+        let swaps: Vec<i32> = swaps.iter().map(|&other| other as i32 + 1).collect();
+        Ok([output, Self::from_slice(&swaps, &wide)?, numbers(&infos, &shape)?])
     }
 }

@@ -65,23 +65,20 @@ fn cofactors(a: &Tensor) -> Result<Tensor> {
     let shape = a.shape();
     let n = shape[shape.len() - 1];
     let data = a.detach().to_dtype(DType::F64)?.to_vec::<f64>()?;
-    let mut result = Vec::with_capacity(data.len());
+    let (mut minors, mut signs) = (Vec::new(), Vec::with_capacity(data.len()));
     for matrix in data.chunks_exact((n * n).max(1)) {
         for i in 0..n {
             for j in 0..n {
-                let minor: Vec<f64> = (0..n * n)
-                    .filter(|at| at / n != i && at % n != j)
-                    .map(|at| matrix[at])
-                    .collect();
-                let minor = super::Matrix::new(n - 1, n - 1, &minor);
-                let lu = super::Lu::new(minor);
-                let det: f64 = (0..n - 1).map(|k| lu.packed[(k, k)]).product();
-                let odd = lu.odd != ((i + j) % 2 == 1);
-                result.push(if odd { -det } else { det });
+                let kept = (0..n * n).filter(|at| at / n != i && at % n != j);
+                minors.extend(kept.map(|at| matrix[at]));
+                signs.push(if (i + j) % 2 == 1 { -1.0 } else { 1.0 });
             }
         }
     }
-    Tensor::from_slice(&result, &shape)?.to_dtype(a.dtype())
+    let less = n.saturating_sub(1);
+    let minors = Tensor::from_slice(&minors, &[signs.len(), less, less])?;
+    let signs = Tensor::from_slice(&signs, &shape)?;
+    minors.linalg_det()?.reshape_to(&shape)?.mul(&signs)?.to_dtype(a.dtype())
 }
 
 /// One over the differences of the entries of a vector, zero on the diagonal.
