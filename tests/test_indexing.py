@@ -89,6 +89,11 @@ def test_an_expanded_index_names_whole_slices(dim: int, strided: bool) -> None:
         lambda i: x.scatter_add(dim, i, source),
         lambda i: x.scatter(dim, i, source),
         lambda i: x.scatter_reduce(dim, i, source, "amax"),
+        lambda i: x.scatter_reduce(dim, i, source, "amin", include_self=False),
+        lambda i: x.scatter_reduce(dim, i, source, "sum", include_self=False),
+        lambda i: x.scatter_reduce(dim, i, source, "mean"),
+        lambda i: x.scatter_reduce(dim, i, source, "mean", include_self=False),
+        lambda i: x.scatter_reduce(dim, i, source, "prod"),
         lambda i: x.scatter(dim, i, 2.5),
     ]
     for operation in operations:

@@ -323,3 +323,41 @@ def test_images_with_channels_last(channels: int, dtype: type) -> None:
         np.testing.assert_array_equal(first.numpy(), np.transpose(x, (0, 3, 1, 2)))
         np.testing.assert_array_equal(first.permute(0, 2, 3, 1).contiguous().numpy(), x)
         np.testing.assert_array_equal((first.permute(0, 2, 3, 1) + 1).numpy(), x + 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 9, 10, 16, 17, 31, 33, 64, 65, 100, 130])
+def test_a_vector_times_a_tall_matrix(n: int, dtype: str) -> None:
+    tolerance = 1e-3 if dtype == "float32" else 1e-11
+    for k in (4 * n - 1, 4 * n, 4 * n + 3, 1000, 1003):
+        T.manual_seed(k)
+        a, v = T.randn(k, n, dtype=getattr(T, dtype)), T.randn(k, dtype=getattr(T, dtype))
+        want = np.array(v.tolist()) @ np.array(a.tolist())
+        wide = T.full((k, n + 3), float("nan"), dtype=a.dtype)
+        wide[:, :n] = a
+        for got in (v @ a, a.t() @ v, v @ wide[:, :n], (v[None] @ a)[0], T.stack([v, v], 1)[:, 0] @ a):
+            np.testing.assert_allclose(np.array(got.tolist()), want, rtol=tolerance, atol=tolerance)
+    a[-1] = float("inf")
+    a[0, 0] = float("nan")
+    found = np.array((v @ a).tolist())
+    assert np.isnan(found[0])
+    assert np.isinf(found[1:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint8])
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 100, 1003])
+def test_reductions_of_short_rows(rows: int, dtype: type) -> None:
+    for columns in (1, 2, 3, 4, 5, 8, 15, 16, 17):
+        x = wholes(0, 100, (rows, columns), dtype)
+        t = T.tensor(x)
+        for dim in (0, 1):
+            np.testing.assert_array_equal(t.sum(dim).numpy(), x.sum(dim))
+            np.testing.assert_array_equal(t.amax(dim).numpy(), x.max(dim))
+            np.testing.assert_array_equal(t.amin(dim).numpy(), x.min(dim))
+            np.testing.assert_array_equal((t == 3).any(dim).numpy(), (x == 3).any(dim))
+            np.testing.assert_allclose((t / 64).prod(dim).numpy(), np.prod(x / 64.0, dim), rtol=1e-4)
+        if np.issubdtype(dtype, np.floating):
+            x[rows // 2, columns // 2] = np.nan
+            for dim in (0, 1):
+                for got, want in ((T.tensor(x).amax(dim), x.max(dim)), (T.tensor(x).amin(dim), x.min(dim))):
+                    np.testing.assert_array_equal(got.numpy(), want)

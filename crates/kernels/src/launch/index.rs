@@ -167,6 +167,23 @@ pub fn scatter(
         Combine::Set => Some(Written::Copy(source)),
         _ => None,
     };
+    if let Some((reduction, include_self)) = reduction
+        && source.shape() == index.shape()
+        && let Some(slices) = slices_of(index, dim, input.shape())
+    {
+        let (out, slices, source) = (copy_core(input)?, dense(&slices)?, dense(source)?);
+        let along = Along::new(input.shape(), dim);
+        let _access = Access::new(&[&slices, &source], None);
+        dispatch!(input.dtype(), T => {
+            // SAFETY: dense and locked, the source has a slice for each index; the output is fresh.
+            unsafe {
+                kernel::index_combine::<T>(
+                    reduction, include_self, along, dim, ptr_mut(&out), slice(&slices), ptr(&source),
+                )?;
+            }
+        });
+        return Ok(out);
+    }
     if let Some(written) = written.filter(|_| reduction.is_none())
         && source.shape() == index.shape()
         && let Some(slices) = slices_of(index, dim, input.shape())

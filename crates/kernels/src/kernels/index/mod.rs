@@ -15,7 +15,7 @@ pub use mask::{
     triangle,
 };
 pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};
-pub use select::{index_add, index_copy, index_fill, index_select};
+pub use select::{index_add, index_combine, index_copy, index_fill, index_select};
 
 use crate::dtype::Element;
 use crate::error::{Error, Result, ensure};

@@ -44,6 +44,18 @@ pub enum Reduction {
     Min,
 }
 
+impl Reduction {
+    /// The result of nothing, and how an element joins it.
+    pub(super) fn parts<T: Number>(self) -> (T, Combine) {
+        match self {
+            Self::Sum | Self::Mean => (T::default(), Combine::Add),
+            Self::Prod => (T::from_i64(1), Combine::Multiply),
+            Self::Max => (T::LOWEST, Combine::Max),
+            Self::Min => (T::HIGHEST, Combine::Min),
+        }
+    }
+}
+
 /// The independent lines along `dim` of an index array: no two lines touch the same destination.
 struct Lines {
     /// Dimensions that number the lines, with strides of (index, indexed, other).
@@ -197,7 +209,11 @@ pub unsafe fn scatter<T: Number>(
     // SAFETY (all): the destination is valid and belongs to the line.
     match combine {
         // SAFETY: see above.
-        Combine::Set => write(&|to, x| unsafe { *to = x }),
+        Combine::Set => unsafe {
+            lines_write(output, strides, dim, index, shape, source, source_strides, |to, x| {
+                *to = x;
+            });
+        },
         // SAFETY: see above.
         Combine::Add => unsafe {
             lines_write(output, strides, dim, index, shape, source, source_strides, |to, x| {
@@ -307,12 +323,7 @@ pub unsafe fn scatter_reduce<T: Number>(
         strides[d - 1] = strides[d] * out_shape[d] as isize;
     }
     let zeros = SmallVec::<[isize; 6]>::from_elem(0, shape.len());
-    let (identity, combine) = match reduction {
-        Reduction::Sum | Reduction::Mean => (T::default(), Combine::Add),
-        Reduction::Prod => (T::from_i64(1), Combine::Multiply),
-        Reduction::Max => (T::LOWEST, Combine::Max),
-        Reduction::Min => (T::HIGHEST, Combine::Min),
-    };
+    let (identity, combine) = reduction.parts::<T>();
     // SAFETY: the caller's promise is passed on; the counts have the output's shape.
     unsafe {
         if !include_self {

@@ -2,7 +2,7 @@
 //! embedding), `index_copy`, `index_fill`. `take` and `put` are the flat case (`outer` and `inner` 1).
 #![allow(unsafe_code)]
 
-use super::{Number, check, copy_run};
+use super::{Combine, Number, Reduction, check, copy_run};
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::kernels::raw::{Dst, GRAIN, Src, split};
@@ -203,6 +203,23 @@ pub unsafe fn index_add<T: Number>(
     check(index, dim, along.n)?;
     let (x, y) = (Src::new(source), Dst::new(output));
     let plain = alpha == T::from_i64(1);
+    if along.inner == 1 && plain {
+        // Single elements: nothing of the work may be more than the addition.
+        let m = index.len();
+        split(along.outer, m, |first, last| {
+            for o in first..last {
+                let (to, from) = (y.at((o * along.n) as isize), x.at((o * m) as isize));
+                for (i, &row) in index.iter().enumerate() {
+                    // SAFETY: the index was checked; the line belongs to this task.
+                    unsafe {
+                        let to = to.add(row as usize);
+                        *to = (*to).plus(*from.add(i));
+                    }
+                }
+            }
+        });
+        return Ok(());
+    }
     by_destination(along, index, |to, from, len| {
         // SAFETY: the index was checked; the destination belongs to this task.
         let (x, y) = unsafe {
@@ -221,6 +238,73 @@ pub unsafe fn index_add<T: Number>(
             }
         }
     });
+    Ok(())
+}
+
+/// torch's `scatter_reduce` by whole slices: `output[:, index[i], :]` meets `source[:, i, :]`, in the order
+/// of i, all contiguous; without `include_self` what was there does not take part where a slice arrives.
+///
+/// # Errors
+/// An index outside `0..along.n`; nothing is written then.
+///
+/// # Safety
+/// As for [`index_add`].
+pub unsafe fn index_combine<T: Number>(
+    reduction: Reduction,
+    include_self: bool,
+    along: Along,
+    dim: usize,
+    output: *mut T,
+    index: &[i64],
+    source: *const T,
+) -> Result<()> {
+    check(index, dim, along.n)?;
+    let (x, y) = (Src::new(source), Dst::new(output));
+    let (identity, combine) = reduction.parts::<T>();
+    if !include_self {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { index_fill(along, dim, output, index, identity)? };
+    }
+    by_destination(along, index, |to, from, len| {
+        // SAFETY: the index was checked; the destination belongs to this task.
+        let (x, y) = unsafe {
+            (
+                std::slice::from_raw_parts(x.at(from), len),
+                std::slice::from_raw_parts_mut(y.at(to), len),
+            )
+        };
+        let pairs = y.iter_mut().zip(x);
+        match combine {
+            Combine::Set => pairs.for_each(|(y, &x)| *y = x),
+            Combine::Add => pairs.for_each(|(y, &x)| *y = y.plus(x)),
+            Combine::Multiply => pairs.for_each(|(y, &x)| *y = y.times(x)),
+            Combine::Max => {
+                pairs.for_each(|(y, &x)| *y = if x > *y || x.unordered() { x } else { *y });
+            }
+            Combine::Min => {
+                pairs.for_each(|(y, &x)| *y = if x < *y || x.unordered() { x } else { *y });
+            }
+        }
+    });
+    if reduction == Reduction::Mean {
+        let mut counts = vec![i64::from(include_self); along.n];
+        for &row in index {
+            counts[row as usize] += 1;
+        }
+        split(along.outer * along.n, along.inner, |first, last| {
+            for row in first..last {
+                let count = counts[row % along.n];
+                if count > 1 {
+                    // SAFETY: a row of the output, which belongs to this task.
+                    let row = unsafe {
+                        let at = y.at((row * along.inner) as isize);
+                        std::slice::from_raw_parts_mut(at, along.inner)
+                    };
+                    row.iter_mut().for_each(|x| *x = x.over(count));
+                }
+            }
+        });
+    }
     Ok(())
 }
 

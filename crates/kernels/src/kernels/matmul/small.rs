@@ -4,7 +4,7 @@
 use super::{Float, Problem, Strides};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::split;
-use crate::kernels::reduce::lanes;
+use crate::kernels::reduce::tree;
 use crate::kernels::vexp::Real;
 
 /// Fused multiply-add.
@@ -107,11 +107,14 @@ impl<T: Float> Job for Dots<T> {
                 unsafe { (std::slice::from_raw_parts(a, p.k), std::slice::from_raw_parts(b, p.k)) };
             let total = if p.k < LANES {
                 short_dot(x, y)
+            } else if p.k < 8 * LANES {
+                // Several are on their way at once.
+                dot::<T, 32>(x, y)
             } else {
                 // A loop: closures are not always compiled for the instructions at hand.
                 let mut total = T::ZERO;
                 for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
-                    total += dot(x, y);
+                    total += dot::<T, LANES>(x, y);
                 }
                 total
             };
@@ -129,16 +132,16 @@ impl<T: Float> Job for Dots<T> {
 const LANES: usize = 64;
 
 #[inline(always)]
-fn dot<T: Float>(x: &[T], y: &[T]) -> T {
-    let mut acc = [T::ZERO; LANES];
-    let (xs, x_rest) = x.as_chunks::<LANES>();
-    let (ys, y_rest) = y.as_chunks::<LANES>();
+fn dot<T: Float, const N: usize>(x: &[T], y: &[T]) -> T {
+    let mut acc = [T::ZERO; N];
+    let (xs, x_rest) = x.as_chunks::<N>();
+    let (ys, y_rest) = y.as_chunks::<N>();
     for (x, y) in xs.iter().zip(ys) {
-        for i in 0..LANES {
+        for i in 0..N {
             acc[i] = x[i].fused(y[i], acc[i]);
         }
     }
-    let total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
+    let total = tree(acc, &|a, b| a + b);
     if x_rest.is_empty() { total } else { total + short_dot(x_rest, y_rest) }
 }
 
@@ -154,7 +157,14 @@ fn short_dot<T: Float>(x: &[T], y: &[T]) -> T {
             acc[i] = x[i].fused(y[i], acc[i]);
         }
     }
-    let mut total = lanes(&acc, T::ZERO, |x| x, |a, b| a + b);
+    let mut width = FEW / 2;
+    while width > 0 {
+        for i in 0..width {
+            acc[i] += acc[i + width];
+        }
+        width /= 2;
+    }
+    let mut total = acc[0];
     for (&x, &y) in x_rest.iter().zip(y_rest) {
         total = x.fused(y, total);
     }
@@ -196,6 +206,19 @@ impl<T: Float> Job for Axpys<T> {
                 b = packed.as_ptr();
                 step = (end - start) as isize;
             }
+            if p.m == 1 && p.sb.column == 1 && p.sb.row == p.n as isize && p.k >= 4 * p.n {
+                // A tall matrix is read once, whatever its width.
+                // SAFETY: so many columns are left in b and in c.
+                unsafe {
+                    match end - start {
+                        33.. => tall::<T, 64, 1>(p, start, end),
+                        17.. => tall::<T, 32, 2>(p, start, end),
+                        9.. => tall::<T, 16, 4>(p, start, end),
+                        _ => tall::<T, 8, 8>(p, start, end),
+                    }
+                }
+                continue;
+            }
             let mut at = start;
             while at < end {
                 let b = b.wrapping_add(at - start);
@@ -212,6 +235,57 @@ impl<T: Float> Job for Axpys<T> {
                 };
             }
         }
+    }
+}
+
+/// Elements `start..end` of a vector times a matrix without gaps between its rows: `W` columns at a time, no
+/// fewer than there are, in `U` sums of every `U`-th row.
+///
+/// # Safety
+/// These must be columns of b and c.
+#[inline(always)]
+unsafe fn tall<T: Float, const W: usize, const U: usize>(p: &Problem<T>, start: usize, end: usize) {
+    let mut acc = [[T::ZERO; W]; U];
+    let x = |l: usize| {
+        // SAFETY: row l of a column of k elements.
+        unsafe { *p.a.at(l as isize * p.sa.column) }
+    };
+    let row = |l: usize| p.b.at((l * p.n + start) as isize);
+    // What is read beyond the end of a row is the next one's, up to the end of the matrix.
+    let beyond = (W - (end - start)).div_ceil(p.n);
+    let whole = p.k.saturating_sub(beyond) / U * U;
+    for l in (0..whole).step_by(U) {
+        for (u, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: W elements from here on are within the matrix.
+            let row = unsafe { &*row(l + u).cast::<[T; W]>() };
+            let x = x(l + u);
+            for (acc, &y) in acc.iter_mut().zip(row) {
+                *acc = x.fused(y, *acc);
+            }
+        }
+    }
+    // Bounds that the compiler knows, or the sums would leave the registers.
+    let mut acc = acc;
+    for (half, active) in [(4, U >= 8), (2, U >= 4), (1, U >= 2)] {
+        if active {
+            for u in 0..half {
+                for j in 0..W {
+                    acc[u][j] += acc[(u + half) % U][j];
+                }
+            }
+        }
+    }
+    let mut acc = acc[0];
+    for l in whole..p.k {
+        let x = x(l);
+        for (j, acc) in acc[..end - start].iter_mut().enumerate() {
+            // SAFETY: a column of row l.
+            *acc = x.fused(unsafe { *row(l).add(j) }, *acc);
+        }
+    }
+    for (j, &sum) in acc[..end - start].iter().enumerate() {
+        // SAFETY: a column of c.
+        unsafe { store(p, 0, start + j, sum) };
     }
 }
 

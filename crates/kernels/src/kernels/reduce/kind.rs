@@ -56,7 +56,16 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
             }
             return;
         }
-        let (pairs, rest) = rows.as_chunks::<2>();
+        let (fours, rest) = rows.as_chunks::<4>();
+        for &[r0, r1, r2, r3] in fours {
+            for (i, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let at = |row: *const T| self.load(unsafe { *row.add(i) });
+                let both = self.merge(self.merge(at(r0), at(r1)), self.merge(at(r2), at(r3)));
+                *acc = self.merge(*acc, both);
+            }
+        }
+        let (pairs, rest) = rest.as_chunks::<2>();
         for &[r0, r1] in pairs {
             for (i, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: as above.

@@ -34,6 +34,23 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
             // SAFETY: each output belongs to one unit.
             unsafe { *self.plan.output.at(output) = kind.finish(acc) };
         };
+        if let [dim] = self.plan.kept[..]
+            && let Some(direct) = direct
+            && dim.input[0] == inner.size as isize
+        {
+            let output = |i: usize| self.plan.output.at(i as isize * dim.output);
+            // SAFETY: these rows follow each other without gap; each output belongs to one unit.
+            unsafe {
+                let from = |i: usize| direct.at((i * inner.size) as isize);
+                match inner.size {
+                    2 => abreast::<2, T, K>(kind, 2, self.first, self.last, from, output),
+                    3 => abreast::<3, T, K>(kind, 3, self.first, self.last, from, output),
+                    4 => abreast::<4, T, K>(kind, 4, self.first, self.last, from, output),
+                    n => abreast::<0, T, K>(kind, n, self.first, self.last, from, output),
+                }
+            }
+            return;
+        }
         if let [dim] = self.plan.kept[..] {
             for i in self.first as isize..self.last as isize {
                 row(i * dim.input[0], i * dim.output);
@@ -45,6 +62,49 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ShortRows<'_, T, K, S> {
             row(kept.offset[0], kept.offset[2]);
             kept.advance();
         }
+    }
+}
+
+/// Rows of `N` elements (0: of `n`), eight of them at the same time.
+///
+/// # Safety
+/// The elements of rows `first..last` must be readable, and their outputs writable.
+#[inline(always)]
+unsafe fn abreast<const N: usize, T: Element, K: Kind<T>>(
+    kind: K,
+    n: usize,
+    first: usize,
+    last: usize,
+    from: impl Fn(usize) -> *const T,
+    output: impl Fn(usize) -> *mut K::Out,
+) {
+    const ABREAST: usize = 8;
+    let n = if N == 0 { n } else { N };
+    let mut row = first;
+    while row + ABREAST <= last {
+        let start = from(row);
+        let mut acc = [kind.identity(); ABREAST];
+        for i in 0..n {
+            for (k, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: by the contract.
+                *acc = kind.merge(*acc, kind.load(unsafe { *start.add(k * n + i) }));
+            }
+        }
+        for (k, acc) in acc.into_iter().enumerate() {
+            // SAFETY: by the contract.
+            unsafe { *output(row + k) = kind.finish(acc) };
+        }
+        row += ABREAST;
+    }
+    for row in row..last {
+        let start = from(row);
+        let mut acc = kind.identity();
+        for i in 0..n {
+            // SAFETY: by the contract.
+            acc = kind.merge(acc, kind.load(unsafe { *start.add(i) }));
+        }
+        // SAFETY: by the contract.
+        unsafe { *output(row) = kind.finish(acc) };
     }
 }
 
