@@ -300,7 +300,9 @@ pub unsafe fn index_combine<T: Number>(
                         let at = y.at((row * along.inner) as isize);
                         std::slice::from_raw_parts_mut(at, along.inner)
                     };
-                    row.iter_mut().for_each(|x| *x = x.over(count));
+                    for x in row {
+                        *x = x.over(count);
+                    }
                 }
             }
         });

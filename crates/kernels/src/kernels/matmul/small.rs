@@ -265,7 +265,6 @@ unsafe fn tall<T: Float, const W: usize, const U: usize>(p: &Problem<T>, start: 
         }
     }
     // Bounds that the compiler knows, or the sums would leave the registers.
-    let mut acc = acc;
     for (half, active) in [(4, U >= 8), (2, U >= 4), (1, U >= 2)] {
         if active {
             for u in 0..half {
