@@ -1,4 +1,4 @@
-//! Convolutions over one or two dimensions.
+//! Convolutions over one to three dimensions.
 //!
 //! With output gradient `g`, `sum(conv(x, w) * g)` is linear in each of x, w and g. Each factor's
 //! gradient is therefore a product of the other two, and so are the gradients of those: three
@@ -134,13 +134,12 @@ pub struct Steps {
     pub groups: usize,
 }
 
-/// The last `dims` sizes as two, the first of them 1 if there is only one.
-fn pair(sizes: &[usize], fill: usize) -> [usize; 2] {
-    match sizes {
-        [one] => [fill, *one],
-        [first, second, ..] => [*first, *second],
-        [] => [fill, fill],
-    }
+/// At most three sizes as three, the first of them `fill` if there are less.
+fn triple(sizes: &[usize], fill: usize) -> [usize; 3] {
+    let mut all = [fill; 3];
+    let n = sizes.len().min(3);
+    all[3 - n..].copy_from_slice(&sizes[..n]);
+    all
 }
 
 fn check_steps(steps: &Steps, dims: usize) -> Result<()> {
@@ -195,7 +194,7 @@ fn check_dtypes(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resul
 }
 
 impl Tensor {
-    /// The convolution over the last `dims` (1 or 2) dimensions: `(N, C, ...)` or `(C, ...)` with a
+    /// The convolution over the last `dims` (1 to 3) dimensions: `(N, C, ...)` or `(C, ...)` with a
     /// weight `(O, C / groups, ...)`.
     ///
     /// # Errors
@@ -274,12 +273,12 @@ impl Tensor {
             channels,
             outputs: w[0],
             groups,
-            input: pair(spatial, 1),
-            kernel: pair(&w[2..], 1),
-            output: pair(&output[output.len() - dims..], 1),
-            stride: pair(&steps.stride, 1),
-            padding: pair(&steps.padding, 0),
-            dilation: pair(&steps.dilation, 1),
+            input: triple(spatial, 1),
+            kernel: triple(&w[2..], 1),
+            output: triple(&output[output.len() - dims..], 1),
+            stride: triple(&steps.stride, 1),
+            padding: triple(&steps.padding, 0),
+            dilation: triple(&steps.dilation, 1),
         };
         let frame = Frame { conv, input: x, weight: w, output };
         product(&frame, Factor::Output, self, weight, bias)
@@ -351,12 +350,12 @@ impl Tensor {
             channels: outputs,
             outputs: channels,
             groups,
-            input: pair(&made[made.len() - dims..], 1),
-            kernel: pair(&w[2..], 1),
-            output: pair(spatial, 1),
-            stride: pair(&steps.stride, 1),
-            padding: pair(&steps.padding, 0),
-            dilation: pair(&steps.dilation, 1),
+            input: triple(&made[made.len() - dims..], 1),
+            kernel: triple(&w[2..], 1),
+            output: triple(spatial, 1),
+            stride: triple(&steps.stride, 1),
+            padding: triple(&steps.padding, 0),
+            dilation: triple(&steps.dilation, 1),
         };
         let frame = Frame { conv, input: made, weight: w, output: x };
         let result = product(&frame, Factor::Input, weight, self, None)?;

@@ -6,7 +6,9 @@ use super::along::dense;
 use super::{fits, ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Result, bail};
-use crate::kernels::conv::{self, Conv, winograd};
+use crate::kernels::conv::direct::{self, Direct};
+use crate::kernels::conv::summed::{self, Summed};
+use crate::kernels::conv::{Conv, patches, winograd};
 use crate::kernels::pool::{self, Divisor, Pool};
 use crate::storage::{Access, Core};
 
@@ -21,8 +23,32 @@ pub enum Factor {
     Weight,
 }
 
-/// Images per task when the gradient of a weight is summed.
+/// Images summed at once by tiles or patches for the gradient of a weight, at most.
 const SUMMED: usize = 8;
+
+/// How a factor is made: by tiles if that pays, and otherwise, or where tiles meet what is not finite,
+/// by patches or sums of products.
+enum Way {
+    Sums(Direct),
+    Weight(Box<Summed>),
+    Patches,
+}
+
+/// By tiles, if that pays, and the other way.
+fn ways(conv: &Conv, wanted: Factor) -> (Option<winograd::Tiled>, Way) {
+    let (tiled, patches) = match wanted {
+        Factor::Output => (conv.tiled(), conv.gathers()),
+        Factor::Input => (conv.tiled_back(), conv.scatters()),
+        Factor::Weight => (conv.tiled(), conv.gathers_back()),
+    };
+    let way = match wanted {
+        _ if patches => Way::Patches,
+        Factor::Output => Way::Sums(conv.direct()),
+        Factor::Input => Way::Sums(conv.direct_back()),
+        Factor::Weight => Way::Weight(Box::new(conv.summed())),
+    };
+    (tiled, way)
+}
 
 /// The factor `wanted` of a convolution, dense and of the given shape. `a` and `b` are the other two
 /// in the order input, weight, output; `bias` is added to the output.
@@ -37,7 +63,7 @@ pub fn convolve(
     let (a, b) = (dense(a)?, dense(b)?);
     let bias = bias.map(dense).transpose()?;
     let dtype = a.dtype();
-    let image = conv.channels * conv.input[0] * conv.input[1];
+    let image = conv.channels * conv.pixels();
     let weight = conv.outputs * conv.depth();
     let out_image = conv.outputs * conv.places();
     let (first, second, made) = match wanted {
@@ -54,54 +80,63 @@ pub fn convolve(
     fits("a convolution", &out, made, dtype)?;
     let mut reads: Vec<&Core> = vec![&a, &b];
     reads.extend(bias.as_deref());
-    let groups = conv.batch.div_ceil(SUMMED);
-    let tasks = if wanted == Factor::Weight { groups } else { conv.batch };
-    let tiled = match wanted {
-        Factor::Input => conv.tiled_back(),
-        _ => conv.tiled(),
-    };
-    let turned = match &tiled {
-        Some(tiled) if wanted != Factor::Weight => {
-            Some(Core::alloc(dtype, &[conv.groups, tiled.weights()])?)
+    let (tiled, way) = ways(conv, wanted);
+    // Images of a task by tiles or patches: few enough for several tasks.
+    let several =
+        if wanted == Factor::Weight { conv.batch.div_ceil(8).clamp(1, SUMMED) } else { 1 };
+    let (tasks, parts) = match (&tiled, &way) {
+        (None, Way::Sums(direct)) => (direct.tasks(), 1),
+        (None, Way::Weight(summed)) => (summed.tasks(), summed.parts()),
+        _ if wanted == Factor::Weight => {
+            (conv.batch.div_ceil(several), conv.batch.div_ceil(several))
         }
+        _ => (conv.batch, 1),
+    };
+    let room = |n: usize| Core::alloc(dtype, &[n.max(1)]);
+    let ready = match (&tiled, &way) {
+        (Some(tiled), _) if wanted != Factor::Weight => Some(room(conv.groups * tiled.weights())?),
+        (None, Way::Sums(direct)) => Some(room(direct.packed())?),
         _ => None,
     };
-    // One buffer for the patches of each task that runs at the same time would do; a buffer per
-    // task of the pool is what keeps tasks independent, and the pool of buffers reuses them.
-    let scratch = |n: usize| Core::alloc(dtype, &[n.max(1)]);
+    let partial = if parts > 1 { Some(Core::alloc(dtype, &[parts - 1, weight])?) } else { None };
     let failed = std::sync::OnceLock::new();
     dispatch!(float dtype, T => {
-        let partial = if wanted == Factor::Weight && groups > 1 {
-            Some(Core::alloc(dtype, &[groups - 1, weight])?)
-        } else {
-            None
-        };
         let access = Access::new(&reads, None);
         let (pa, pb) = (Shared(ptr::<T>(&a)), Shared(ptr::<T>(&b)));
         let to = Shared(ptr_mut::<T>(&out).cast_const());
         let rest = Shared(partial.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
         let shift = Shared(bias.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
+        // The weight, and what is read with it.
+        let (source, from) = if wanted == Factor::Input { (&pb, &pa) } else { (&pa, &pb) };
         // The parts of one group in one image, or its weight.
         let (part, part_out) = (image / conv.groups, out_image / conv.groups);
         let part_weight = weight / conv.groups;
-        let ready = Shared(turned.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
-        if let (Some(tiled), Some(turned)) = (&tiled, &turned) {
-            let from = if wanted == Factor::Output { &pb } else { &pa };
-            for group in 0..conv.groups {
+        let pack = |direct: &Direct, to: *mut T| (0..direct.packs()).for_each(|task| {
+            // SAFETY: the weight was checked, the target is fresh.
+            unsafe { direct::pack::<T>(direct, task, from.get(), to) }
+        });
+        let prepared = Shared(ready.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
+        match (&tiled, &way, &ready) {
+            (Some(tiled), _, Some(ready)) => for group in 0..conv.groups {
                 // SAFETY: the weight was checked, the target is fresh.
                 unsafe {
                     winograd::weights::<T>(
                         tiled, from.get().add(group * part_weight),
-                        ptr_mut::<T>(turned).add(group * tiled.weights()),
+                        ptr_mut::<T>(ready).add(group * tiled.weights()),
                     );
                 }
-            }
+            },
+            (None, Way::Sums(direct), Some(ready)) => pack(direct, ptr_mut::<T>(ready)),
+            _ => {}
         }
+        let sum = |part: usize| {
+            if part == 0 { to.get().cast_mut() } else { rest.get().wrapping_add((part - 1) * weight).cast_mut() }
+        };
         // Whether the task could be done by tiles.
         let by_tiles = |tiled: &winograd::Tiled, task: usize, room: *mut T| {
             // SAFETY: as for the sums of products below.
             (0..conv.groups).all(|group| unsafe {
-                let u = ready.get().wrapping_add(group * tiled.weights());
+                let u = prepared.get().wrapping_add(group * tiled.weights());
                 match wanted {
                     Factor::Output => {
                         let shift = if shift.get().is_null() {
@@ -119,60 +154,116 @@ pub fn convolve(
                         std::ptr::null(), to.get().cast_mut().add(task * image + group * part), room,
                     ),
                     Factor::Weight => {
-                        let to = if task == 0 { to.get() } else { rest.get().add((task - 1) * weight) };
-                        let first = task * SUMMED;
+                        let first = task * several;
                         winograd::weight_gradient::<T>(
-                            tiled, SUMMED.min(conv.batch - first),
+                            tiled, several.min(conv.batch - first),
                             pa.get().add(first * image + group * part), image,
                             pb.get().add(first * out_image + group * part_out), out_image,
-                            to.cast_mut().add(group * part_weight), room,
+                            sum(task).add(group * part_weight), room,
                         )
                     }
                 }
             })
         };
-        let run = |task: usize| {
-            if let Some(tiled) = &tiled {
-                let n = if wanted == Factor::Weight { tiled.summing() } else { tiled.scratch() };
-                match scratch(n) {
-                    Ok(buffer) if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) => return,
-                    Ok(_) => {}
-                    Err(error) => {
-                        let _ = failed.set(error);
-                        return;
+        let sums = |way: &Way, task: usize, weight: *const T, source: *const T, output: *mut T| -> Result<()> {
+            match way {
+                Way::Sums(direct) => {
+                    let buffer = room(direct.scratch())?;
+                    // SAFETY: all sizes were checked, the inputs are dense and locked, the output is
+                    // fresh and tasks write different elements of it.
+                    unsafe {
+                        direct::run::<T>(
+                            direct, task, source, weight, shift.get(), output, ptr_mut::<T>(&buffer),
+                        );
                     }
                 }
-            }
-            let buffer = match scratch(conv.scratch()) {
-                Ok(buffer) => buffer,
-                Err(error) => {
-                    let _ = failed.set(error);
-                    return;
+                Way::Weight(summed) => {
+                    let buffer = room(summed.scratch())?;
+                    // SAFETY: as above; parts have sums of their own.
+                    unsafe {
+                        summed::run::<T>(
+                            summed, task, source, pb.get(), output, ptr_mut::<T>(&buffer),
+                        );
+                    }
                 }
-            };
-            let patches = ptr_mut::<T>(&buffer);
-            // SAFETY: all sizes were checked, the inputs are dense and locked, the output is fresh
-            // and each task writes its own images or its own partial sum.
+                Way::Patches => {}
+            }
+            Ok(())
+        };
+        // The images of a task by patches.
+        let by_patches = |task: usize| -> Result<()> {
+            let buffer = room(conv.patches())?;
+            let buffer = ptr_mut::<T>(&buffer);
+            // SAFETY: as above; parts have sums of their own.
             unsafe {
                 match wanted {
-                    Factor::Output => conv::forward::<T>(
+                    Factor::Output => patches::forward::<T>(
                         conv, pa.get().add(task * image), pb.get(), shift.get(),
-                        to.get().cast_mut().add(task * out_image), patches,
+                        to.get().cast_mut().add(task * out_image), buffer,
                     ),
-                    Factor::Input => conv::input_gradient::<T>(
+                    Factor::Input => patches::input_gradient::<T>(
                         conv, pb.get().add(task * out_image), pa.get(),
-                        to.get().cast_mut().add(task * image), patches,
+                        to.get().cast_mut().add(task * image), buffer,
                     ),
                     Factor::Weight => {
-                        let to = if task == 0 { to.get() } else { rest.get().add((task - 1) * weight) };
-                        for i in task * SUMMED..conv.batch.min((task + 1) * SUMMED) {
-                            conv::weight_gradient::<T>(
+                        let first = task * several;
+                        for i in first..conv.batch.min(first + several) {
+                            patches::weight_gradient::<T>(
                                 conv, pa.get().add(i * image), pb.get().add(i * out_image),
-                                to.cast_mut(), patches, i == task * SUMMED,
+                                sum(task), buffer, i == first,
                             );
                         }
                     }
                 }
+            }
+            Ok(())
+        };
+        // What tiles cannot do: the task's images by themselves.
+        let again = |task: usize| -> Result<()> {
+            match &way {
+                Way::Sums(direct) => {
+                    let alone = direct.alone();
+                    let packed = room(alone.packed())?;
+                    pack(&alone, ptr_mut::<T>(&packed));
+                    let (one, other) =
+                        if wanted == Factor::Input { (out_image, image) } else { (image, out_image) };
+                    let source = source.get().wrapping_add(task * one);
+                    let output = to.get().wrapping_add(task * other).cast_mut();
+                    sums(&Way::Sums(alone), 0, ptr::<T>(&packed), source, output)
+                }
+                Way::Weight(_) => {
+                    let first = task * several;
+                    let some = Conv { batch: several.min(conv.batch - first), ..*conv };
+                    let alone = some.summed().alone();
+                    let buffer = room(alone.scratch())?;
+                    // SAFETY: as above.
+                    unsafe {
+                        summed::run::<T>(
+                            &alone, 0, pa.get().add(first * image), pb.get().add(first * out_image),
+                            sum(task), ptr_mut::<T>(&buffer),
+                        );
+                    }
+                    Ok(())
+                }
+                Way::Patches => by_patches(task),
+            }
+        };
+        let run = |task: usize| -> Result<()> {
+            let Some(tiled) = &tiled else {
+                let output = match &way {
+                    Way::Sums(_) => to.get().cast_mut(),
+                    Way::Weight(summed) => sum(summed.part(task)),
+                    Way::Patches => return by_patches(task),
+                };
+                return sums(&way, task, prepared.get(), source.get(), output);
+            };
+            let n = if wanted == Factor::Weight { tiled.summing() } else { tiled.scratch() };
+            let buffer = room(n)?;
+            if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) { Ok(()) } else { again(task) }
+        };
+        let run = |task: usize| {
+            if let Err(error) = run(task) {
+                let _ = failed.set(error);
             }
         };
         let work = conv.batch * conv.outputs * conv.depth() * conv.places();
@@ -186,10 +277,10 @@ pub fn convolve(
             let (sum, parts) = unsafe {
                 (
                     std::slice::from_raw_parts_mut(ptr_mut::<T>(&out), weight),
-                    std::slice::from_raw_parts(ptr::<T>(partial), (groups - 1) * weight),
+                    std::slice::from_raw_parts(ptr::<T>(partial), (parts - 1) * weight),
                 )
             };
-            for part in parts.chunks_exact(weight) {
+            for part in parts.chunks_exact(weight.max(1)) {
                 for (sum, &part) in sum.iter_mut().zip(part) {
                     *sum += part;
                 }

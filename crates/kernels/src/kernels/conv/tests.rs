@@ -1,4 +1,7 @@
+use super::direct::Direct;
+use super::summed::Summed;
 use super::*;
+use crate::kernels::multiversion;
 
 /// Numbers that repeat late and are exact in sums of products.
 fn numbers(n: usize, seed: usize) -> Vec<f64> {
@@ -6,29 +9,222 @@ fn numbers(n: usize, seed: usize) -> Vec<f64> {
 }
 
 fn layer(
-    [channels, outputs]: [usize; 2],
-    groups: usize,
-    input: [usize; 2],
-    padding: [usize; 2],
+    [batch, channels, outputs, groups]: [usize; 4],
+    input: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    dilation: [usize; 3],
 ) -> Conv {
-    let output = [0, 1].map(|i| input[i] + 2 * padding[i] - 2);
-    Conv {
-        batch: 3,
-        channels,
-        outputs,
-        groups,
-        input,
-        kernel: [3, 3],
-        output,
-        stride: [1, 1],
-        padding,
-        dilation: [1, 1],
+    let output = [0, 1, 2]
+        .map(|i| (input[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) / stride[i] + 1);
+    Conv { batch, channels, outputs, groups, input, kernel, output, stride, padding, dilation }
+}
+
+/// The operands of a convolution, and the places of all products.
+struct Operands {
+    conv: Conv,
+    x: Vec<f64>,
+    w: Vec<f64>,
+    g: Vec<f64>,
+    bias: Vec<f64>,
+}
+
+impl Operands {
+    fn new(conv: Conv) -> Self {
+        let (c, k) = (conv.channels, conv.outputs);
+        let [x, g] = [c * conv.pixels(), k * conv.places()].map(|n| n * conv.batch);
+        let (x, w, g) = (numbers(x, 1), numbers(k * conv.depth(), 2), numbers(g, 3));
+        Self { conv, x, w, g, bias: numbers(k, 4) }
+    }
+
+    /// Calls `f` with the places in input, weight and output of every product.
+    fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let c = &self.conv;
+        let (inputs, outputs) = (c.channels / c.groups, c.outputs / c.groups);
+        let split = |i: usize, [_, b, c]: [usize; 3]| [i / (b * c), i / c % b, i % c];
+        let taps: usize = c.kernel.iter().product();
+        for image in 0..c.batch {
+            for output in 0..c.outputs {
+                for place in 0..c.places() {
+                    for input in 0..inputs {
+                        for tap in 0..taps {
+                            let (p, k) = (split(place, c.output), split(tap, c.kernel));
+                            let at = [0, 1, 2].map(|i| {
+                                (p[i] * c.stride[i] + k[i] * c.dilation[i])
+                                    .checked_sub(c.padding[i])
+                                    .filter(|&at| at < c.input[i])
+                            });
+                            let [Some(z), Some(y), Some(x)] = at else { continue };
+                            let channel = output / outputs * inputs + input;
+                            let pixel = (z * c.input[1] + y) * c.input[2] + x;
+                            f(
+                                (image * c.channels + channel) * c.pixels() + pixel,
+                                (output * inputs + input) * taps + tap,
+                                (image * c.outputs + output) * c.places() + place,
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn expected(&self) -> [Vec<f64>; 3] {
+        let [mut x, mut w, mut g] = [&self.x, &self.w, &self.g].map(|v| vec![0.0; v.len()]);
+        for (i, g) in g.iter_mut().enumerate() {
+            *g = self.bias[i / self.conv.places() % self.conv.outputs];
+        }
+        self.each(|i, j, k| {
+            x[i] += self.w[j] * self.g[k];
+            w[j] += self.x[i] * self.g[k];
+            g[k] += self.x[i] * self.w[j];
+        });
+        [x, w, g]
+    }
+
+    fn sweep(&self, direct: &Direct, from: &[f64], bias: *const f64, n: usize) -> Vec<f64> {
+        let mut made = vec![f64::NAN; n];
+        let mut packed = vec![f64::NAN; direct.packed()];
+        // SAFETY: all have the sizes of the convolution.
+        unsafe {
+            for task in 0..direct.packs() {
+                direct::pack(direct, task, self.w.as_ptr(), packed.as_mut_ptr());
+            }
+            for task in 0..direct.tasks() {
+                let mut scratch = vec![f64::NAN; direct.scratch()];
+                direct::run(
+                    direct,
+                    task,
+                    from.as_ptr(),
+                    packed.as_ptr(),
+                    bias,
+                    made.as_mut_ptr(),
+                    scratch.as_mut_ptr(),
+                );
+            }
+        }
+        made
+    }
+
+    /// All three by patches, but for the two that are never made so of groups of one channel.
+    fn by_patches(&self) -> [Option<Vec<f64>>; 3] {
+        let c = &self.conv;
+        let (image, out) = (c.channels * c.pixels(), c.outputs * c.places());
+        let [mut x, mut w, mut g] =
+            [&self.x, &self.w, &self.g].map(|all| vec![f64::NAN; all.len()]);
+        let mut room = vec![f64::NAN; c.patches()];
+        let lone = c.is_lone();
+        for i in 0..c.batch {
+            // SAFETY: all have the sizes of the convolution.
+            unsafe {
+                let (from, grad) = (self.x.as_ptr().add(i * image), self.g.as_ptr().add(i * out));
+                let (weight, room) = (self.w.as_ptr(), room.as_mut_ptr());
+                let to = x.as_mut_ptr().add(i * image);
+                patches::input_gradient(c, grad, weight, to, room);
+                if !lone {
+                    let (to, bias) = (g.as_mut_ptr().add(i * out), self.bias.as_ptr());
+                    patches::forward(c, from, weight, bias, to, room);
+                    patches::weight_gradient(c, from, grad, w.as_mut_ptr(), room, i == 0);
+                }
+            }
+        }
+        [Some(x), (!lone && c.batch > 0).then_some(w), (!lone).then_some(g)]
+    }
+
+    fn sum(&self, summed: &Summed) -> Vec<f64> {
+        let mut made = vec![0.0; self.w.len()];
+        let mut parts = vec![vec![f64::NAN; self.w.len()]; summed.parts()];
+        for task in 0..summed.tasks() {
+            let mut scratch = vec![f64::NAN; summed.scratch()];
+            let to = parts[summed.part(task)].as_mut_ptr();
+            // SAFETY: as above.
+            unsafe {
+                let (x, g) = (self.x.as_ptr(), self.g.as_ptr());
+                summed::run(summed, task, x, g, to, scratch.as_mut_ptr());
+            }
+        }
+        for part in parts {
+            made.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+        made
     }
 }
 
-/// Both ways to all three products; the numbers are such that all sums are exact.
+/// All that can be asked for, at every level; the numbers are such that all sums are exact.
 #[test]
-fn tiles_give_what_patches_give() {
+fn sums_are_those_of_the_definition() {
+    let one = [1; 3];
+    let layers = [
+        layer([2, 3, 5, 1], [1, 9, 11], [1, 3, 3], one, [0, 1, 1], one),
+        layer([1, 5, 7, 1], [1, 20, 37], [1, 5, 3], one, [0, 2, 1], one),
+        layer([9, 4, 6, 2], [1, 7, 7], [1, 3, 3], [1, 2, 2], [0, 1, 1], one),
+        layer([2, 2, 13, 1], [1, 16, 23], [1, 7, 7], [1, 2, 2], [0, 3, 3], one),
+        layer([2, 3, 4, 1], [1, 12, 18], [1, 3, 4], [1, 3, 2], [0, 2, 0], [1, 2, 3]),
+        layer([2, 6, 8, 1], [1, 6, 9], [1, 1, 1], one, [0; 3], one),
+        layer([2, 6, 8, 2], [1, 6, 9], [1, 1, 1], [1, 2, 2], [0; 3], one),
+        layer([2, 2, 3, 1], [1, 5, 6], [1, 2, 2], [1, 1, 3], [0, 4, 5], one),
+        layer([3, 5, 4, 1], [1, 1, 600], [1, 1, 5], one, [0, 0, 2], one),
+        layer([2, 3, 20, 1], [5, 6, 7], [3, 3, 3], one, [1; 3], one),
+        layer([1, 4, 6, 2], [7, 5, 9], [3, 2, 3], [2, 1, 2], [1, 0, 2], [2, 1, 1]),
+        layer([2, 40, 50, 1], [1, 10, 10], [1, 3, 3], one, [0, 1, 1], one),
+        layer([1, 300, 3, 1], [1, 3, 5], [1, 1, 2], one, [0; 3], one),
+        layer([2, 6, 6, 6], [1, 13, 21], [1, 3, 3], one, [0, 1, 1], one),
+        layer([2, 3, 6, 3], [1, 13, 21], [1, 3, 3], one, [0, 1, 1], one),
+        layer([2, 6, 6, 6], [1, 14, 20], [1, 5, 5], [1, 2, 2], [0, 2, 2], one),
+        layer([1, 3, 3, 3], [1, 17, 9], [1, 7, 6], one, [0, 3, 2], [1, 1, 2]),
+        layer([1, 3, 3, 3], [1, 9, 9], [1, 2, 8], one, [0, 3, 5], [1, 3, 1]),
+        layer([2, 3, 3, 3], [4, 9, 5], [2, 3, 3], one, [1; 3], one),
+        layer([1, 3, 3, 3], [1, 200, 100], [1, 3, 3], one, [0, 1, 1], one),
+        layer([1, 2, 2, 1], [1, 300, 300], [1, 3, 3], one, [0, 1, 1], one),
+        layer([0, 2, 2, 1], [1, 5, 5], [1, 3, 3], one, [0, 1, 1], one),
+    ];
+    for conv in layers {
+        let all = Operands::new(conv);
+        let [x, w, g] = all.expected();
+        let null = std::ptr::null();
+        multiversion::tests::same_bits(|| {
+            assert_eq!(
+                all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), g.len()),
+                g,
+                "{conv:?}"
+            );
+            assert_eq!(all.sweep(&conv.direct_back(), &all.g, null, x.len()), x, "{conv:?}");
+            assert_eq!(all.sum(&conv.summed()), w, "{conv:?}");
+            if conv.batch > 0 {
+                assert_eq!(all.sum(&conv.summed().alone()), w, "{conv:?}");
+            }
+            for (made, wanted) in all.by_patches().iter().zip([&x, &w, &g]) {
+                assert_eq!(made.as_ref().unwrap_or(wanted), wanted, "{conv:?}");
+            }
+        });
+    }
+}
+
+/// What lies behind a row of places is no part of a sum, even where it is multiplied by zero.
+#[test]
+fn what_is_not_finite_stays_within_its_windows() {
+    for (groups, stride) in [(1, 1), (2, 1), (2, 2)] {
+        let conv =
+            layer([1, 2, 2, groups], [1, 9, 9], [1, 3, 3], [1, stride, stride], [0; 3], [1; 3]);
+        let mut all = Operands::new(conv);
+        // In the last column: read by the last places only, or with steps of two by some elements.
+        all.x[4 * 9 + 8] = f64::INFINITY;
+        let [_, w, g] = all.expected();
+        let same = |a: &[f64], b: &[f64]| {
+            a.iter().zip(b).all(|(a, b)| a == b || (a.is_nan() && b.is_nan()))
+        };
+        assert!(w.iter().any(|w| w.is_finite()) && g.iter().any(|g| g.is_finite()));
+        multiversion::tests::same_bits(|| {
+            assert!(same(&all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), g.len()), &g));
+            assert!(same(&all.sum(&conv.summed()), &w));
+        });
+    }
+}
+
+/// Both ways to all three products.
+#[test]
+fn tiles_give_what_sums_give() {
     for (channels, groups, input, padding) in [
         ([16, 16], 1, [10, 10], [1, 1]),
         ([16, 32], 1, [32, 32], [1, 1]),
@@ -37,65 +233,51 @@ fn tiles_give_what_patches_give() {
         ([32, 48], 2, [14, 14], [1, 1]),
         ([70, 33], 1, [7, 28], [1, 1]),
     ] {
-        let conv = layer(channels, groups, input, padding);
+        let conv = layer(
+            [3, channels[0], channels[1], groups],
+            [1, input[0], input[1]],
+            [1, 3, 3],
+            [1; 3],
+            [0, padding[0], padding[1]],
+            [1; 3],
+        );
         assert!(conv.tiled().is_some() || conv.tiled_back().is_some(), "{conv:?}");
-        let (pixels, places) = (input[0] * input[1], conv.places());
+        let (pixels, places) = (conv.pixels(), conv.places());
         let (c, k) = (channels[0] / groups, channels[1] / groups);
-        let x = numbers(3 * channels[0] * pixels, 1);
-        let w = numbers(channels[1] * c * 9, 2);
-        let g = numbers(3 * channels[1] * places, 3);
-        let bias = numbers(channels[1], 4);
-        let mut scratch = vec![f64::NAN; conv.scratch()];
+        let all = Operands::new(conv);
+        let null = std::ptr::null();
         multiversion::tests::same_bits(|| {
             // SAFETY: the vectors have the sizes of the layer.
             unsafe {
                 if let Some(tiled) = conv.tiled() {
                     let mut room = vec![f64::NAN; tiled.scratch().max(tiled.summing())];
                     let mut u = vec![f64::NAN; tiled.weights()];
-                    let (mut direct, mut made) =
-                        (vec![0.0; channels[1] * places], vec![0.0; channels[1] * places]);
-                    forward(
-                        &conv,
-                        x.as_ptr(),
-                        w.as_ptr(),
-                        bias.as_ptr(),
-                        direct.as_mut_ptr(),
-                        scratch.as_mut_ptr(),
-                    );
+                    let direct = all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), all.g.len());
+                    let mut made = vec![0.0; channels[1] * places];
                     for group in 0..groups {
                         winograd::weights(
                             &tiled,
-                            w.as_ptr().add(group * k * c * 9),
+                            all.w.as_ptr().add(group * k * c * 9),
                             u.as_mut_ptr(),
                         );
                         assert!(winograd::image(
                             &tiled,
-                            x.as_ptr().add(group * c * pixels),
+                            all.x.as_ptr().add(group * c * pixels),
                             u.as_ptr(),
-                            bias.as_ptr().add(group * k),
+                            all.bias.as_ptr().add(group * k),
                             made.as_mut_ptr().add(group * k * places),
                             room.as_mut_ptr(),
                         ));
                     }
-                    assert_eq!(direct, made, "{conv:?}");
-                    let (mut direct, mut made) = (vec![0.0; w.len()], vec![0.0; w.len()]);
-                    for i in 0..3 {
-                        weight_gradient(
-                            &conv,
-                            x.as_ptr().add(i * channels[0] * pixels),
-                            g.as_ptr().add(i * channels[1] * places),
-                            direct.as_mut_ptr(),
-                            scratch.as_mut_ptr(),
-                            i == 0,
-                        );
-                    }
+                    assert_eq!(direct[..made.len()], made, "{conv:?}");
+                    let (direct, mut made) = (all.sum(&conv.summed()), vec![0.0; all.w.len()]);
                     for group in 0..groups {
                         assert!(winograd::weight_gradient(
                             &tiled,
                             3,
-                            x.as_ptr().add(group * c * pixels),
+                            all.x.as_ptr().add(group * c * pixels),
                             channels[0] * pixels,
-                            g.as_ptr().add(group * k * places),
+                            all.g.as_ptr().add(group * k * places),
                             channels[1] * places,
                             made.as_mut_ptr().add(group * k * c * 9),
                             room.as_mut_ptr(),
@@ -106,31 +288,24 @@ fn tiles_give_what_patches_give() {
                 if let Some(tiled) = conv.tiled_back() {
                     let mut room = vec![f64::NAN; tiled.scratch()];
                     let mut u = vec![f64::NAN; tiled.weights()];
-                    let size = channels[0] * pixels;
-                    let (mut direct, mut made) = (vec![0.0; size], vec![0.0; size]);
-                    input_gradient(
-                        &conv,
-                        g.as_ptr(),
-                        w.as_ptr(),
-                        direct.as_mut_ptr(),
-                        scratch.as_mut_ptr(),
-                    );
+                    let direct = all.sweep(&conv.direct_back(), &all.g, null, all.x.len());
+                    let mut made = vec![0.0; channels[0] * pixels];
                     for group in 0..groups {
                         winograd::weights(
                             &tiled,
-                            w.as_ptr().add(group * k * c * 9),
+                            all.w.as_ptr().add(group * k * c * 9),
                             u.as_mut_ptr(),
                         );
                         assert!(winograd::image(
                             &tiled,
-                            g.as_ptr().add(group * k * places),
+                            all.g.as_ptr().add(group * k * places),
                             u.as_ptr(),
-                            std::ptr::null(),
+                            null,
                             made.as_mut_ptr().add(group * c * pixels),
                             room.as_mut_ptr(),
                         ));
                     }
-                    assert_eq!(direct, made, "{conv:?}");
+                    assert_eq!(direct[..made.len()], made, "{conv:?}");
                 }
             }
         });
@@ -139,7 +314,7 @@ fn tiles_give_what_patches_give() {
 
 #[test]
 fn a_number_that_is_not_finite_is_told() {
-    let conv = layer([16, 16], 1, [16, 16], [1, 1]);
+    let conv = layer([1, 16, 16, 1], [1, 16, 16], [1, 3, 3], [1; 3], [0, 1, 1], [1; 3]);
     let tiled = conv.tiled().expect("large enough");
     let w = numbers(16 * 16 * 9, 2);
     let mut u = vec![0.0; tiled.weights()];

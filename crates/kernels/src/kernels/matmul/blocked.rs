@@ -23,7 +23,7 @@ const COLUMNS: usize = 512;
 /// Multiply-adds below which columns that lie well are read where they are.
 const UNPACKED: usize = 72 * 72 * 72;
 /// Elements behind packed ones that packing may overwrite.
-const SLACK: usize = 16;
+pub(in crate::kernels) const SLACK: usize = 16;
 /// Multiply-adds below which no other thread is asked.
 const ALONE: usize = 1 << 20;
 
@@ -219,26 +219,38 @@ unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usiz
                     V::load(row.add(V::WIDTH)).store(to.add(V::WIDTH));
                 }
             } else {
-                transpose::<V::Pack>(source, p.sb.column, p.sb.row, target, width, block.terms);
+                transpose::<V::Pack>(
+                    source,
+                    p.sb.column,
+                    p.sb.row,
+                    target,
+                    width,
+                    width,
+                    block.terms,
+                );
             }
         }
     }
 }
 
-/// `target[l * width + j] = source[j * column + l * row]`; behind the target a vector of room is
-/// written to.
+/// `target[l * apart + j] = source[j * column + l * row]` for `j` below `width`; up to `apart` the last
+/// column is repeated. Behind the target a vector of room is written to.
+///
+/// # Safety
+/// The processor must have the instruction set; source and target are the caller's.
 #[inline(always)]
-unsafe fn transpose<V: Vector>(
+pub(in crate::kernels) unsafe fn transpose<V: Vector>(
     source: *const V::T,
     column: isize,
     row: isize,
     target: *mut V::T,
     width: usize,
+    apart: usize,
     terms: usize,
 ) {
     const PARTS: usize = 4;
     let step = V::WIDTH;
-    let parts = width.div_ceil(step);
+    let parts = apart.div_ceil(step);
     let mut done = 0;
     if row == 1 && step > 1 && parts <= PARTS {
         while done + step <= terms {
@@ -254,7 +266,7 @@ unsafe fn transpose<V: Vector>(
                     V::turn(turned);
                 }
                 for t in 0..step {
-                    let to = target.add((done + t) * width);
+                    let to = target.add((done + t) * apart);
                     for (part, turned) in turned.iter().enumerate().take(parts) {
                         turned[t].store(to.add(part * step));
                     }
@@ -264,20 +276,23 @@ unsafe fn transpose<V: Vector>(
         }
     }
     for l in done..terms {
-        for j in 0..width {
+        for j in 0..apart {
+            let from = j.min(width - 1) as isize * column + l as isize * row;
             // SAFETY: within the source and the target.
             unsafe {
-                *target.add(l * width + j) =
-                    *source.wrapping_offset(j as isize * column + l as isize * row);
+                *target.add(l * apart + j) = *source.wrapping_offset(from);
             }
         }
     }
 }
 
 /// Packs rows in groups as the micro-kernels take them: a group of `g` rows has the `g` elements of
-/// one term side by side.
+/// one term side by side. Behind the target [`SLACK`] elements are written to.
+///
+/// # Safety
+/// The processor must have the instruction set; source and target are the caller's.
 #[inline(always)]
-unsafe fn pack_rows<V: Vector>(
+pub(in crate::kernels) unsafe fn pack_rows<V: Vector>(
     source: *const V::T,
     s: Strides,
     rows: usize,
@@ -310,7 +325,7 @@ unsafe fn pack_rows<V: Vector>(
                         }
                     }
                 } else {
-                    transpose::<V::Pack>(source, s.row, s.column, target, group, terms);
+                    transpose::<V::Pack>(source, s.row, s.column, target, group, group, terms);
                 }
             }
             i += group;

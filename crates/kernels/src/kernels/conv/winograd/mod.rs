@@ -46,13 +46,19 @@ pub struct Tiled {
     turned: bool,
 }
 
+fn plane([_, height, width]: [usize; 3]) -> [usize; 2] {
+    [height, width]
+}
+
 impl Conv {
     fn is_tiled(&self) -> bool {
-        self.kernel == [3, 3]
-            && self.stride == [1, 1]
-            && self.dilation == [1, 1]
-            && self.padding[0] <= 2
+        self.kernel == [1, 3, 3]
+            && self.stride == [1; 3]
+            && self.dilation[1..] == [1, 1]
+            && self.input[0] == 1
+            && self.padding[0] == 0
             && self.padding[1] <= 2
+            && self.padding[2] <= 2
             && self.channels / self.groups >= CHANNELS
             && self.outputs / self.groups >= CHANNELS
     }
@@ -62,9 +68,9 @@ impl Conv {
         let tiled = Tiled {
             inputs: self.channels / self.groups,
             outputs: self.outputs / self.groups,
-            input: self.input,
-            output: self.output,
-            padding: self.padding,
+            input: plane(self.input),
+            output: plane(self.output),
+            padding: plane(self.padding),
             turned: false,
         };
         (self.is_tiled() && tiled.pays()).then_some(tiled)
@@ -78,9 +84,9 @@ impl Conv {
         let tiled = Tiled {
             inputs: self.outputs / self.groups,
             outputs: self.channels / self.groups,
-            input: self.output,
-            output: self.input,
-            padding: self.padding.map(|n| 2 - n),
+            input: plane(self.output),
+            output: plane(self.input),
+            padding: plane(self.padding).map(|n| 2 - n),
             turned: true,
         };
         tiled.pays().then_some(tiled)
