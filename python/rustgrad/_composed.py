@@ -287,15 +287,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """Return whether each element is among others; ``assume_unique`` may speed torch up and changes nothing."""
     del assume_unique
     elements, test_elements = _rg.as_tensor(elements), _rg.as_tensor(test_elements)
-    sorted_ = test_elements.reshape(-1).sort()[0]
-    if sorted_.numel() == 0:
-        found = _rg.zeros(elements.shape, dtype=_rg.bool)
-    else:
-        dtype = _rg.result_type(elements, sorted_)
-        elements, sorted_ = elements.detach().to(dtype), sorted_.detach().to(dtype)
-        place = _rg.searchsorted(sorted_, elements.contiguous()).clamp(max=sorted_.numel() - 1)
-        found = sorted_[place] == elements
-    return ~found if invert else found
+    return elements._is_among(test_elements, invert)
 
 
 @takes_out

@@ -49,7 +49,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 def entr(input: Tensor) -> Tensor:
     """Return ``-x * log(x)``: zero at zero, minus infinity below."""
     x = _floating(input)
-    return _rg.where(x < 0, -math.inf, -_rg.xlogy(x, x))  # type: ignore[no-any-return]
+    return _rg.where(x < 0, -math.inf, _rg.xlogy(-x, x))  # type: ignore[no-any-return]
 
 
 @takes_out

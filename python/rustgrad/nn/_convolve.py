@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from rustgrad._core import Tensor
 
 Size = int | Sequence[int]
+_Two = tuple[int, int]
 
 
 def avg_pool2d(
@@ -307,6 +309,17 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return input
 
 
+@functools.lru_cache(16)
+def _patch_places(height: int, width: int, kernel: _Two, dilation: _Two, stride: _Two) -> Tensor:
+    """Return the places ``(kh, kw, rows, columns)`` of patches in a flattened image, as a vector."""
+    (kh, kw), (dh, dw), (sh, sw) = kernel, dilation, stride
+    rows = _rg.arange(0, height - dh * (kh - 1), sh)
+    columns = _rg.arange(0, width - dw * (kw - 1), sw)
+    y = rows.reshape(1, -1) + dh * _rg.arange(kh).reshape(-1, 1)
+    x = columns.reshape(1, -1) + dw * _rg.arange(kw).reshape(-1, 1)
+    return (y.reshape(kh, 1, -1, 1) * width + x.reshape(1, kw, 1, -1)).reshape(-1)
+
+
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
     """Return the patches of images as columns: ``(N, C, H, W)`` to ``(N, C * kernel, places)``."""
 
@@ -317,12 +330,9 @@ def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size =
     batched = input if input.dim() == 4 else input.unsqueeze(0)
     padded = pad(batched, (pw, pw, ph, ph))
     n, channels, height, width = padded.shape
-    rows = _rg.arange(0, height - dh * (kh - 1), sh)
-    columns = _rg.arange(0, width - dw * (kw - 1), sw)
-    y = rows.reshape(1, -1) + dh * _rg.arange(kh).reshape(-1, 1)
-    x = columns.reshape(1, -1) + dw * _rg.arange(kw).reshape(-1, 1)
-    # Places (kh, kw, rows, columns) in a flattened image.
-    places = y.reshape(kh, 1, -1, 1) * width + x.reshape(1, kw, 1, -1)
-    flat = padded.reshape(n, channels, height * width).index_select(2, places.reshape(-1))
-    patches = flat.reshape(n, channels * kh * kw, len(rows) * len(columns))
+    # Of small images many are taken apart in the same way: where their elements go is kept.
+    find = _patch_places if height * width * kh * kw <= 1 << 14 else _patch_places.__wrapped__
+    places = find(height, width, (kh, kw), (dh, dw), (sh, sw))
+    flat = padded.reshape(n, channels, height * width).index_select(2, places)
+    patches = flat.reshape(n, channels * kh * kw, -1)
     return patches if input.dim() == 4 else patches.squeeze(0)

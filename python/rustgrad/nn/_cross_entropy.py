@@ -16,19 +16,8 @@ def _rows(input: Tensor) -> Tensor:
     """Move the classes (dimension 1, or 0 of a vector) last and flatten the rest."""
     if input.dim() == 1:
         return input.unsqueeze(0)
-    moved = input if input.dim() == 2 else input.transpose(1, -1)
+    moved = input if input.dim() == 2 else input.movedim(1, -1)
     return moved.reshape(-1, input.shape[1])
-
-
-def _targets(target: Tensor, dims: int) -> Tensor:
-    moved = target if dims <= 3 else target.transpose(1, -1)
-    return moved.reshape(-1)
-
-
-def _unrows(loss: Tensor, target: Tensor, dims: int) -> Tensor:
-    if dims <= 3:
-        return loss.reshape(target.shape)
-    return loss.reshape(target.transpose(1, -1).shape).transpose(1, -1)
 
 
 def _check_batch(input: Tensor, target: Tensor) -> None:
@@ -73,10 +62,15 @@ def cross_entropy(
     if target.dtype.is_floating_point:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, 0 if input.dim() == 1 else 1)
     _check_batch(input, target)
-    rows, list_ = _rows(input), _targets(target, input.dim())
+    wide = input.dim() > 2
+    if label_smoothing == 0.0 and wide and input.stride(1) != 1 and target.dtype is _rg.int64:
+        # Where the classes are planes in memory, they stay so.
+        log = input.log_softmax(1)
+        return log._nll_loss(target, weight, ignore_index, reduction != "none", reduction == "mean", True)
+    rows, list_ = _rows(input), target.reshape(-1)
     if label_smoothing == 0.0:
-        loss = rows._cross_entropy(list_, weight, ignore_index, reduction != "none", reduction == "mean")
-        return loss if reduction != "none" else _unrows(loss, target, input.dim())
+        loss = rows._cross_entropy(list_, weight, ignore_index, reduction != "none", reduction == "mean", wide)
+        return loss if reduction != "none" else loss.reshape(target.shape)
     loss = rows._cross_entropy(list_, weight, ignore_index, False, False)
     log = rows.log_softmax(1)
     smooth = -(log.sum(1) if weight is None else (log * weight).sum(1))
@@ -85,7 +79,7 @@ def cross_entropy(
     share = label_smoothing / rows.shape[1]
     loss = (1 - label_smoothing) * loss + share * smooth
     if reduction == "none":
-        return _unrows(loss, target, input.dim())
+        return loss.reshape(target.shape)
     total: Tensor = loss.sum()
     if reduction == "sum":
         return total
@@ -137,6 +131,9 @@ def nll_loss(
         message = f"expected target dtype to be Long or Byte, but got {given}"
         raise RuntimeError(message)
     _check_batch(input, target)
-    rows, list_ = _rows(input), _targets(target, input.dim()).to(_rg.int64)
-    loss = rows._nll_loss(list_, weight, ignore_index, reduction != "none", reduction == "mean", input.dim() > 2)
-    return loss if reduction != "none" else _unrows(loss, target, input.dim())
+    flat = input.dim() == 1
+    classes = target.to(_rg.int64)
+    if flat:
+        input, classes = input.unsqueeze(0), classes.unsqueeze(0)
+    loss = input._nll_loss(classes, weight, ignore_index, reduction != "none", reduction == "mean", input.dim() > 2)
+    return loss.reshape(target.shape) if flat and reduction == "none" else loss

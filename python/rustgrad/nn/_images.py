@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
+from rustgrad.nn._convolve import avg_pool2d, pad
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -363,13 +364,26 @@ def grid_sample(
         )
         raise ValueError(message)
     dims = input.dim() - 2
-    if dims not in (2, 3) or grid.dim() != input.dim() or grid.shape[-1] != dims or grid.shape[0] != input.shape[0]:
+    given = f"but got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
+    if dims not in (2, 3) or grid.dim() != input.dim():
+        message = f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, {given}"
+        raise RuntimeError(message)
+    if grid.shape[0] != input.shape[0]:
+        message = f"grid_sampler(): expected grid and input to have same batch size, {given}"
+        raise RuntimeError(message)
+    if grid.shape[-1] != dims:
         message = (
-            "grid_sampler(): expected a 4D or 5D input and a grid of the same batch and number of dimensions, whose "
-            f"last size is that number less two, but got input with sizes {list(input.shape)} and grid with sizes "
+            f"grid_sampler(): expected grid to have size {dims} in last dimension, but got grid with sizes "
             f"{list(grid.shape)}"
         )
         raise RuntimeError(message)
+    for dim in range(2, input.dim()):
+        if not input.shape[dim]:
+            message = (
+                "grid_sampler(): expected input to have non-empty spatial dimensions, but input has sizes "
+                f"{list(input.shape)} with dimension {dim} being empty"
+            )
+            raise RuntimeError(message)
     if mode == "bicubic" and dims == 3:
         message = "grid_sampler(): bicubic interpolation only supports 4D input"
         raise RuntimeError(message)
@@ -381,8 +395,6 @@ def grid_sample(
         raise RuntimeError(message)
     sizes = input.shape[2:]
     n, channels = input.shape[:2]
-    flat = input.reshape(n, channels, -1)
-    points = grid.reshape(n, -1, dims)
 
     def bounded(x: Tensor, size: int) -> Tensor:
         if padding_mode == "zeros":
@@ -390,6 +402,16 @@ def grid_sample(
         if padding_mode == "reflection":
             x = _reflected(x, 0, size - 1) if align_corners else _reflected(x, -0.5, size - 0.5)
         return x.clamp(0, size - 1)
+
+    if mode == "bilinear" and dims == 2:
+        # One operation finds all four neighbours.
+        extent = _rg.tensor([sizes[1], sizes[0]], dtype=grid.dtype)
+        places = (grid + 1) / 2 * (extent - 1) if align_corners else ((grid + 1) * extent - 1) / 2
+        if padding_mode != "zeros":
+            places = _rg.stack([bounded(places[..., 0], sizes[1]), bounded(places[..., 1], sizes[0])], -1)
+        return input._grid_sample(places)
+    flat = input.reshape(n, channels, math.prod(sizes))
+    points = grid.reshape(n, math.prod(grid.shape[1:-1]), dims)
 
     def values(indices: list[Tensor]) -> Tensor:
         """Return the elements at whole coordinates, outermost first; zero outside."""
@@ -445,8 +467,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     if input.numel() == 0:
         return input
     squares = input * input
-    before, after = size // 2, (size - 1) // 2
-    lead = squares.new_zeros((squares.shape[0], before, *squares.shape[2:]))
-    tail = squares.new_zeros((squares.shape[0], after, *squares.shape[2:]))
-    sums = _rg.cat([lead, squares, tail], 1).unfold(1, size, 1).mean(-1)
-    return input / (sums * alpha + k) ** beta
+    # Means of neighbouring channels are those of neighbouring rows.
+    rows = squares.reshape(squares.shape[0], 1, squares.shape[1], -1)
+    means = avg_pool2d(pad(rows, (0, 0, size // 2, (size - 1) // 2)), (size, 1), 1).reshape(input.shape)
+    return input / (means * alpha + k) ** beta

@@ -1,9 +1,12 @@
 //! Counting and searching: unique, bincount, histc, searchsorted, nonzero. None is differentiable.
 
+use std::cmp::Ordering;
+
 use super::refused::refuse;
 use crate::dtype::{DType, Element, dispatch};
 use crate::error::{Result, ensure};
 use crate::kernels::sort::{self, BinCount, Unique};
+use crate::launch::create::from_fn;
 use crate::tensor::Tensor;
 
 /// What [`Tensor::unique`] gives.
@@ -47,6 +50,28 @@ fn counted<T: Element>(list: &[T]) -> Option<Unique<T>> {
     }
     found.inverse = list.iter().map(|&x| tally[place(x)]).collect();
     Some(found)
+}
+
+/// Up to how many values are compared with one by one.
+const FEW: usize = 8;
+
+/// The least of some integers (or bools) that lie close together, and for each number from there on
+/// whether it is one of them.
+fn tabled<T: Element>(list: &[T]) -> Option<(i64, Vec<bool>)> {
+    if T::DTYPE.is_float() {
+        return None;
+    }
+    let least = list.iter().map(|x| x.to_i64()).min()?;
+    let greatest = list.iter().map(|x| x.to_i64()).max()?;
+    let span = usize::try_from(greatest.checked_sub(least)?).ok()?.checked_add(1)?;
+    if span > (list.len() * 16).max(1 << 12) {
+        return None;
+    }
+    let mut table = vec![false; span];
+    for x in list {
+        table[(x.to_i64() - least) as usize] = true;
+    }
+    Some((least, table))
 }
 
 /// Nodes and operations as torch names them.
@@ -190,15 +215,54 @@ impl Tensor {
                 "range of [{low}, {high}] is not finite"
             );
             ensure!(low < high, runtime, "max must be larger than min");
-            let counts: Vec<T> = sort::histogram(&list, bins as usize, low, high)
-                .into_iter()
-                .map(T::from_i64)
-                .collect();
+            // In this order and in the dtype of the elements, as in torch: where a value lies on the
+            // edge of a bin, rounding says into which it falls.
+            let (low, high, last) = (T::from_f64(low), T::from_f64(high), bins as usize - 1);
+            let (width, count) = (high - low, T::from_i64(bins));
+            let mut tally = vec![0i64; bins as usize];
+            for x in list {
+                if x >= low && x <= high {
+                    tally[(((x - low) * count / width) as usize).min(last)] += 1;
+                }
+            }
+            let counts: Vec<T> = tally.into_iter().map(T::from_i64).collect();
             Self::from_slice(&counts, &[counts.len()])
         }, else Err(crate::error::Error::not_implemented(format!(
             "\"histogram_cpu\" not implemented for '{}'",
             dtype.scalar_name()
         ))))
+    }
+
+    /// Whether each element is (with `invert`: is not) among the elements of `tests`.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn is_among(&self, tests: &Self, invert: bool) -> Result<Self> {
+        let dtype = Self::result_type(self, tests);
+        let (own, tests) = (self.detach().to_dtype(dtype)?, tests.detach().to_dtype(dtype)?);
+        dispatch!(dtype, T => {
+            let (values, mut list) = (own.to_vec::<T>()?, tests.to_vec::<T>()?);
+            let shape = own.shape();
+            let is = |hit: bool| crate::Bool::from(hit != invert);
+            let values = &values[..];
+            if list.len() <= FEW {
+                let list = &list[..];
+                return Ok(Self::from_core(from_fn(&shape, |i| is(list.contains(&values[i])))?));
+            }
+            if let Some((least, table)) = tabled(&list) {
+                let table = &table[..];
+                return Ok(Self::from_core(from_fn(&shape, |i| {
+                    let place = values[i].to_i64().wrapping_sub(least) as usize;
+                    is(table.get(place).is_some_and(|&found| found))
+                })?));
+            }
+            list.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+            let list = &list[..];
+            Ok(Self::from_core(from_fn(&shape, |i| {
+                let at = list.partition_point(|x| *x < values[i]);
+                is(list.get(at) == Some(&values[i]))
+            })?))
+        })
     }
 
     /// Where each value would be inserted into the sorted lines of this tensor: before equals, or

@@ -87,6 +87,8 @@ impl Rule for LayerNorm {
 }
 
 struct CrossEntropy {
+    /// Whether the rows are the places of images: only matters to the name.
+    wide: bool,
     ignore: i64,
     has_weights: bool,
     /// What the sum over rows is divided by; the rows themselves are kept if absent.
@@ -95,7 +97,7 @@ struct CrossEntropy {
 
 impl Rule for CrossEntropy {
     fn name(&self) -> &'static str {
-        "NllLossBackward0"
+        if self.wide { "NllLoss2DBackward0" } else { "NllLossBackward0" }
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {
         match name {
@@ -223,7 +225,7 @@ impl Tensor {
     }
 
     /// The cross entropy of rows of logits and int64 classes: of each row, or with `mean` or the
-    /// sum of all. Rows of the class `ignore` count for nothing.
+    /// sum of all. Rows of the class `ignore` count for nothing; `wide` only matters to the name.
     ///
     /// # Errors
     /// If the shapes do not fit, or a class is out of range.
@@ -235,6 +237,7 @@ impl Tensor {
         ignore: i64,
         reduce: bool,
         mean: bool,
+        wide: bool,
     ) -> Result<Self> {
         let logits = self.contiguous()?;
         ensure!(
@@ -260,97 +263,12 @@ impl Tensor {
             None => losses,
         };
         if recording(&[&logits]) {
-            let rule = CrossEntropy { ignore, has_weights: weights.is_some(), divisor };
+            let rule = CrossEntropy { wide, ignore, has_weights: weights.is_some(), divisor };
             let mut saves = vec![Save::Input(0), Save::Private(&list), Save::Private(&sums)];
             if let Some(weight) = &weight {
                 saves.push(Save::Private(weight));
             }
             attach(Op::rule(rule), &[&logits], &saves, &[&output])?;
-        }
-        Ok(output)
-    }
-}
-
-struct NllLoss {
-    wide: bool,
-    /// What the sum over rows is divided by; the rows themselves are kept if absent.
-    divisor: Option<f64>,
-    shape: [usize; 2],
-}
-
-impl Rule for NllLoss {
-    fn name(&self) -> &'static str {
-        if self.wide { "NllLoss2DBackward0" } else { "NllLossBackward0" }
-    }
-    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
-        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
-        let factors = cx.saved(1)?.detach();
-        let grad = match self.divisor {
-            Some(divisor) => grad.times(1.0 / divisor)?,
-            None => grad.reshape_to(&[self.shape[0], 1])?,
-        };
-        let picked = factors.mul(&grad)?;
-        let places = cx.saved(0)?.shared_core();
-        Ok(smallvec![Some(super::along::put(&picked, 1, &places, &self.shape)?)])
-    }
-}
-
-impl Tensor {
-    /// The negated log-probabilities (given in rows) of int64 classes, weighted: of each row, or their
-    /// sum, or with `mean` that divided by the sum of the weights. Rows of the class `ignore` count for
-    /// nothing; `wide` only matters to the name of the node.
-    ///
-    /// # Errors
-    /// If a class is out of range.
-    #[track_caller]
-    pub fn nll_rows(
-        &self,
-        classes: &Self,
-        weights: Option<&Self>,
-        ignore: i64,
-        reduce: bool,
-        mean: bool,
-        wide: bool,
-    ) -> Result<Self> {
-        let [rows, n] = self.shape()[..] else {
-            crate::error::bail!(runtime, "nll_loss: expected rows of log-probabilities");
-        };
-        let weights = match weights {
-            Some(weights) => Some(weights.to_dtype(DType::F64)?.contiguous()?.to_vec::<f64>()?),
-            None => None,
-        };
-        let mut places = classes.contiguous()?.to_vec::<i64>()?;
-        let mut factors = Vec::with_capacity(rows);
-        let counts: Vec<crate::Bool> =
-            places.iter().map(|&place| (place != ignore).into()).collect();
-        for place in &mut places {
-            if *place == ignore {
-                *place = 0;
-                factors.push(0.0);
-                continue;
-            }
-            ensure!((0..n as i64).contains(place), index, "Target {place} is out of bounds.");
-            factors.push(weights.as_ref().map_or(-1.0, |weights| -weights[*place as usize]));
-        }
-        // torch adds the weights up in the dtype of the input; in double there is nothing to lose.
-        let total: f64 = 0.0 - factors.iter().sum::<f64>();
-        let places = Self::from_slice(&places, &[rows, 1])?.shared_core();
-        let factors = Self::from_slice(&factors, &[rows, 1])?.to_dtype(self.dtype())?;
-        let mut picked = Self::from_core(launch::take(&self.core(), 1, &places)?).mul(&factors)?;
-        if counts.iter().any(|count| !count.get()) {
-            // What does not count may be infinite.
-            picked = picked.or_else(&Self::from_slice(&counts, &[rows, 1])?, 0.0)?;
-        }
-        let divisor = reduce.then_some(if mean { total } else { 1.0 });
-        let output = match divisor {
-            Some(divisor) => picked.sum_over(divisor)?,
-            None => picked.reshape_to(&[rows])?,
-        };
-        if recording(&[self]) {
-            let rule = NllLoss { wide, divisor, shape: [rows, n] };
-            let factors = factors.shared_core();
-            let saves = [Save::Private(&places), Save::Private(&factors)];
-            attach(Op::rule(rule), &[self], &saves, &[&output])?;
         }
         Ok(output)
     }

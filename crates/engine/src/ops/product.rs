@@ -1,10 +1,13 @@
 //! Products composed of matrix products: einsum, tensordot, kron, cross, linear.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::along::take;
-use crate::dtype::Scalar;
+use super::{Cx, Op, Rule, SavedValue};
+use crate::dtype::{Scalar, dispatch};
 use crate::error::{Result, bail, ensure};
+use crate::graph::hooks::GradList;
+use crate::graph::{Save, attach, recording};
 use crate::ops::binary::Binary;
 use crate::shape::{Dims, norm_dim};
 use crate::tensor::Tensor;
@@ -235,6 +238,53 @@ pub fn einsum(equation: &str, operands: &[Tensor]) -> Result<Tensor> {
     result.tensor.permute_to(&order)
 }
 
+struct Cross {
+    dim: usize,
+}
+
+impl Rule for Cross {
+    fn name(&self) -> &'static str {
+        "LinalgCrossBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then_some(SavedValue::Int(self.dim as i64))
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let mut result: GradList = smallvec![None, None];
+        let Some(grad) = &grads[0] else { return Ok(result) };
+        let (dim, first) = (self.dim as i64, usize::from(cx.needs(0)));
+        if cx.needs(0) {
+            result[0] = Some(cx.saved(0)?.cross(grad, dim)?);
+        }
+        if cx.needs(1) {
+            result[1] = Some(grad.cross(&cx.saved(first)?, dim)?);
+        }
+        Ok(result)
+    }
+}
+
+/// The values of the cross product of floats of one dtype, broadcast to `shape`.
+fn crossed(x: &Tensor, y: &Tensor, shape: &[usize], at: usize) -> Result<Tensor> {
+    let (x, y) = (x.detach().expand_to(shape)?, y.detach().expand_to(shape)?);
+    let inner: usize = shape[at + 1..].iter().product();
+    dispatch!(float x.dtype(), T => {
+        let (x, y) = (x.to_vec::<T>()?, y.to_vec::<T>()?);
+        let mut output = vec![T::default(); x.len()];
+        let block = (inner * 3).max(1);
+        let blocks = x.chunks_exact(block).zip(y.chunks_exact(block));
+        for ((x, y), to) in blocks.zip(output.chunks_exact_mut(block)) {
+            for i in 0..inner {
+                let [a, b, c] = [x[i], x[inner + i], x[2 * inner + i]];
+                let [d, e, f] = [y[i], y[inner + i], y[2 * inner + i]];
+                to[i] = b * f - c * e;
+                to[inner + i] = c * d - a * f;
+                to[2 * inner + i] = a * e - b * d;
+            }
+        }
+        Tensor::from_slice(&output, shape)
+    }, else bail!(not_implemented, "\"cross\" not implemented for '{}'", x.dtype().scalar_name()))
+}
+
 impl Tensor {
     /// `beta * self + alpha * product`.
     ///
@@ -334,8 +384,24 @@ impl Tensor {
             y.extend([1, n]);
             to.push(m * n);
         }
-        let product = self.reshape_to(&x)?.mul(&other.reshape_to(&y)?)?;
-        product.contiguous()?.unsafe_view("UnsafeViewBackward0", &to)
+        let (mut left, mut right) = (self.reshape_to(&x)?, other.reshape_to(&y)?);
+        // With short lines each is repeated along them first, so that long ones are multiplied.
+        if let Some(last) = ndim.checked_sub(1) {
+            let (m, n) = (size(&a, last), size(&b, last));
+            let outer = (left.numel() / m.max(1)).min(right.numel() / n.max(1));
+            if m > 1 && (2..64).contains(&n) && outer >= 4 {
+                let tile = |t: &Self, mut shape: Dims| {
+                    let at = shape.len() - 2;
+                    shape[at..].copy_from_slice(&[m, n]);
+                    let wide = t.expand_to(&shape)?.contiguous()?;
+                    shape.truncate(at);
+                    shape.push(m * n);
+                    wide.reshape_to(&shape)
+                };
+                (left, right) = (tile(&left, x)?, tile(&right, y)?);
+            }
+        }
+        left.mul(&right)?.contiguous()?.unsafe_view("UnsafeViewBackward0", &to)
     }
 
     /// The cross product of vectors of three along a dimension.
@@ -353,6 +419,23 @@ impl Tensor {
             self.size_along(at),
             other.size_along(at)
         );
+        let dtype = Self::result_type(self, other);
+        if dtype.is_float() {
+            let (x, y) = (self.to_dtype(dtype)?, other.to_dtype(dtype)?);
+            let output = crossed(&x, &y, &shape, at)?;
+            if recording(&[&x, &y]) {
+                // Each is only needed for the gradient of the other.
+                let mut saves: SmallVec<[Save<'_>; 2]> = SmallVec::new();
+                if x.requires_grad() {
+                    saves.push(Save::Input(1));
+                }
+                if y.requires_grad() {
+                    saves.push(Save::Input(0));
+                }
+                attach(Op::rule(Cross { dim: at }), &[&x, &y], &saves, &[&output])?;
+            }
+            return Ok(output);
+        }
         let (x, y) = (self.expand_to(&shape)?, other.expand_to(&shape)?);
         let mut along: Dims = shape.iter().map(|_| 1).collect();
         along[at] = 3;

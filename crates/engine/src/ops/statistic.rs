@@ -169,6 +169,26 @@ impl Rule for Norm {
     }
 }
 
+struct NanSum {
+    mask: u64,
+}
+
+impl Rule for NanSum {
+    fn name(&self) -> &'static str {
+        "NansumBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "dim").then_some(SavedValue::Dims(self.mask))
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
+        let x = cx.saved(0)?.detach();
+        let number = x.binary(Binary::Eq, &x, 1.0)?;
+        let grad = restore(grad, &x.shape(), self.mask)?.expand_to(&x.shape())?;
+        Ok(smallvec![Some(grad.or_else(&number, 0.0)?)])
+    }
+}
+
 struct Product {
     name: &'static str,
     mask: u64,
@@ -320,7 +340,20 @@ impl Tensor {
                 if p == f64::INFINITY { "inf".to_owned() } else { p.to_string() }
             );
         }
-        x.reduced(Reduction::Norm(p), mask, keepdim, || Op::rule(Norm { p, mask }))
+        if p.is_infinite() || [0.0, 1.0, 2.0].contains(&p) {
+            return x.reduced(Reduction::Norm(p), mask, keepdim, || Op::rule(Norm { p, mask }));
+        }
+        // Powers of whole blocks, not one by one.
+        let power = |t: &Self, p: f64| t.binary_scalar(Binary::Pow, Scalar::Float(p), false);
+        let powers = power(&x.detach().apply_unary(Unary::Abs)?, p)?;
+        let sums = launch::reduce(Reduction::Sum, &powers.core(), mask)?;
+        let sums = Self::from_core(keep(sums, powers.core().shape(), mask, keepdim)?);
+        let output = power(&sums, 1.0 / p)?;
+        if recording1(&x) {
+            let saves = [Save::Input(0), Save::Output(0)];
+            attach(Op::rule(Norm { p, mask }), &[&x], &saves, &[&output])?;
+        }
+        Ok(output)
     }
 
     /// The product of all elements, or along a dimension; integers multiply to int64.
@@ -378,8 +411,35 @@ impl Tensor {
         if !self.dtype().is_float() {
             return self.sum(dims, keepdim, dtype);
         }
-        let number = self.detach().binary(Binary::Eq, &self.detach(), 1.0)?;
-        self.or_else(&number, 0.0)?.sum(dims, keepdim, dtype)
+        Ok(self.nansum_of(dims, keepdim, dtype)?.0)
+    }
+
+    /// The sum of what is not NaN, and what is a number if not all is.
+    #[track_caller]
+    fn nansum_of(
+        &self,
+        dims: &[i64],
+        keepdim: bool,
+        dtype: Option<DType>,
+    ) -> Result<(Self, Option<Self>)> {
+        let x = match dtype {
+            Some(dtype) => self.to_dtype(dtype)?,
+            None => self.clone(),
+        };
+        let plain = x.detach();
+        let mut output = plain.sum(dims, keepdim, None)?;
+        let mut number = None;
+        // A sum that is a number is one of numbers.
+        if output.apply_unary(Unary::IsNan)?.any_true()? {
+            let is = plain.binary(Binary::Eq, &plain, 1.0)?;
+            output = plain.or_else(&is, 0.0)?.sum(dims, keepdim, None)?;
+            number = Some(is);
+        }
+        if recording1(&x) {
+            let rule = NanSum { mask: dim_mask(dims, x.ndim())? };
+            attach(Op::rule(rule), &[&x], &[Save::Input(0)], &[&output])?;
+        }
+        Ok((output, number))
     }
 
     /// The mean of what is not NaN.
@@ -394,9 +454,15 @@ impl Tensor {
             "nanmean(): expected input to have floating point or complex dtype but got {}",
             self.dtype().scalar_name()
         );
-        let number = self.detach().binary(Binary::Eq, &self.detach(), 1.0)?;
-        let count = number.sum(dims, keepdim, None)?;
-        self.nansum(dims, keepdim, dtype)?.div(&count)
+        let (sum, number) = self.nansum_of(dims, keepdim, dtype)?;
+        let count = match number {
+            Some(number) => number.sum(dims, keepdim, None)?,
+            None => {
+                let count = reduced_count(&self.shape(), dim_mask(dims, self.ndim())?);
+                Self::from_scalar(Scalar::Int(count as i64), DType::I64)?
+            }
+        };
+        sum.div(&count)
     }
 
     /// The variance (or deviation) and the mean together.

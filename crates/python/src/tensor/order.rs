@@ -286,6 +286,12 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.bincount(weights, minlength))
     }
 
+    /// Whether each element is among others, see `rustgrad.isin`.
+    fn _is_among(&self, py: Python<'_>, tests: &Bound<'_, Self>, invert: bool) -> Out {
+        let tests = &tests.get().tensor;
+        run(py, &self.tensor, || self.tensor.is_among(tests, invert))
+    }
+
     /// How many elements fall into each of equal intervals.
     #[pyo3(signature = (bins = 100, min = 0.0, max = 0.0))]
     fn histc(&self, py: Python<'_>, bins: i64, min: f64, max: f64) -> Out {

@@ -210,6 +210,7 @@ impl PyTensor {
         Ok((Wrapped(output), Wrapped(mean), Wrapped(variance)))
     }
 
+    #[pyo3(signature = (target, weight, ignore_index, reduce, mean, wide = false))]
     fn _cross_entropy(
         &self,
         py: Python<'_>,
@@ -218,11 +219,18 @@ impl PyTensor {
         ignore_index: i64,
         reduce: bool,
         mean: bool,
+        wide: bool,
     ) -> Out {
         let (target, weight) = (&target.get().tensor, weight.map(|weight| &weight.get().tensor));
         run(py, &self.tensor, || {
-            self.tensor.cross_entropy_rows(target, weight, ignore_index, reduce, mean)
+            self.tensor.cross_entropy_rows(target, weight, ignore_index, reduce, mean, wide)
         })
+    }
+
+    /// Bilinear samples, see `rustgrad.nn.functional.grid_sample`.
+    fn _grid_sample(&self, py: Python<'_>, places: &Bound<'_, Self>) -> Out {
+        let places = &places.get().tensor;
+        run(py, &self.tensor, || self.tensor.grid_sample(places))
     }
 
     /// A loss of two tensors by its name, see `rustgrad.nn.functional`.
@@ -256,7 +264,7 @@ impl PyTensor {
         run(py, &self.tensor, || self.tensor.pair_loss(target, loss, reduce))
     }
 
-    /// `nll_loss` of rows, see `rustgrad.nn.functional`.
+    /// `nll_loss` along dimension 1, see `rustgrad.nn.functional`.
     #[pyo3(signature = (target, weight, ignore_index, reduce, mean, wide))]
     fn _nll_loss(
         &self,
@@ -271,7 +279,7 @@ impl PyTensor {
         let target = &target.get().tensor;
         let weight = weight.map(|weight| &weight.get().tensor);
         run(py, &self.tensor, || {
-            self.tensor.nll_rows(target, weight, ignore_index, reduce, mean, wide)
+            self.tensor.nll_loss(target, weight, ignore_index, reduce, mean, wide)
         })
     }
 }
