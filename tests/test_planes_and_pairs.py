@@ -99,7 +99,10 @@ def test_gradients_of_planes() -> None:
         assert T.autograd.gradcheck(lambda x, r=reduction: F.cross_entropy(x, classes, reduction=r), x)
         assert T.autograd.gradgradcheck(lambda x, r=reduction: F.cross_entropy(x, classes, reduction=r), x)
         assert T.autograd.gradcheck(lambda x, r=reduction: F.nll_loss(x, classes, reduction=r), x)
-    smooth = lambda x: F.cross_entropy(x, classes, label_smoothing=0.2)  # noqa: E731
+
+    def smooth(x: T.Tensor) -> T.Tensor:
+        return F.cross_entropy(x, classes, label_smoothing=0.2)
+
     assert smooth(x).item() == pytest.approx(
         F.cross_entropy(rows_of(x), classes.reshape(-1), label_smoothing=0.2).item()
     )
@@ -218,9 +221,9 @@ def test_membership() -> None:
         assert T.isin(x, T.tensor(tests)).flatten().tolist() == expected
         assert T.isin(x, T.tensor(tests), invert=True).flatten().tolist() == [not one for one in expected]
     whole = T.tensor([-(2**63), -5, 3, 10**6, 2**63 - 1])
-    for tests in (list(range(-5, 20)), [i * 10**6 for i in range(20)], [-(2**63), 2**63 - 1, *range(9)], []):
-        expected = [value in tests for value in whole.tolist()]
-        assert T.isin(whole, T.tensor(tests, dtype=T.int64)).tolist() == expected
+    for some in (list(range(-5, 20)), [i * 10**6 for i in range(20)], [-(2**63), 2**63 - 1, *range(9)], []):
+        expected = [value in some for value in whole.tolist()]
+        assert T.isin(whole, T.tensor(some, dtype=T.int64)).tolist() == expected
     assert T.isin(3, T.tensor([1, 3])).item() is True
     assert T.isin(T.tensor([1, 2]), 2).tolist() == [False, True]
     assert T.isin(T.tensor([1, 2], dtype=T.uint8), T.tensor([1.5, 2.0])).tolist() == [False, True]
@@ -292,7 +295,8 @@ def test_samples_of_images(aligned: bool, padding: str) -> None:
     (other,) = T.autograd.grad(
         F.grid_sample(x.detach().requires_grad_(), grid.detach(), **options).sum(), [x], allow_unused=True
     )
-    assert other is None and grad.shape == x.shape
+    assert other is None
+    assert grad.shape == x.shape
 
 
 @pytest.mark.rustgrad_only
@@ -306,7 +310,7 @@ def test_samples_twice_differentiated() -> None:
 
 def test_samples_refused() -> None:
     grid = T.zeros(1, 2, 2, 2)
-    with pytest.raises(RuntimeError, match="non-empty spatial dimensions.*dimension 2 being empty"):
+    with pytest.raises(RuntimeError, match=r"non-empty spatial dimensions.*dimension 2 being empty"):
         F.grid_sample(T.zeros(1, 1, 0, 4), grid, align_corners=False)
     with pytest.raises(RuntimeError, match="same batch size"):
         F.grid_sample(T.zeros(2, 1, 3, 4), grid, align_corners=False)

@@ -287,7 +287,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """Return whether each element is among others; ``assume_unique`` may speed torch up and changes nothing."""
     del assume_unique
     elements, test_elements = _rg.as_tensor(elements), _rg.as_tensor(test_elements)
-    return elements._is_among(test_elements, invert)
+    return elements._is_among(test_elements, invert)  # type: ignore[no-any-return]
 
 
 @takes_out

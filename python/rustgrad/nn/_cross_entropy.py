@@ -79,7 +79,8 @@ def cross_entropy(
     share = label_smoothing / rows.shape[1]
     loss = (1 - label_smoothing) * loss + share * smooth
     if reduction == "none":
-        return loss.reshape(target.shape)
+        each: Tensor = loss.reshape(target.shape)
+        return each
     total: Tensor = loss.sum()
     if reduction == "sum":
         return total

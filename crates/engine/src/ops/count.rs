@@ -123,9 +123,9 @@ impl Tensor {
                 slice(a)
                     .iter()
                     .zip(slice(b))
-                    .map(|(a, b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal))
+                    .map(|(a, b)| a.partial_cmp(b).unwrap_or(Ordering::Equal))
                     .find(|order| order.is_ne())
-                    .unwrap_or(std::cmp::Ordering::Equal)
+                    .unwrap_or(Ordering::Equal)
             };
             let mut order: Vec<usize> = (0..n).collect();
             if !consecutive {

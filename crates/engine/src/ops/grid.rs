@@ -15,7 +15,10 @@ use crate::graph::{Save, attach, is_grad_enabled, recording};
 use crate::shape::Dims;
 use crate::tensor::Tensor;
 
-trait Float: Element + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign {}
+trait Float:
+    Element + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign
+{
+}
 impl Float for f32 {}
 impl Float for f64 {}
 
@@ -206,7 +209,8 @@ impl GridSample {
             if wants[1] {
                 let value = take(&x, 2, &at)?.or_else(&inside, 0.0)?;
                 let seen = grad.mul(&value)?.sum(&[1], false, None)?;
-                for (axis, (share, upper)) in [(down, right), (across, lower)].into_iter().enumerate()
+                for (axis, (share, upper)) in
+                    [(down, right), (across, lower)].into_iter().enumerate()
                 {
                     let part = seen.mul(share)?.times(if upper == 1 { 1.0 } else { -1.0 })?;
                     d_places[axis] = plus(d_places[axis].take(), part)?;
@@ -218,7 +222,9 @@ impl GridSample {
             None => None,
         };
         let d_places = match &d_places {
-            [Some(x), Some(y)] => Some(super::join::stack(&[x, y], 2)?.reshape_to(&places.shape())?),
+            [Some(x), Some(y)] => {
+                Some(super::join::stack(&[x, y], 2)?.reshape_to(&places.shape())?)
+            }
             _ => None,
         };
         Ok(smallvec![d_images, d_places])

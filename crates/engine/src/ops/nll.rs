@@ -136,9 +136,9 @@ impl Tensor {
                 let found = launch::take(&self.core(), 1, &weighed.places)?;
                 let mut picked = Self::from_core(found).mul(&weighed.factors)?;
                 if !weighed.all {
-                    // What does not count may be infinite.
+                    // What does not count may be infinite; the sign turns below.
                     let counts = classes.binary_scalar(Binary::Ne, Scalar::Int(ignore), false)?;
-                    picked = picked.or_else(&counts, 0.0)?;
+                    picked = picked.or_else(&counts, -0.0)?;
                 }
                 (weighed.places, Some(weighed.factors.shared_core()), weighed.total, picked)
             }
