@@ -48,7 +48,7 @@ pub(crate) fn read(data: &Bound<'_, PyAny>, want: Option<DType>) -> Bind<Tensor>
 }
 
 /// Refuses what the dtype cannot hold.
-fn fits(value: Scalar, dtype: DType) -> PyResult<()> {
+pub(crate) fn fits(value: Scalar, dtype: DType) -> PyResult<()> {
     let limits = match dtype {
         DType::U8 => (-255.0, 255.0, "uint8_t"),
         DType::I8 => (-128.0, 127.0, "int8_t"),

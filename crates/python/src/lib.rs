@@ -15,6 +15,7 @@ mod functions;
 mod gc;
 mod gil;
 mod hooks;
+mod images;
 mod interop;
 mod joins;
 mod linalg;
@@ -63,6 +64,7 @@ mod _core {
         crate::joins::export(module)?;
         crate::linalg::export(module)?;
         crate::nn::export(module)?;
+        crate::images::export(module)?;
         crate::optim::export(module)?;
         crate::functions::export(module)?;
         crate::node::export(module)?;

@@ -12,7 +12,6 @@ use rustgrad_engine::ops::pool::{Divisor, Windows};
 use rustgrad_engine::ops::recurrent::{Cell, Sequence};
 use rustgrad_engine::{Scalar, Tensor};
 
-use crate::convert;
 use crate::error::Bind;
 use crate::gil::detached;
 use crate::tensor::{Out, PyTensor, Wrapped, wrap};
@@ -292,20 +291,6 @@ fn embedding(
     Ok(Wrapped(detached(py, index.byte_hint() * 16, || weight.embedding(index, padding_idx))?))
 }
 
-/// The input with a value added around it.
-#[pyfunction]
-fn constant_pad(
-    py: Python<'_>,
-    input: &Bound<'_, PyTensor>,
-    pad: Vec<i64>,
-    value: &Bound<'_, PyAny>,
-) -> Out {
-    let value = convert::scalar(value)?
-        .ok_or_else(|| PyTypeError::new_err("the value of padding must be a number"))?;
-    let input = &input.get().tensor;
-    Ok(Wrapped(detached(py, input.byte_hint(), || input.constant_pad(&pad, value))?))
-}
-
 /// All states of a recurrent layer over a projected sequence, and all memories of an LSTM.
 #[pyfunction]
 fn recurrent<'py>(
@@ -370,6 +355,5 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_max_pool2d", wrap_pyfunction!(max_pool2d, module)?)?;
     module.add("_nn_adaptive_avg_pool2d", wrap_pyfunction!(adaptive_avg_pool2d, module)?)?;
     module.add("_nn_adaptive_max_pool2d", wrap_pyfunction!(adaptive_max_pool2d, module)?)?;
-    module.add("_nn_embedding", wrap_pyfunction!(embedding, module)?)?;
-    module.add("_nn_constant_pad", wrap_pyfunction!(constant_pad, module)?)
+    module.add("_nn_embedding", wrap_pyfunction!(embedding, module)?)
 }

@@ -237,8 +237,8 @@ def multi_head_attention_forward(
     sources = k.shape[1]
     if more:
         # What was put behind takes part everywhere.
-        mask = None if mask is None else _core._nn_constant_pad(mask, [0, more], 0.0)
-        padding = None if padding is None else _core._nn_constant_pad(padding, [0, more], 0.0)
+        mask = None if mask is None else _core._nn_pad(mask, [0, more])
+        padding = None if padding is None else _core._nn_pad(padding, [0, more])
     if padding is not None:
         if tuple(padding.shape) != (batch, sources):
             place = int(padding.shape[0] == batch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -249,90 +248,3 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     flat = adaptive_avg_pool2d(input.flatten(0, -3), (rows, columns))
     lines = flat.reshape(*input.shape[:-2], rows * columns)
     return adaptive_avg_pool2d(lines, (depth, None)).unflatten(-1, (rows, columns))
-
-
-def _index_of(mode: str, size: int, before: int, after: int) -> list[int]:
-    """Return which element stands at each place of a padded dimension."""
-    places = range(-before, size + after)
-    if mode == "replicate":
-        return [min(max(place, 0), size - 1) for place in places]
-    if mode == "circular":
-        # What is taken away is gone before the rest goes round.
-        first, last = max(0, -before), size - max(0, -after)
-        return [first + (place - first) % (last - first) for place in places]
-    return [size - 1 - abs(size - 1 - abs(place)) for place in places]
-
-
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """Return the input with elements added around it, or with some taken away where a number is negative.
-
-    Parameters
-    ----------
-    input
-        Any shape; other modes than ``"constant"`` pad at most the dimensions behind the channels.
-    pad
-        How much before and after, from the last dimension on.
-    mode
-        ``"constant"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
-    value
-        What is added in mode ``"constant"``, zero by default.
-    """
-    numbers = list(pad)
-    if mode == "constant":
-        result: Tensor = _core._nn_constant_pad(input, numbers, 0 if value is None else value)
-        return result
-    if mode not in ("reflect", "replicate", "circular"):
-        message = f"Unrecognised padding mode {mode}"
-        raise NotImplementedError(message)
-    if value not in (None, 0):
-        message = f'Padding mode "{mode}" doesn\'t take in value argument'
-        raise ValueError(message)
-    pairs = [(numbers[i], numbers[i + 1]) for i in range(0, len(numbers) - 1, 2)]
-    if len(numbers) % 2 or input.dim() not in (len(pairs) + 1, len(pairs) + 2):
-        message = "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
-        raise NotImplementedError(message)
-    for place, (before, after) in enumerate(pairs):
-        dim = input.dim() - 1 - place
-        size = input.shape[dim]
-        most = size - 1 if mode == "reflect" else size
-        if mode != "replicate" and max(before, after) > most:
-            if mode == "reflect":
-                message = (
-                    "Argument #4: Padding size should be less than the corresponding input dimension, but got: "
-                    f"padding ({before}, {after}) at dimension {dim} of input {list(input.shape)}"
-                )
-            else:
-                message = "Padding value causes wrapping around more than once."
-            raise RuntimeError(message)
-        if (before, after) != (0, 0):
-            input = input.index_select(dim, _rg.tensor(_index_of(mode, size, before, after), dtype=_rg.int64))
-    return input
-
-
-@functools.lru_cache(16)
-def _patch_places(height: int, width: int, kernel: _Two, dilation: _Two, stride: _Two) -> Tensor:
-    """Return the places ``(kh, kw, rows, columns)`` of patches in a flattened image, as a vector."""
-    (kh, kw), (dh, dw), (sh, sw) = kernel, dilation, stride
-    rows = _rg.arange(0, height - dh * (kh - 1), sh)
-    columns = _rg.arange(0, width - dw * (kw - 1), sw)
-    y = rows.reshape(1, -1) + dh * _rg.arange(kh).reshape(-1, 1)
-    x = columns.reshape(1, -1) + dw * _rg.arange(kw).reshape(-1, 1)
-    return (y.reshape(kh, 1, -1, 1) * width + x.reshape(1, kw, 1, -1)).reshape(-1)
-
-
-def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:
-    """Return the patches of images as columns: ``(N, C, H, W)`` to ``(N, C * kernel, places)``."""
-
-    def two(value: Size) -> tuple[int, int]:
-        return (value, value) if isinstance(value, int) else (value[0], value[-1])
-
-    (kh, kw), (dh, dw), (ph, pw), (sh, sw) = two(kernel_size), two(dilation), two(padding), two(stride)
-    batched = input if input.dim() == 4 else input.unsqueeze(0)
-    padded = pad(batched, (pw, pw, ph, ph))
-    n, channels, height, width = padded.shape
-    # Of small images many are taken apart in the same way: where their elements go is kept.
-    find = _patch_places if height * width * kh * kw <= 1 << 14 else _patch_places.__wrapped__
-    places = find(height, width, (kh, kw), (dh, dw), (sh, sw))
-    flat = padded.reshape(n, channels, height * width).index_select(2, places)
-    patches = flat.reshape(n, channels * kh * kw, -1)
-    return patches if input.dim() == 4 else patches.squeeze(0)

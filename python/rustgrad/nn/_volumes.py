@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
 from rustgrad import _core
-from rustgrad.nn._convolve import _one, avg_pool1d, avg_pool2d, max_pool2d_with_indices, pad
+from rustgrad.nn._convolve import _one, avg_pool1d, avg_pool2d, max_pool2d_with_indices
+from rustgrad.nn._images import pad
 
 if TYPE_CHECKING:
     from rustgrad._core import Tensor

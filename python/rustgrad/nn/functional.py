@@ -21,8 +21,6 @@ from rustgrad.nn._convolve import avg_pool2d as avg_pool2d
 from rustgrad.nn._convolve import max_pool1d as max_pool1d
 from rustgrad.nn._convolve import max_pool2d as max_pool2d
 from rustgrad.nn._convolve import max_pool2d_with_indices as max_pool2d_with_indices
-from rustgrad.nn._convolve import pad as pad
-from rustgrad.nn._convolve import unfold as unfold
 from rustgrad.nn._embedding import embedding as embedding
 from rustgrad.nn._embedding import one_hot as one_hot
 from rustgrad.nn._images import affine_grid as affine_grid
@@ -31,8 +29,10 @@ from rustgrad.nn._images import fold as fold
 from rustgrad.nn._images import grid_sample as grid_sample
 from rustgrad.nn._images import interpolate as interpolate
 from rustgrad.nn._images import local_response_norm as local_response_norm
+from rustgrad.nn._images import pad as pad
 from rustgrad.nn._images import pixel_shuffle as pixel_shuffle
 from rustgrad.nn._images import pixel_unshuffle as pixel_unshuffle
+from rustgrad.nn._images import unfold as unfold
 from rustgrad.nn._images import upsample as upsample
 from rustgrad.nn._images import upsample_bilinear as upsample_bilinear
 from rustgrad.nn._images import upsample_nearest as upsample_nearest

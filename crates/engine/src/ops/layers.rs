@@ -1,4 +1,4 @@
-//! Padding, and looking up rows of a table.
+//! Looking up rows of a table.
 
 use smallvec::smallvec;
 
@@ -8,32 +8,7 @@ use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
 use crate::launch;
-use crate::shape::Dims;
-use crate::storage::Core;
 use crate::tensor::Tensor;
-
-struct ConstantPad(Vec<[i64; 2]>);
-
-impl Rule for ConstantPad {
-    fn name(&self) -> &'static str {
-        "ConstantPadNdBackward0"
-    }
-    fn attribute(&self, name: &str) -> Option<SavedValue> {
-        let given = self.0.iter().rev().flatten().map(|&n| n as usize);
-        (name == "pad").then(|| {
-            let mut pad: Dims = given.collect();
-            while pad.len() > 2 && pad[pad.len() - 2..] == [0, 0] {
-                pad.truncate(pad.len() - 2);
-            }
-            SavedValue::Sizes(pad)
-        })
-    }
-    fn vjp(&self, _: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
-        let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
-        let back: Vec<[i64; 2]> = self.0.iter().map(|[a, b]| [-a, -b]).collect();
-        Ok(smallvec![Some(grad.pad_dims(back, Scalar::Int(0))?)])
-    }
-}
 
 struct Embedding {
     rows: usize,
@@ -68,77 +43,6 @@ impl Rule for Embedding {
 }
 
 impl Tensor {
-    /// With `value` added before and after along each dimension (outermost first), or with elements
-    /// taken away where a number is negative.
-    #[track_caller]
-    fn pad_dims(&self, pads: Vec<[i64; 2]>, value: Scalar) -> Result<Self> {
-        let x = self.core();
-        let mut shape = Dims::new();
-        // What is kept of the input: its first place, the first place it goes to, how many.
-        let (mut from, mut to, mut kept) = (x.offset(), 0isize, Dims::new());
-        let mut starts: Vec<usize> = Vec::new();
-        for (i, (&n, &[before, after])) in x.shape().iter().zip(&pads).enumerate() {
-            let size = n as i64 + before + after;
-            ensure!(
-                size >= 0,
-                runtime,
-                "The input size {n}, plus negative padding {before} and {after} resulted in a \
-                 negative output size, which is invalid. Check dimension {i} of your input."
-            );
-            shape.push(size as usize);
-            let first = (-before).max(0);
-            let last = (n as i64 + after.min(0)).max(first);
-            from += first as isize * x.strides()[i];
-            kept.push((last - first) as usize);
-            starts.push(before.max(0) as usize);
-        }
-        let out = Core::alloc(x.dtype(), &shape)?;
-        launch::blocks::fill(&out, value)?;
-        for (&start, &stride) in starts.iter().zip(out.strides()) {
-            to += start as isize * stride;
-        }
-        if kept.iter().all(|&n| n > 0) {
-            let source = x.view(&kept, x.strides(), from)?;
-            let target = out.view(&kept, out.strides(), to)?;
-            let copy = crate::kernels::copy::cast_block(x.dtype(), x.dtype());
-            launch::blocks::run_into(copy, &[0.0; 2], &target, &[&source])?;
-        }
-        drop(x);
-        let output = Self::from_core(out);
-        if output.dtype().is_float() && recording1(self) {
-            attach(Op::rule(ConstantPad(pads)), &[self], &[], &[&output])?;
-        }
-        Ok(output)
-    }
-
-    /// With `value` added around: `pads` gives how much before and after, from the last dimension on;
-    /// negative numbers take away.
-    ///
-    /// # Errors
-    /// If there are more pairs than dimensions, or a size becomes negative.
-    #[track_caller]
-    pub fn constant_pad(&self, pads: &[i64], value: Scalar) -> Result<Self> {
-        let n = self.ndim();
-        ensure!(
-            pads.len().is_multiple_of(2),
-            runtime,
-            "Length of pad must be even but instead it equals {}",
-            pads.len()
-        );
-        ensure!(
-            pads.len() <= 2 * n,
-            runtime,
-            "Length of pad should be no more than twice the number of dimensions of the input. Pad \
-             length is {} while the input has {n} dimensions.",
-            pads.len()
-        );
-        let mut list = vec![[0i64; 2]; n];
-        for (i, pair) in pads.chunks_exact(2).enumerate() {
-            list[n - 1 - i] = [pair[0], pair[1]];
-        }
-        self.pad_dims(list, value)
-    }
-
     /// The rows of this matrix that `index` names, in the shape of `index`; rows at `padding` get no
     /// gradient.
     ///

@@ -18,6 +18,7 @@ pub mod matmul;
 pub mod optim;
 pub mod pool;
 pub mod reduce;
+pub mod resample;
 pub mod rows;
 pub mod scan;
 pub mod sort;

@@ -17,6 +17,7 @@ mod matmul;
 mod optim;
 pub mod program;
 mod reduce;
+mod resample;
 
 pub use along::{
     Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
@@ -31,6 +32,7 @@ pub use lstm::{lstm, lstm_backward};
 pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
 pub use reduce::{Reduction, reduce};
+pub use resample::{Shuffle, patches, resample, shuffle};
 
 use crate::dtype::{DType, Element};
 use crate::error::{Result, ensure};
