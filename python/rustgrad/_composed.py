@@ -22,6 +22,7 @@ from rustgrad._elsewhere import (  # noqa: F401
     share_memory_,
     to_dense,
 )
+from rustgrad._nests import whole
 from rustgrad._out import takes_out
 
 if TYPE_CHECKING:
@@ -537,7 +538,7 @@ def unsafe_split_with_sizes(input: Tensor, split_sizes: list[int], dim: int = 0)
 def logdet(input: Tensor) -> Tensor:
     """Return the logarithms of determinants; NaN where they are negative."""
     sign, size = linalg.slogdet(input)
-    return _rg.where(sign < 0, math.nan, size) if (sign < 0).any() else size  # type: ignore[no-any-return]
+    return _rg.where(sign < 0, math.nan, size) if whole(sign < 0).any() else size  # type: ignore[no-any-return]
 
 
 det = linalg.det

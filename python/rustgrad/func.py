@@ -1,8 +1,8 @@
 """Functions that turn functions into their derivatives, over the recorded graph.
 
 Each takes a function of tensors (or of tuples, lists and dicts of them) and gives another function. They nest:
-``grad(grad(f))`` is the second derivative. ``vmap`` calls its function once for each slice and stacks the results: the
-numbers are those of a batched run, the time is that of a loop.
+``grad(grad(f))`` is the second derivative. ``vmap`` calls its function once for a whole batch where every operation
+in it has a rule for that (see ``rustgrad._batching``), else once for each slice: the numbers are the same.
 """
 
 from __future__ import annotations
@@ -10,14 +10,19 @@ from __future__ import annotations
 import threading
 from functools import wraps
 
-import rustgrad as _rg
-from rustgrad import _core
+from rustgrad import _batching, _core
+from rustgrad._batching import Batched, base
 from rustgrad._core import Tensor
-from rustgrad.autograd.grad_mode import enable_grad
+from rustgrad._nests import fill as _fill
+from rustgrad._nests import leaves as _leaves
+from rustgrad._nests import mapped as _map
+from rustgrad._stateless import functional_call as functional_call
+from rustgrad._stateless import stack_module_state as stack_module_state
+from rustgrad._vmap import vmap as vmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     Function = Callable[..., Any]
@@ -36,76 +41,42 @@ class _Level:
     def __enter__(self) -> bool:
         depth: int = getattr(_level, "depth", 0)
         _level.depth = depth + 1
-        self._mode = enable_grad()
-        self._mode.__enter__()
+        self._recording = _core._set_grad_enabled(True)
         return depth == 0
 
     def __exit__(self, *exception: object) -> None:
-        self._mode.__exit__(*exception)
+        _core._set_grad_enabled(self._recording)
         _level.depth -= 1
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
-    """Give what a nest of tuples, lists and dicts holds, in order."""
-    if isinstance(tree, (tuple, list)):
-        for one in tree:
-            yield from _leaves(one)
-    elif isinstance(tree, dict):
-        for one in tree.values():
-            yield from _leaves(one)
-    else:
-        yield tree
-
-
-def _map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Apply a function to what a nest holds."""
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_map(function, one) for one in tree))
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(_map(function, one) for one in tree)
-    if isinstance(tree, dict):
-        return {key: _map(function, one) for key, one in tree.items()}
-    return function(tree)
-
-
-def _fill(tree: Any, values: Iterator[Any]) -> Any:
-    """Put values, in order, into the places of a nest."""
-    return _map(lambda _: next(values), tree)
-
-
 def _point(value: Any) -> Any:
-    """Give a tensor to differentiate by, with the same elements; it leads back to what it was made of."""
+    """Give a tensor to differentiate by, with the same elements; it leads back to what it was made of.
+
+    Within ``vmap`` each slice has its own, so that gradients are those of each slice.
+    """
     if not isinstance(value, Tensor):
         return value
+    if _batching.active.levels:
+        value = _batching.lifted(value, _batching.active.levels)
     return value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
 
 
-def _leads_elsewhere(tensor: Tensor, points: set[int]) -> bool:
-    """Whether a tensor depends on leaves other than these."""
-    start: Any = tensor.grad_fn
-    if start is None:
-        return tensor.requires_grad and id(tensor) not in points
-    stack, seen = [start], {start}
-    while stack:
-        node = stack.pop()
-        leaf = getattr(node, "variable", None) if not node.next_functions else None
-        if isinstance(leaf, Tensor) and id(leaf) not in points:
-            return True
-        for after, _ in node.next_functions:
-            if after is not None and after not in seen:
-                seen.add(after)
-                stack.append(after)
-    return False
+def _is_recorded(outputs: Sequence[Any], points: Sequence[Any], outermost: bool) -> bool:
+    """Whether gradients of the outputs may be differentiated again: by an outer level, or as they lead elsewhere."""
+    own = [base(point) for point in points]
+    if not outermost or not all(point.is_leaf for point in own):
+        return True
+    return any(one.requires_grad and _core._leads_elsewhere(base(one), own) for one in outputs)
 
 
 def _settle(tree: Any, points: Sequence[Any], outermost: bool) -> Any:
     """Cut results from the points that were made here, at the outermost level, unless they lead elsewhere too."""
     if not outermost:
         return tree
-    own = {id(point) for point in points if isinstance(point, Tensor) and point.is_leaf}
+    own = [base(point) for point in points if isinstance(point, Tensor) and point.is_leaf]
 
     def settled(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.requires_grad and not _leads_elsewhere(value, own):
+        if isinstance(value, Tensor) and value.requires_grad and not _core._leads_elsewhere(base(value), own):
             return value.detach()
         return value
 
@@ -134,14 +105,22 @@ def _aux(result: Any, name: str) -> tuple[Any, Any]:
     return result[0], result[1]
 
 
-def _gradients(outputs: Sequence[Tensor], points: Sequence[Tensor], vectors: Sequence[Tensor]) -> list[Tensor]:
-    """Give the product of a Jacobian with vectors, zeros where there is no dependence; itself recorded."""
-    pairs = [(o, v) for o, v in zip(outputs, vectors, strict=True) if o.requires_grad]
-    found: Sequence[Tensor | None] = [None] * len(points)
-    if pairs:
-        found = _rg.autograd.grad(
-            [o for o, _ in pairs], list(points), [v for _, v in pairs], create_graph=True, allow_unused=True
-        )
+def _gradients(
+    outputs: Sequence[Any],
+    points: Sequence[Any],
+    vectors: Sequence[Any],
+    create_graph: bool = True,
+    retain: bool = True,
+) -> list[Any]:
+    """Give the product of a Jacobian with vectors, zeros where there is no dependence."""
+    kept = [i for i, output in enumerate(outputs) if output.requires_grad]
+    found: Sequence[Any] = [None] * len(points)
+    if kept:
+        ends, starts = [outputs[i] for i in kept], [vectors[i] for i in kept]
+        if any(type(one) is Batched for one in (*ends, *points, *starts)):
+            found = _batching.gradients(ends, points, starts, retain, create_graph, True)
+        else:
+            found = _core._grad(ends, points, starts, retain, create_graph, True)
     return [_core.zeros_like(point.detach()) if one is None else one for one, point in zip(found, points, strict=True)]
 
 
@@ -196,7 +175,8 @@ def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: 
                     f"{output.dim()} dims. For its Jacobian there are vjp and jacrev."
                 )
                 raise RuntimeError(message)
-            found = _gradients([output], points, [_core.ones_like(output.detach())])
+            create = _is_recorded([output], points, outermost)
+            found = _gradients([output], points, [_core.ones_like(output.detach())], create, create or has_aux)
             slopes = _fill(chosen, iter(found))
             slopes, output, aux = _settle((slopes, output, aux), points, outermost)
         return (slopes, (output, aux)) if has_aux else (slopes, output)
@@ -252,18 +232,19 @@ def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
             )
             raise RuntimeError(message)
         with _Level() as last:
-            found = _gradients(outputs, points, vectors)
+            create = _is_recorded([*outputs, *vectors], points, last)
+            found = _gradients(outputs, points, vectors, create)
             return _settle(_fill(tuple(primals), iter(found)), points, last)
 
     shown, aux = _settle((output, aux), points, outermost)
     return (shown, pull, aux) if has_aux else (shown, pull)
 
 
-def _product(outputs: Sequence[Tensor], points: Sequence[Tensor], tangents: Sequence[Tensor]) -> list[Tensor]:
+def _product(outputs: Sequence[Any], points: Sequence[Any], tangents: Sequence[Any], outermost: bool) -> list[Any]:
     """Give the product of a Jacobian with vectors from the right, by differentiating that from the left."""
     weights = [_core.zeros_like(output.detach()).requires_grad_() for output in outputs]
     back = _gradients(outputs, points, weights)
-    return _gradients(back, weights, tangents)
+    return _gradients(back, weights, tangents, _is_recorded([*back, *tangents], [*weights, *points], outermost))
 
 
 def jvp(
@@ -297,7 +278,7 @@ def jvp(
         if strict and not all(one.requires_grad for one in outputs):
             message = "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs."
             raise RuntimeError(message)
-        moved = _fill(output, iter(_product(outputs, points, given_tangents)))
+        moved = _fill(output, iter(_product(outputs, points, given_tangents, outermost)))
         output, moved, aux = _settle((output, moved, aux), points, outermost)
     return (output, moved, aux) if has_aux else (output, moved)
 
@@ -311,10 +292,78 @@ def linearize(func: Function, *primals: Any) -> tuple[Any, Function]:
 
     def push(*tangents: Any) -> Any:
         with _Level() as last:
-            moved = _product(outputs, points, list(_leaves(tangents)))
+            moved = _product(outputs, points, list(_leaves(tangents)), last)
             return _settle(_fill(output, iter(moved)), points, last)
 
     return _settle(output, points, outermost), push
+
+
+def _rows(output: Any, points: Sequence[Any], create_graph: bool) -> list[Any]:
+    """Give the Jacobian of one output by each point, row by row.
+
+    Slices of batches are independent, so rows of all of them are found together, from their sum.
+    """
+    shape, own = output.shape, [base(point) for point in points]
+    outer = base(output)
+    lead = outer.dim() - len(shape)
+    if lead:
+        outer = outer.sum(tuple(range(lead)))
+    found: Sequence[Any] = ()
+    if outer.requires_grad and outer.numel():
+        found = [table for table, _, _ in _core._jacobian_rows(outer, own, create_graph)]
+    tables = []
+    for i, point in enumerate(points):
+        if not found or found[i] is None:
+            tables.append(point.detach().new_zeros((*shape, *point.shape), dtype=output.dtype))
+            continue
+        table = found[i]
+        front = own[i].dim() - point.dim()
+        if front:
+            table = table.movedim(0, front).reshape(*own[i].shape[:front], *shape, *point.shape)
+            tables.append(_batching.rewrapped(table, point))
+        else:
+            tables.append(table.reshape(*shape, *point.shape))
+    return tables
+
+
+def _columns(output: Any, points: Sequence[Any], outermost: bool) -> list[Any]:
+    """Give the Jacobian of one output by each point, column by column: the derivative of its product with a vector."""
+    weight = _core.zeros_like(output.detach()).requires_grad_()
+    back = _gradients([output], points, [weight])
+    create = _is_recorded(back, [weight, *points], outermost)
+    tables = []
+    for one, point in zip(back, points, strict=True):
+        (table,) = _rows(one, [weight], create)
+        rank = point.dim()
+        tables.append(table.movedim(tuple(range(rank)), tuple(range(-rank, 0))) if rank else table)
+    return tables
+
+
+def _jacobian(
+    func: Function, argnums: int | tuple[int, ...], has_aux: bool, name: str, tables: Callable[[Any, Any, bool], Any]
+) -> Function:
+    """Return a function that gives Jacobians, which ``tables`` finds for one output by all points."""
+
+    @wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with _Level() as outermost:
+            given, chosen, points = _at_points(args, argnums)
+            output = func(*given, **kwargs)
+            aux = None
+            if has_aux:
+                output, aux = _aux(output, f"{name}(f)(*args)")
+
+            def of_one(one: Any) -> Any:
+                if not isinstance(one, Tensor):
+                    message = f"{name}(f)(*args): Expected f(*args) to return only tensors, got {type(one).__name__}"
+                    raise RuntimeError(message)
+                return _fill(chosen, iter(tables(one, points, outermost)))
+
+            table = _map(of_one, output)
+            table, aux = _settle((table, aux), points, outermost)
+        return (table, aux) if has_aux else table
+
+    return wrapper
 
 
 def jacrev(
@@ -328,254 +377,35 @@ def jacrev(
     func, argnums, has_aux
         As :func:`grad`, but the results may be of any shape.
     chunk_size
-        Accepted: rows are made one by one.
+        Accepted: rows are made one by one, from one plan of the graph.
     """
     del _preallocate_and_copy
     if chunk_size is not None and chunk_size <= 0:
         message = "jacrev: `chunk_size` should be greater than 0."
         raise ValueError(message)
-
-    @wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        with _Level() as outermost:
-            given, chosen, points = _at_points(args, argnums)
-            output = func(*given, **kwargs)
-            aux = None
-            if has_aux:
-                output, aux = _aux(output, "jacrev(f)(*args)")
-
-            def of_one(one: Any) -> Any:
-                if not isinstance(one, Tensor):
-                    message = f"jacrev(f)(*args): Expected f(*args) to return only tensors, got {type(one).__name__}"
-                    raise RuntimeError(message)
-                units = _core.eye(one.numel(), dtype=one.dtype).reshape(one.numel(), *one.shape)
-                rows = [_gradients([one], points, [unit]) for unit in units]
-                tables = [
-                    _core.stack([row[i] for row in rows]).reshape(*one.shape, *point.shape)
-                    if rows
-                    else _core.zeros((*one.shape, *point.shape), dtype=one.dtype)
-                    for i, point in enumerate(points)
-                ]
-                return _fill(chosen, iter(tables))
-
-            table = _map(of_one, output)
-            table, aux = _settle((table, aux), points, outermost)
-        return (table, aux) if has_aux else table
-
-    return wrapper
+    return _jacobian(
+        func, argnums, has_aux, "jacrev",
+        lambda one, points, outermost: _rows(one, points, _is_recorded([one], points, outermost)),
+    )  # fmt: skip
 
 
 def jacfwd(
     func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Function:
-    """:func:`jacrev` under its other name: both give the same numbers, and here by the same way."""
+    """Return a function that gives the Jacobian of ``func``, column by column where there are few.
+
+    Arguments are those of :func:`jacrev`; ``randomness`` has no effect, as the function is called once.
+    """
     del randomness
-    return jacrev(func, argnums, has_aux=has_aux)
+
+    def tables(one: Any, points: Sequence[Any], outermost: bool) -> list[Any]:
+        if one.requires_grad and one.numel() > 2 * sum(point.numel() for point in points):
+            return _columns(one, points, outermost)
+        return _rows(one, points, _is_recorded([one], points, outermost))
+
+    return _jacobian(func, argnums, has_aux, "jacfwd", tables)
 
 
 def hessian(func: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     """Return a function that gives the second derivatives of ``func``."""
     return jacfwd(jacrev(func, argnums), argnums)
-
-
-def functional_call(
-    module: Any, parameter_and_buffer_dicts: Any, args: Any = None, kwargs: dict[str, Any] | None = None, *,
-    tie_weights: bool = True, strict: bool = False,
-) -> Any:  # fmt: skip
-    """Call a module with other tensors in place of its parameters and buffers.
-
-    Parameters
-    ----------
-    module
-        The module; it is as before after the call.
-    parameter_and_buffer_dicts
-        Tensors by name, or several such dicts.
-    args, kwargs
-        What to call it with; one argument need be no tuple.
-    tie_weights
-        Whether a tensor that the module holds under several names is replaced under all.
-    strict
-        Refuse dicts that lack a name.
-
-    Raises
-    ------
-    ValueError
-        If dicts name the same, or disagree about tied ones.
-    RuntimeError
-        If ``strict`` and names are missing or unknown.
-    """
-    dicts = [parameter_and_buffer_dicts] if isinstance(parameter_and_buffer_dicts, dict) else parameter_and_buffer_dicts
-    if not isinstance(dicts, (list, tuple)) or not all(isinstance(one, dict) for one in dicts):
-        message = "Expected all elements of parameter_and_buffer_dicts to be dictionaries"
-        raise ValueError(message)
-    given: dict[str, Tensor] = {}
-    for one in dicts:
-        for name, tensor in one.items():
-            if name in given:
-                message = f"{[name]} appeared in multiple dictionaries; behavior of functional call is ambiguous"
-                raise ValueError(message)
-            given[name] = tensor
-    own = {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
-    if tie_weights:
-        for name, tensor in list(given.items()):
-            tied = [other for other in own if name in own and own[other] is own[name] and other != name]
-            for other in tied:
-                if given.get(other, tensor) is not tensor:
-                    message = f"functional_call got multiple values for keys {sorted([name, other])}, which are tied."
-                    raise ValueError(message)
-                given[other] = tensor
-    missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
-    if strict and (missing or unknown):
-        message = (
-            f"Error(s) in loading state for {type(module).__name__}: Missing key(s): {missing}. "
-            f"Unexpected key(s): {unknown}."
-        )
-        raise RuntimeError(message)
-    arguments = () if args is None else args if isinstance(args, tuple) else (args,)
-    before: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for name, tensor in given.items():
-            if name not in own:
-                continue
-            path, _, last = name.rpartition(".")
-            part = module.get_submodule(path) if path else module
-            place = part._parameters if last in part._parameters else part._buffers
-            before.append((place, last, place[last]))
-            place[last] = tensor
-        return module(*arguments, **(kwargs or {}))
-    finally:
-        for place, last, old in reversed(before):
-            place[last] = old
-
-
-def stack_module_state(models: Sequence[Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return the parameters and the buffers of modules of one kind, stacked by name.
-
-    Raises
-    ------
-    RuntimeError
-        If there are none, they are of several classes, or not all in one mode.
-    """
-    if not models:
-        message = "stack_module_state: Expected at least one model, got 0."
-        raise RuntimeError(message)
-    if len({model.training for model in models}) > 1:
-        message = "stack_module_state: Expected all models to have the same training/eval mode."
-        raise RuntimeError(message)
-    if len({type(model) for model in models}) > 1:
-        message = "stack_module_state: Expected all models to be of the same class."
-        raise RuntimeError(message)
-
-    def stacked(lists: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-        result = {}
-        for name, first in lists[0].items():
-            both = _core.stack([one[name] for one in lists]).detach()
-            result[name] = both.requires_grad_() if first.requires_grad else both
-        return result
-
-    parameters = stacked([dict(model.named_parameters()) for model in models])
-    return parameters, stacked([dict(model.named_buffers()) for model in models])
-
-
-def vmap(
-    func: Function, in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *, chunk_size: int | None = None
-) -> Function:
-    """Return a function that applies ``func`` to the slices of its arguments and stacks the results.
-
-    Parameters
-    ----------
-    func
-        Called once for each slice, with tensors without that dimension.
-    in_dims
-        Along which dimension each argument is cut: a number, or a nest of them; None for what all calls get whole.
-    out_dims
-        Where the results get the new dimension: a number, or one for each result.
-    randomness
-        Accepted: random functions draw anew in each call (torch's ``"different"``).
-    chunk_size
-        Accepted: slices are taken one by one.
-
-    Raises
-    ------
-    ValueError
-        By the function returned, if nothing is to be cut, or sizes differ.
-    """
-    if randomness not in ("error", "different", "same"):
-        message = f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}"
-        raise RuntimeError(message)
-    if chunk_size is not None and chunk_size <= 0:
-        message = f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})"
-        raise ValueError(message)
-
-    @wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        flat: list[Any] = []
-        dims: list[Any] = []
-        _pair(args, in_dims, flat, dims)
-        sizes = set()
-        for value, dim in zip(flat, dims, strict=True):
-            if dim is None:
-                continue
-            if not isinstance(value, Tensor):
-                message = f"vmap(...): Got in_dim={dim} for an input but the input is of type {type(value)}."
-                raise ValueError(message)
-            if not -value.dim() <= dim < value.dim():
-                message = (
-                    f"vmap(...): Got in_dim={dim} for some input, but that input is a Tensor of dimensionality "
-                    f"{value.dim()} so expected in_dim to satisfy -{value.dim()} <= in_dim < {value.dim()}."
-                )
-                raise ValueError(message)
-            sizes.add(value.size(dim))
-        if not sizes:
-            message = "vmap(...): got no inputs to cut: at least one in_dim must not be None."
-            raise ValueError(message)
-        if len(sizes) > 1:
-            message = (
-                f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sorted(sizes)}"
-            )
-            raise ValueError(message)
-        results = []
-        for i in range(sizes.pop()):
-            parts = (v if d is None else v.select(d, i) for v, d in zip(flat, dims, strict=True))
-            results.append(func(*_fill(args, parts), **kwargs))
-        if not results:
-            message = "vmap(...): there is nothing along the mapped dimension, so the shape of the result is unknown."
-            raise ValueError(message)
-        columns = [list(_leaves(result)) for result in results]
-        outs: list[Any] = []
-        _pair(results[0], out_dims, [], outs)
-        stacked = []
-        for place, out in enumerate(outs):
-            column = [row[place] for row in columns]
-            if out is None:
-                stacked.append(column[0])
-                continue
-            if not all(isinstance(one, Tensor) for one in column):
-                message = f"vmap(...): the function must only return Tensors, got type {type(column[0])}."
-                raise ValueError(message)
-            stacked.append(_core.stack(column, out))
-        return _fill(results[0], iter(stacked))
-
-    return wrapper
-
-
-def _pair(tree: Any, dims: Any, flat: list[Any], found: list[Any]) -> None:
-    """List what a nest holds with the dimension that another one, of the same form or of less, names for it."""
-    if isinstance(tree, (tuple, list)):
-        if isinstance(dims, (tuple, list)):
-            if len(dims) != len(tree):
-                message = f"vmap(...): in_dims or out_dims names {len(dims)} places where there are {len(tree)}."
-                raise ValueError(message)
-        else:
-            dims = [dims] * len(tree)
-        for one, dim in zip(tree, dims, strict=True):
-            _pair(one, dim, flat, found)
-    elif isinstance(tree, dict):
-        for key, one in tree.items():
-            _pair(one, dims[key] if isinstance(dims, dict) else dims, flat, found)
-    else:
-        flat.append(tree)
-        found.append(dims[0] if isinstance(dims, tuple) and len(dims) == 1 else dims)

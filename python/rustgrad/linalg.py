@@ -11,6 +11,7 @@ from rustgrad._core import Tensor
 from rustgrad._least_squares import is_vector, tolerance
 from rustgrad._least_squares import lstsq as lstsq
 from rustgrad._least_squares import pinv as pinv
+from rustgrad._nests import whole
 from rustgrad._out import takes_out
 from rustgrad._size import Size
 
@@ -28,7 +29,7 @@ class LinAlgError(RuntimeError):
 
 def _check(name: str, info: Tensor, text: str) -> None:
     """Raise for the first matrix whose info is not zero."""
-    if not info.any():
+    if not whole(info).any():
         return
     flat = info.reshape(-1).tolist()
     place = next(i for i, one in enumerate(flat) if one)

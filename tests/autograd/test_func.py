@@ -99,6 +99,27 @@ def test_jacobians(name: str) -> None:
     assert jacobian(lambda x: x.reshape(3, 1))(x).shape == (3, 1, 3)
 
 
+@pytest.mark.parametrize("name", ["jacrev", "jacfwd"])
+def test_jacobians_of_many_results(name: str) -> None:
+    jacobian = getattr(func, name)
+    x, y = T.tensor([[1.0, 2.0]], dtype=T.float64), T.tensor(3.0, dtype=T.float64)
+    table = T.sin(T.arange(20.0, dtype=T.float64)).reshape(2, 2, 5)
+
+    def function(x: Any, y: Any) -> Any:
+        return T.einsum("ai,ijk->ajk", x * x, table) * y.exp()
+
+    by_x, by_y = jacobian(function, argnums=(0, 1))(x, y)
+    assert by_x.shape == (1, 2, 5, 1, 2)
+    assert T.allclose(by_x[0, :, :, 0], (2 * x[0] * y.exp())[:, None, None].mul(table).permute(1, 2, 0))
+    assert T.allclose(by_y, function(x, y))
+    assert not by_x.requires_grad
+    second = jacobian(jacobian(function))(x, y)
+    assert second.shape == (1, 2, 5, 1, 2, 1, 2)
+    assert T.allclose(second[0, 1, 2, 0, 0, 0, 0], 2 * y.exp() * table[0, 1, 2])
+    each = func.vmap(jacobian(function), (0, None))(T.stack([x, x + 1]), y)
+    assert T.allclose(each[1], jacobian(function)(x + 1, y))
+
+
 def test_hessian() -> None:
     x = T.tensor([1.0, 2.0], dtype=T.float64)
     assert func.hessian(lambda x: (x**3).sum() + x.prod())(x).tolist() == [[6.0, 1.0], [1.0, 12.0]]

@@ -352,23 +352,44 @@ fn backward_many(
     backward(py, &Place::list(&tensors)?, gradients, retain_graph, create_graph, inputs)
 }
 
+/// Whether a tensor's graph leads to leaves that are not among `points`.
+#[pyfunction]
+fn _leads_elsewhere(tensor: &Bound<'_, PyTensor>, points: Vec<Bound<'_, PyTensor>>) -> Bind<bool> {
+    let points = points
+        .iter()
+        .map(|point| point.get().tensor.try_gradient_edge())
+        .collect::<rustgrad_engine::Result<Vec<_>>>()?;
+    Ok(rustgrad_engine::graph::leads_elsewhere(&tensor.get().tensor.try_gradient_edge()?, &points))
+}
+
 /// What `_jacobian_rows` says of one input: the stacked rows, the first row that is absent, the first
 /// that is constant.
 type InputRows = (Option<Wrapped>, Option<usize>, Option<usize>);
 
-/// The gradients of each element of `output` with respect to `inputs`, from one plan of the graph.
+/// The gradients of each element of `output` with respect to `inputs`, or of its products with `vectors`,
+/// from one plan of the graph.
 #[pyfunction]
+#[pyo3(signature = (output, inputs, create_graph, vectors = None))]
 fn _jacobian_rows(
     py: Python<'_>,
     output: &Bound<'_, PyTensor>,
     inputs: Vec<Bound<'_, PyTensor>>,
     create_graph: bool,
+    vectors: Option<&Bound<'_, PyTensor>>,
 ) -> Bind<Vec<InputRows>> {
     let output = &output.get().tensor;
+    let vectors = vectors.map(|vectors| &vectors.get().tensor);
+    if vectors.is_some_and(|v| v.ndim() == 0 || v.shape()[1..] != output.shape()[..]) {
+        return Err(PyRuntimeError::new_err(
+            "the vectors must have the shape of the output behind a first dimension",
+        )
+        .into());
+    }
     let inputs: Vec<Tensor> = inputs.iter().map(|input| input.get().tensor.clone()).collect();
     let inputs: Vec<&Tensor> = inputs.iter().collect();
     let options = Backward { retain_graph: true, create_graph, serial: false };
-    let rows = watched(py, nested(py, output.byte_hint(), || options.rows(output, &inputs)))?;
+    let rows =
+        watched(py, nested(py, output.byte_hint(), || options.rows(output, &inputs, vectors)))?;
     Ok(rows.into_iter().map(|row| (row.stacked.map(Wrapped), row.absent, row.constant)).collect())
 }
 
@@ -507,6 +528,7 @@ fn _set_inference_mode(mode: bool) -> bool {
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(grad, module)?)?;
     module.add_function(wrap_pyfunction!(backward_many, module)?)?;
+    module.add_function(wrap_pyfunction!(_leads_elsewhere, module)?)?;
     module.add_function(wrap_pyfunction!(_jacobian_rows, module)?)?;
     module.add_function(wrap_pyfunction!(_current_graph_task_id, module)?)?;
     module.add_function(wrap_pyfunction!(_is_checkpoint_valid, module)?)?;

@@ -377,7 +377,7 @@ fn logspace(
 /// Whether a value is a tensor.
 #[pyfunction]
 fn is_tensor(obj: &Bound<'_, PyAny>) -> bool {
-    obj.is_instance_of::<PyTensor>()
+    obj.is_instance_of::<PyTensor>() || crate::standins::is_one(obj)
 }
 
 /// Adds the functions to the module.

@@ -28,6 +28,7 @@ mod settings;
 mod site;
 mod size;
 mod spelling;
+mod standins;
 mod tensor;
 
 use pyo3::prelude::*;
@@ -73,6 +74,7 @@ mod _core {
         crate::diagnose::export(module)?;
         crate::creation::export(module)?;
         crate::site::export(module)?;
-        crate::autograd::export(module)
+        crate::autograd::export(module)?;
+        crate::standins::export(module)
     }
 }

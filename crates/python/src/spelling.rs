@@ -31,7 +31,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// As many methods can be wrapped as there are trampolines.
-const MOST: usize = 96;
+const MOST: usize = 136;
 
 /// The methods behind the trampolines; each lives as long as its class, which is for ever.
 static ORIGINALS: [AtomicPtr<ffi::PyObject>; MOST] = [const { AtomicPtr::new(null_mut()) }; MOST];
@@ -58,10 +58,15 @@ unsafe extern "C" fn method<const I: usize>(
         let mut all: SmallVec<[*mut ffi::PyObject; 8]> = SmallVec::new();
         all.push(receiver);
         all.extend((0..(n + keywords) as usize).map(|i| *args.add(i)));
-        if keywords == 0 {
-            return ffi::PyObject_Vectorcall(original, all.as_ptr(), n as usize + 1, null_mut());
+        let result = if keywords == 0 {
+            ffi::PyObject_Vectorcall(original, all.as_ptr(), n as usize + 1, null_mut())
+        } else {
+            with_keywords(original, all.as_ptr(), n + 1, names, false)
+        };
+        if result.is_null() {
+            return crate::standins::after_failure(original, all.as_ptr(), n + 1, names);
         }
-        with_keywords(original, all.as_ptr(), n + 1, names, false)
+        result
     }
 }
 
@@ -74,10 +79,15 @@ unsafe extern "C" fn function(
 ) -> *mut ffi::PyObject {
     // SAFETY: as for `method`.
     unsafe {
-        if names.is_null() {
-            return ffi::PyObject_Vectorcall(original, args, n as usize, null_mut());
+        let result = if names.is_null() {
+            ffi::PyObject_Vectorcall(original, args, n as usize, null_mut())
+        } else {
+            with_keywords(original, args, n, names, true)
+        };
+        if result.is_null() {
+            return crate::standins::after_failure(original, args, n, names);
         }
-        with_keywords(original, args, n, names, true)
+        result
     }
 }
 
@@ -198,7 +208,7 @@ macro_rules! trampolines {
     };
 }
 
-static TRAMPOLINES: [Fast; MOST] = trampolines!(0 1 2 3 4 5 6 7 8 9 10 11);
+static TRAMPOLINES: [Fast; MOST] = trampolines!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
 
 /// A definition that lives for ever, with name, signature and documentation of the original.
 fn definition(
@@ -241,17 +251,37 @@ pub(crate) fn wrap_function<'py>(original: &Bound<'py, PyAny>) -> PyResult<Bound
     }
 }
 
-/// Wraps the methods of the class that take a `dim`.
+/// Methods that take other tensors than their receiver, which may stand for a batch (see `standins`).
+const WITH_TENSORS: &[&str] = &[
+    "_channel_norm",
+    "_cross_entropy",
+    "_layer_norm",
+    "_nll_loss",
+    "_pair_loss",
+    "add_",
+    "copy_",
+    "div_",
+    "expand_as",
+    "index_put_",
+    "masked_fill",
+    "masked_fill_",
+    "mul_",
+    "sub_",
+];
+
+/// Wraps the methods of the class that take a `dim`, are products, or take other tensors.
 pub(crate) fn wrap_methods<'a>(
     py: Python<'_>,
     names: impl Iterator<Item = &'a str>,
 ) -> PyResult<()> {
     let class = py.get_type::<PyTensor>();
     let mut next = 0;
-    for name in names {
+    for name in names.chain(WITH_TENSORS.iter().copied()) {
         let original = class.getattr(name)?;
         let signature = original.getattr("__text_signature__")?;
-        let takes = signature.extract::<String>().is_ok_and(|text| text.contains("dim"));
+        let takes = signature.extract::<String>().is_ok_and(|text| text.contains("dim"))
+            || crate::tensor::product::FUNCTIONS.contains(&name)
+            || WITH_TENSORS.contains(&name);
         if !takes || next == MOST {
             continue;
         }

@@ -7,6 +7,7 @@ import math
 import rustgrad as _rg
 from rustgrad import _core
 from rustgrad._core import Tensor
+from rustgrad._nests import whole
 from rustgrad.nn._normalise import dropout
 
 _linear = _core._nn_linear
@@ -80,7 +81,7 @@ def scaled_dot_product_attention(
             )
             raise RuntimeError(message)
     weights = scores.softmax(-1)
-    if sees_nothing is not None and sees_nothing.any():
+    if sees_nothing is not None and whole(sees_nothing).any():
         # A row that sees nothing gives zeros.
         weights = weights.masked_fill(sees_nothing, 0.0)
     if dropout_p > 0.0:

@@ -9,6 +9,7 @@ from typing import Any
 import rustgrad as _rg
 from rustgrad import _core as _nn
 from rustgrad._core import Tensor
+from rustgrad._nests import whole
 from rustgrad.nn._cross_entropy import cross_entropy as cross_entropy
 from rustgrad.nn._cross_entropy import nll_loss as nll_loss
 from rustgrad.nn._reduction import constant, legacy, reduce
@@ -150,7 +151,7 @@ def binary_cross_entropy(
             "Please ensure they have the same size."
         )
         raise ValueError(message)
-    values = input.detach()
+    values = whole(input.detach())
     if not bool(((values >= 0) & (values <= 1)).all()):
         message = "all elements of input should be between 0 and 1"
         raise RuntimeError(message)
@@ -212,7 +213,7 @@ def gaussian_nll_loss(
         var = input.new_full((), var)
     elif var.shape != input.shape and var.dim() and input.shape[:-1] == var.shape:
         var = var.unsqueeze(-1)
-    if bool((var < 0).any()):
+    if bool(whole(var < 0).any()):
         message = "var has negative entry/entries"
         raise ValueError(message)
     # The limit takes part in the value, not in the gradient.

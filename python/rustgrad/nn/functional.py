@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
 from rustgrad import _core
-from rustgrad._core import Tensor, dtype
 from rustgrad.nn._attention import multi_head_attention_forward as multi_head_attention_forward
 from rustgrad.nn._attention import scaled_dot_product_attention as scaled_dot_product_attention
 from rustgrad.nn._convolve import adaptive_avg_pool1d as adaptive_avg_pool1d
@@ -83,6 +82,9 @@ from rustgrad.nn._volumes import max_unpool1d as max_unpool1d
 from rustgrad.nn._volumes import max_unpool2d as max_unpool2d
 from rustgrad.nn._volumes import max_unpool3d as max_unpool3d
 
+if TYPE_CHECKING:
+    from rustgrad._core import Tensor, dtype
+
 _nn: Any = _core
 linear = _core._nn_linear
 conv1d = _nn._nn_conv1d
@@ -108,8 +110,8 @@ hardtanh = _nn._nn_hardtanh
 hardsigmoid = _nn._nn_hardsigmoid
 hardswish = _nn._nn_hardswish
 logsigmoid = _nn._nn_logsigmoid
-sigmoid = Tensor.sigmoid
-tanh = Tensor.tanh
+sigmoid = _core.sigmoid
+tanh = _core.tanh
 
 
 def _in_place(function: Any) -> Any:

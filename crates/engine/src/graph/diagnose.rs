@@ -6,8 +6,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use super::arena::NodeRef;
 use super::hooks::GradList;
-use super::node::{Node, WITNESSED};
+use super::node::{Edge, Node, WITNESSED};
 use super::site::Site;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -315,4 +316,22 @@ impl Node {
         debug_assert!(collect.is_ok());
         cores
     }
+}
+
+/// Whether a place in a graph leads to leaves other than those that `points` are the edges of.
+pub fn leads_elsewhere(from: &Edge, points: &[Edge]) -> bool {
+    let known: Vec<u32> =
+        points.iter().filter_map(|edge| edge.node.as_ref().map(NodeRef::id)).collect();
+    let mut seen = HashSet::new();
+    let mut stack: Vec<&NodeRef> = from.node.iter().collect();
+    while let Some(node) = stack.pop() {
+        if known.contains(&node.id()) || !seen.insert(node.id()) {
+            continue;
+        }
+        if node.is_leaf() {
+            return true;
+        }
+        stack.extend(node.edges().iter().filter_map(|edge| edge.node.as_ref()));
+    }
+    false
 }

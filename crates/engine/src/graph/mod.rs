@@ -31,8 +31,8 @@ pub use creation::{CreationHook, Hold, pop_creation_hook, push_creation_hook, te
 pub use custom::{Output, delayed_error, record_custom};
 pub(crate) use diagnose::hint;
 pub use diagnose::{
-    Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, memory, set_anomaly,
-    take_failure, watch_nonfinite,
+    Failure, LineUsage, NonFinite, Range, anomaly, found_nonfinite, leads_elsewhere, memory,
+    set_anomaly, take_failure, watch_nonfinite,
 };
 pub use hooks::visit_owned;
 pub use mode::{

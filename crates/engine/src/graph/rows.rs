@@ -21,12 +21,18 @@ pub struct Rows {
 }
 
 impl Backward {
-    /// The gradients at `inputs` of each element of `output` in turn, from one plan. The graph is
-    /// retained; `.grad` is not touched. An output without history or elements gives no rows.
+    /// The gradients at `inputs` of each element of `output` in turn, or of its products with `vectors`,
+    /// which lie along a first dimension, from one plan. The graph is retained; `.grad` is not touched.
+    /// An output without history or elements gives no rows.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn rows(self, output: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Rows>> {
+    pub fn rows(
+        self,
+        output: &Tensor,
+        inputs: &[&Tensor],
+        vectors: Option<&Tensor>,
+    ) -> Result<Vec<Rows>> {
         let this = Self { retain_graph: true, ..self };
         let targets: Vec<Target> =
             inputs.iter().map(|input| input.target()).collect::<Result<_>>()?;
@@ -34,8 +40,9 @@ impl Backward {
         let edge = output.gradient_edge();
         if let Some(node) = &edge.node {
             let mut plan = Plan::new(std::iter::once((node.id(), &**node)), Some(&targets), false)?;
-            let work = plan.work.saturating_mul(output.numel());
-            let mut run = || this.each_row(output, &mut plan, &targets, &mut rows);
+            let count = vectors.map_or(output.numel(), |vectors| vectors.shape()[0]);
+            let work = plan.work.saturating_mul(count);
+            let mut run = || this.each_row(output, vectors, &mut plan, &targets, &mut rows);
             if work < crate::interrupt::LONG { run() } else { crate::interrupt::long_work(run) }?;
         }
         let _mode = GradMode::set(self.create_graph);
@@ -45,6 +52,7 @@ impl Backward {
     fn each_row(
         self,
         output: &Tensor,
+        vectors: Option<&Tensor>,
         plan: &mut Plan<'_>,
         targets: &[Target],
         rows: &mut [Vec<Option<Tensor>>],
@@ -57,12 +65,18 @@ impl Backward {
         let shape = output.shape();
         let mut results: Vec<Option<Tensor>> = vec![None; targets.len()];
         let mut grads: Vec<Option<Tensor>> = vec![None; plan.grads];
-        for at in 0..output.numel() {
-            let unit = {
-                let _mode = GradMode::no_grad();
-                let flat = Tensor::zeros(&[output.numel()], output.dtype())?;
-                flat.narrow(0, at as i64, 1)?.fill_(Scalar::Int(1))?;
-                flat.reshape_to(&shape)?
+        for at in 0..vectors.map_or(output.numel(), |vectors| vectors.shape()[0]) {
+            let unit = match vectors {
+                Some(vectors) => {
+                    let _mode = GradMode::set(self.create_graph);
+                    vectors.select(0, at as i64)?
+                }
+                None => {
+                    let _mode = GradMode::no_grad();
+                    let flat = Tensor::zeros(&[output.numel()], output.dtype())?;
+                    flat.narrow(0, at as i64, 1)?.fill_(Scalar::Int(1))?;
+                    flat.reshape_to(&shape)?
+                }
             };
             let _task = Task::enter(true);
             let _mode = GradMode::set(self.create_graph);

@@ -70,6 +70,14 @@ fn operate_in_place(
             return Ok(this.scalar_in_place(name, kind, number)?);
         }
     }
+    if crate::standins::is_one(other) {
+        let target = Wrapped(this.clone()).into_pyobject(other.py())?.into_any();
+        let args = pyo3::types::PyTuple::new(other.py(), [&target, other])?;
+        if let Some(answer) = crate::standins::ask("__iop__", &args, None) {
+            answer?;
+            return Ok(());
+        }
+    }
     let other = convert::tensor_or_number(other)?;
     Ok(this.apply_in_place(name, kind, &[&other], 1.0)?)
 }

@@ -16,7 +16,7 @@ use crate::convert::{self, DimArg};
 use crate::error::Bind;
 
 /// Methods that are also functions of the module.
-pub(super) const FUNCTIONS: &[&str] = &[
+pub(crate) const FUNCTIONS: &[&str] = &[
     "matmul",
     "mm",
     "bmm",

@@ -11,6 +11,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Out, PyTensor, Wrapped, run};
 use crate::convert;
 use crate::error::Bind;
+use crate::standins;
 
 type Entries = SmallVec<[Entry; 4]>;
 
@@ -225,7 +226,38 @@ fn value_of(this: &Tensor, value: &Bound<'_, PyAny>) -> Bind<Tensor> {
 
 #[pymethods]
 impl PyTensor {
-    fn __getitem__(&self, key: &Bound<'_, PyAny>) -> Out {
+    fn __getitem__<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+    ) -> Bind<Bound<'py, PyAny>> {
+        match slf.get().part(key) {
+            Ok(part) => Ok(part.into_pyobject(key.py())?.into_any()),
+            Err(error) => {
+                let args = PyTuple::new(key.py(), [slf.as_any(), key])?;
+                Ok(standins::ask("__getitem__", &args, None).unwrap_or(Err(error.into()))?)
+            }
+        }
+    }
+
+    fn __setitem__<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+    ) -> Bind<()> {
+        let Err(error) = slf.get().assign(key, value) else { return Ok(()) };
+        let args = PyTuple::new(key.py(), [slf.as_any(), key, value])?;
+        standins::ask("__setitem__", &args, None).unwrap_or(Err(error.into()))?;
+        Ok(())
+    }
+
+    fn __delitem__(&self, _key: &Bound<'_, PyAny>) -> PyResult<()> {
+        Err(PyTypeError::new_err("Tensor does not support deleting items"))
+    }
+}
+
+impl PyTensor {
+    #[inline]
+    fn part(&self, key: &Bound<'_, PyAny>) -> Out {
         if key.is_exact_instance_of::<PyInt>() {
             let index = key.extract()?;
             return Ok(Wrapped(self.tensor.subscript(&[Entry::Int(index)])?));
@@ -238,7 +270,7 @@ impl PyTensor {
         Ok(Wrapped(self.tensor.subscript(&entries)?))
     }
 
-    fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> Bind<()> {
+    fn assign(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> Bind<()> {
         let entries = entries(key)?;
         // A number at a basic place is written without a tensor or a view being made.
         if value.is_exact_instance_of::<PyFloat>() || value.is_exact_instance_of::<PyInt>() {
@@ -252,9 +284,5 @@ impl PyTensor {
         crate::gil::detached(key.py(), self.tensor.byte_hint(), || {
             self.tensor.subscript_assign(&entries, &value)
         })
-    }
-
-    fn __delitem__(&self, _key: &Bound<'_, PyAny>) -> PyResult<()> {
-        Err(PyTypeError::new_err("Tensor does not support deleting items"))
     }
 }
