@@ -107,11 +107,11 @@ def _mapped(
     out_dims: Any, randomness: str,
 ) -> tuple[Any, list[Any], list[Any]]:  # fmt: skip
     """Give a result's form, what stands in its places for all slices together, and where the dimension is."""
-    state = _core.get_rng_state()
     inputs = [_batching.base(one) for one in flat if isinstance(one, Tensor)]
     level = _batching.Level(size, len(_batching.active.levels), randomness, inputs)
+    state = level.state
     try:
-        return _at_once(func, args, flat, dims, level, kwargs, out_dims, state)
+        return _at_once(func, args, flat, dims, level, kwargs, out_dims)
     except _batching.Forbidden:
         raise
     except Exception:
@@ -119,25 +119,13 @@ def _mapped(
     level.undo()
     if not _core.equal(state, _core.get_rng_state()):
         _core.set_rng_state(state)
-    return _one_by_one(func, args, flat, dims, size, kwargs, out_dims, randomness, state)
-
-
-def _check_draws(randomness: str, state: Tensor) -> bool:
-    """Say whether numbers were drawn, if that is allowed."""
-    if _core.equal(state, _core.get_rng_state()):
-        return False
-    if randomness == "error":
-        message = (
-            "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
-            "randomness flags on vmap or perform the randomness operation out of vmap"
-        )
-        raise _batching.Forbidden(message)
-    return True
+    level.state = state
+    return _one_by_one(func, args, flat, dims, level, kwargs, out_dims)
 
 
 def _at_once(
     func: Function, args: Any, flat: Sequence[Any], dims: Sequence[Any], level: Any, kwargs: dict[str, Any],
-    out_dims: Any, state: Tensor,
+    out_dims: Any,
 ) -> tuple[Any, list[Any], list[Any]]:  # fmt: skip
     """Call the function once, with tensors that stand for all slices."""
     levels = _batching.active.levels
@@ -150,7 +138,7 @@ def _at_once(
         result = func(*fill(args, given), **kwargs)
     finally:
         levels.pop()
-    if _check_draws(level.randomness, state) and level.randomness == "different":
+    if _batching.check_draws(level) and level.randomness == "different":
         _batching.refuse("a random function")
     places: list[Any] = []
     _pair(result, out_dims, [], places)
@@ -181,18 +169,18 @@ class _NotMapped(_batching.Forbidden, ValueError):
 
 
 def _one_by_one(
-    func: Function, args: Any, flat: Sequence[Any], dims: Sequence[Any], size: int, kwargs: dict[str, Any],
-    out_dims: Any, randomness: str, state: Tensor,
+    func: Function, args: Any, flat: Sequence[Any], dims: Sequence[Any], level: Any, kwargs: dict[str, Any],
+    out_dims: Any,
 ) -> tuple[Any, list[Any], list[Any]]:  # fmt: skip
     """Call the function for each slice and stack the results."""
     results = []
-    for i in range(size):
-        if randomness == "same" and i:
-            _core.set_rng_state(state)
+    for i in range(level.size):
+        if level.randomness == "same" and i:
+            _core.set_rng_state(level.state)
         parts = (v if d is None else v.select(d, i) for v, d in zip(flat, dims, strict=True))
         results.append(func(*fill(args, parts), **kwargs))
-        if randomness == "error":
-            _check_draws(randomness, state)
+        if level.randomness == "error":
+            _batching.check_draws(level)
     if not results:
         message = "vmap(...): there is nothing along the mapped dimension, so the shape of the result is unknown."
         raise ValueError(message)

@@ -180,10 +180,33 @@ def test_drawn_numbers() -> None:
     assert T.equal(same[0], same[3])
     different = func.vmap(lambda v: v + T.rand(3), randomness="different")(x)
     assert not T.equal(different[0], different[3])
-    dropped = func.vmap(lambda v: F.dropout(v + 1, 0.5), randomness="same")(T.zeros(4, 64))
-    assert T.equal(dropped[0], dropped[3])
-    dropped = func.vmap(lambda v: F.dropout(v + 1, 0.5), randomness="different")(T.zeros(4, 64))
-    assert not T.equal(dropped[0], dropped[3])
+    with pytest.raises(RuntimeError, match="randomness"):
+        func.vmap(lambda v: F.dropout(v, 0.5))(x)
+    x = T.ones(4, 64)
+    for function in (
+        lambda v: F.dropout(v, 0.5), lambda v: v * T.rand_like(v), lambda v: v.clone().uniform_(),
+        lambda v: T.nn.Dropout(0.5)(v), lambda v: T.randn_like(v) + T.rand(64),
+    ):  # fmt: skip
+        same = func.vmap(function, randomness="same")(x)
+        assert T.equal(same[0], same[3])
+        assert same[0].unique().numel() > 1
+        different = func.vmap(function, randomness="different")(x)
+        assert not T.equal(different[0], different[3])
+
+
+@rustgrad_only
+def test_numbers_of_each_slice_are_drawn_at_once() -> None:
+    calls = []
+
+    def function(v: Any) -> Any:
+        calls.append(1)
+        return F.dropout(v, 0.5).sum()
+
+    T.manual_seed(0)
+    found = func.vmap(function, randomness="different")(T.ones(50, 64))
+    assert len(calls) == 1
+    T.manual_seed(0)
+    assert T.equal(found, F.dropout(T.ones(50, 64), 0.5).sum(1))
 
 
 def test_what_all_share_is_not_overwritten_by_a_slice() -> None:

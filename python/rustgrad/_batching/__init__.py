@@ -23,6 +23,7 @@ from rustgrad._batching._core import rewrapped as rewrapped
 from rustgrad._batching._core import slices as slices
 
 from rustgrad._batching import (  # isort: skip  # the rules, which need what is above
+    _draws as _draws,
     _elementwise as _elementwise,
     _gradients as _gradients,
     _indices as _indices,
@@ -32,6 +33,7 @@ from rustgrad._batching import (  # isort: skip  # the rules, which need what is
     _shapes as _shapes,
 )
 from rustgrad._batching._core import install
+from rustgrad._batching._draws import check_draws as check_draws
 from rustgrad._batching._gradients import gradients as gradients
 
 install()

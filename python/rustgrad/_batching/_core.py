@@ -27,7 +27,7 @@ class Forbidden(RuntimeError):
 class Level:
     """One batch at work: the number of its slices, and how it stands to others."""
 
-    __slots__ = ("before", "depth", "inputs", "randomness", "size")
+    __slots__ = ("before", "depth", "inputs", "randomness", "size", "state")
 
     def __init__(self, size: int, depth: int, randomness: str, inputs: Sequence[Any]) -> None:
         self.size = size
@@ -36,6 +36,8 @@ class Level:
         #: The tensors that the slices are of, and what they held before the first was written to.
         self.inputs = inputs
         self.before: list[tuple[Any, Any]] = []
+        #: Where the generator of random numbers stood, but for draws of each slice its own.
+        self.state = _core.get_rng_state()
 
     def note_write(self, value: Any) -> None:
         """Keep what an argument holds before it is overwritten, in case the function must be called again."""

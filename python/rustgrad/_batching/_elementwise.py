@@ -161,13 +161,11 @@ def _in_place(level: Level, name: str, target: Any, *args: Any, **kwargs: Any) -
     return target
 
 
-@rule("fill_", "zero_", "clamp_", "clip_", "normal_", "uniform_", "exponential_", "random_", "bernoulli_")
+@rule("fill_", "zero_", "clamp_", "clip_")
 def _filled(level: Level, name: str, target: Any, *args: Any, **kwargs: Any) -> Any:
     value = written(level, target, name)
     if any(isinstance(one, Tensor) for one in (*args, *kwargs.values())):
         refuse(f"{name} with tensors")
-    if name in ("normal_", "uniform_", "exponential_", "random_", "bernoulli_"):
-        refuse(name)
     getattr(value, name)(*args, **kwargs)
     return target
 
