@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rustgrad._core import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -24,7 +24,7 @@ def leaves(tree: Any) -> Iterator[Any]:
 
 def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
     """Apply a function to what a nest holds."""
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+    if isinstance(tree, tuple) and hasattr(tree, "_make"):
         return type(tree)(*(mapped(function, one) for one in tree))
     if isinstance(tree, (tuple, list)):
         return type(tree)(mapped(function, one) for one in tree)
@@ -45,3 +45,13 @@ def whole(tensor: Any) -> Any:
     from rustgrad._batching import base
 
     return base(tensor)
+
+
+def check_writable(name: str, source: Any, targets: Sequence[Any]) -> None:
+    """Refuse to write what stands for a batch to tensors that do not, as an operation is about to."""
+    from rustgrad._batching import Batched, written
+
+    if type(source) is Batched:
+        for target in targets:
+            if target is not None:
+                written(source.level, target, name)

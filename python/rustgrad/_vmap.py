@@ -112,10 +112,14 @@ def _mapped(
     state = level.state
     try:
         return _at_once(func, args, flat, dims, level, kwargs, out_dims)
-    except _batching.Forbidden:
-        raise
+    except _batching.Forbidden as error:
+        if _batching.active.levels:
+            raise
+        raised, message = (ValueError if isinstance(error, ValueError) else RuntimeError), str(error)
     except Exception:
-        pass
+        raised = None
+    if raised is not None:
+        raise raised(message)
     level.undo()
     if not _core.equal(state, _core.get_rng_state()):
         _core.set_rng_state(state)

@@ -214,12 +214,26 @@ def test_what_all_share_is_not_overwritten_by_a_slice() -> None:
     with pytest.raises(RuntimeError):
         func.vmap(lambda v: shared.add_(v))(T.ones(2, 3))
     assert shared.tolist() == [0.0] * 3
+    norm = T.nn.BatchNorm1d(3)
+    with pytest.raises(RuntimeError):
+        func.vmap(norm)(T.ones(2, 4, 3))
+    assert norm.running_mean.tolist() == [0.0] * 3
+    assert func.vmap(T.nn.BatchNorm1d(3, track_running_stats=False))(T.ones(2, 4, 3)).shape == (2, 4, 3)
 
 
 def test_writing_to_slices() -> None:
     x = T.zeros(2, 3)
     func.vmap(lambda v, w: v.add_(w).mul_(2))(x, T.tensor([1.0, 2.0]))
     assert x.tolist() == [[2.0] * 3, [4.0] * 3]
+
+
+def test_dtypes_and_kinds_of_results() -> None:
+    x = T.arange(6.0).reshape(2, 3)
+    assert func.vmap(lambda v: v.mean() * T.tensor(2.0, dtype=T.float64))(x).dtype == T.float64
+    assert func.vmap(lambda v: v * T.tensor(2.0, dtype=T.float64))(x).dtype == T.float32
+    found = func.vmap(lambda v: v.max(dim=0))(x)
+    assert found[0].tolist() == [2.0, 5.0]
+    assert found[1].tolist() == [2, 2]
 
 
 def test_a_batch_of_nothing() -> None:

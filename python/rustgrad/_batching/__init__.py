@@ -34,6 +34,7 @@ from rustgrad._batching import (  # isort: skip  # the rules, which need what is
 )
 from rustgrad._batching._core import install
 from rustgrad._batching._draws import check_draws as check_draws
+from rustgrad._batching._elementwise import written as written
 from rustgrad._batching._gradients import gradients as gradients
 
 install()

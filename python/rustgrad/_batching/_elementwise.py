@@ -79,7 +79,7 @@ def aligned(level: Level, operands: Sequence[Any], promote: bool = True) -> list
             if own < rank:
                 value = value.reshape(level.size, *(1,) * (rank - own), *value.shape[1:])
             given[i] = value
-    if promote and rank and 0 in ranks and len({given[i].dtype for i in places}) > 1:
+    if promote and 0 in ranks and len({given[i].dtype for i in places}) > 1:
         for i, value in zip(places, _promoted([given[i] for i in places], ranks), strict=True):
             given[i] = value
     return given

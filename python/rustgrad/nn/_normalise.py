@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 import rustgrad as _rg
+from rustgrad._nests import check_writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,8 @@ def batch_norm(
             )
             raise RuntimeError(message)
     result, mean, variance = input._channel_norm(None, None, weight, bias, eps)
+    if type(mean) is not _rg.Tensor:
+        check_writable("batch_norm", mean, (running_mean, running_var))
     count = input.numel() // max(channels, 1)
     with _rg.no_grad():
         if running_mean is not None:
