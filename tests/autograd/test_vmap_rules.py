@@ -198,6 +198,15 @@ OF_ONE: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
         F.interpolate(x, scale_factor=2), F.interpolate(x, size=(5, 4), mode="bilinear"), F.pixel_shuffle(x, 2),
         F.unfold(x, 2), F.fold(F.unfold(x, 2), (3, 3), 2), F.pad(x, (1, 1, 2, 0), mode="circular"),
     )),
+    "turned": ((2, 3), lambda x: (T.fliplr(x), x.flipud(), T.rot90(x), x.rot90(2, (1, 0)))),
+    "meshgrid": ((3,), lambda x: (*T.meshgrid(x, x[:2], indexing="ij"), *T.meshgrid(x[:2], x, indexing="xy"))),
+    "repeat_interleave": ((2, 3), lambda x: (x.repeat_interleave(2), x.repeat_interleave(2, 1))),
+    "parts replaced": ((2, 3), lambda x: (x.select_scatter(x[:, 0], 1, 2), x.detach().slice_scatter(x[:1], 0, 1, 2))),
+    "bucketize": ((3,), lambda x: (
+        T.bucketize(x, T.tensor([-0.5, 0.0, 0.5])), T.searchsorted(T.tensor([-0.5, 0.0, 0.5], dtype=T.float64), x),
+        T.searchsorted(x.sort()[0], x * 0.9),
+    )),
+    "grid_sample": ((1, 2, 4, 4), lambda x: F.grid_sample(x, x[:, :, :, :2].tanh(), align_corners=False)),
     "one_hot": ((3,), lambda x: F.one_hot(x.argsort(), 4)),
     "embedding": ((3,), lambda x: F.embedding(x.argsort(), numbers(4, 2))),
     "attention": ((2, 4, 3), lambda x: F.scaled_dot_product_attention(x, x, x)),
@@ -228,7 +237,8 @@ def filled(x: Any) -> Any:
     return y
 
 
-@pytest.mark.parametrize("name", OF_ONE)
+# In torch the gradient of a part that was put in place of another comes out too large.
+@pytest.mark.parametrize("name", [n for n in OF_ONE if n != "parts replaced" or oracle.MODULE != "torch"])
 def test_operations_of_one_tensor(name: str) -> None:
     shape, function = OF_ONE[name]
     check(function, (0,), numbers(5, *shape))

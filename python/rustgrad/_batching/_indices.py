@@ -192,3 +192,25 @@ def _index_written(level: Level, name: str, x: Any, dim: int, index: Any, source
 def _of_unknown_size(level: Level, name: str, *args: Any, **kwargs: Any) -> Any:
     del level, args, kwargs
     return refuse(name)
+
+
+@rule("bucketize")
+def _bucket(level: Level, name: str, x: Any, boundaries: Any, **kwargs: Any) -> Any:
+    value = opened(level, x)
+    if value is None or opened(level, boundaries) is not None:
+        refuse(f"{name} with boundaries of each slice")
+    return Batched(getattr(_core, name)(value, boundaries, **kwargs), level)
+
+
+@rule("searchsorted")
+def _searched(level: Level, name: str, sequence: Any, x: Any, **kwargs: Any) -> Any:
+    if not isinstance(x, Tensor) or kwargs.get("sorter") is not None:
+        refuse(f"{name} with such arguments")
+    own = opened(level, sequence)
+    if own is None and sequence.dim() == 1:
+        return Batched(getattr(_core, name)(sequence, opened(level, x), **kwargs), level)
+    if sequence.dim() == 1:
+        # Each slice looks for its values in its own row.
+        values = slices(level, x).reshape(level.size, -1)
+        return Batched(getattr(_core, name)(own, values, **kwargs).reshape(level.size, *x.shape), level)
+    return Batched(getattr(_core, name)(slices(level, sequence), slices(level, x), **kwargs), level)

@@ -117,6 +117,12 @@ def _of_images(level: Level, name: str, x: Any, *args: Any, **kwargs: Any) -> An
     return _unfolded(level, getattr(_core, name)(value, *args, **kwargs), lead)
 
 
+@rule("_grid_sample")
+def _sampled(level: Level, name: str, x: Any, places: Any) -> Any:
+    (value, lead), (at, _) = _folded(level, x, 4), _folded(level, places, 4)
+    return _unfolded(level, getattr(value, name)(at), lead)
+
+
 @rule("_nn_pixel_shuffle", "_nn_pixel_unshuffle")
 def _shuffled(level: Level, name: str, x: Any, factor: int) -> Any:
     if x.dim() < 3:

@@ -265,3 +265,51 @@ def _at_least(level: Level, name: str, *tensors: Any) -> Any:
 def _relaid(level: Level, name: str, x: Any, *args: Any, **kwargs: Any) -> Any:
     del level, x, args, kwargs
     return refuse(name)
+
+
+@rule("fliplr", "flipud", "rot90")
+def _turned(level: Level, name: str, x: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
+    if x.dim() < (1 if name == "flipud" else 2):
+        refuse(f"{name} of so few dimensions")
+    if name != "rot90":
+        return x.flip(0 if name == "flipud" else 1)
+    rank = x.dim()
+    return Batched(getattr(x.value, name)(k, [place(dim, rank) for dim in dims or (0, 1)]), level)
+
+
+@rule("meshgrid")
+def _meshed(level: Level, name: str, *tensors: Any, indexing: Any = None) -> Any:
+    del level
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tuple(tensors[0])
+    if indexing not in ("ij", "xy") or any(one.dim() != 1 for one in tensors):
+        refuse(f"{name} of such arguments")
+    swap = indexing == "xy" and len(tensors) > 1
+    if swap:
+        tensors = (tensors[1], tensors[0], *tensors[2:])
+    count = len(tensors)
+    shape = [one.shape[0] for one in tensors]
+    made = [one.reshape(*(-1 if at == i else 1 for at in range(count))).expand(shape) for i, one in enumerate(tensors)]
+    if swap:
+        made = [made[1], made[0], *made[2:]]
+    return tuple(made)
+
+
+@rule("repeat_interleave")
+def _interleaved(level: Level, name: str, x: Any, repeats: Any, dim: Any = None, **kwargs: Any) -> Any:
+    value = opened(level, x)
+    if value is None or not isinstance(repeats, int) or not x.dim():
+        refuse(f"{name} by a tensor")
+    if dim is None:
+        value, dim = value.reshape(level.size, -1), 0
+    return Batched(getattr(value, name)(repeats, place(dim, value.dim() - 1), **kwargs), level)
+
+
+@rule("select_scatter", "slice_scatter")
+def _part_replaced(level: Level, name: str, x: Any, part: Any, *args: Any, **kwargs: Any) -> Any:
+    given, rank = list(args), x.dim()
+    if given:
+        given[0] = place(given[0], rank)
+    elif "dim" in kwargs or name == "slice_scatter":
+        kwargs["dim"] = place(kwargs.get("dim", 0), rank)
+    return Batched(getattr(slices(level, x), name)(slices(level, part), *given, **kwargs), level)
