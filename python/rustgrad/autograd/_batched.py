@@ -8,6 +8,7 @@ from rustgrad._core import Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from rustgrad._core import Node
 
@@ -54,6 +55,10 @@ def batched(
         message = f"grad_outputs of a batch must have one size in the first dimension, not {sorted(sizes)}"
         raise ValueError(message)
     (size,) = sizes
+    if size > 1 and len(roots) == 1 and gradients[0] is not None and all(isinstance(one, Tensor) for one in targets):
+        tables = _planned_once(roots[0], targets, gradients[0], retain_graph, create_graph, allow_unused)
+        if tables is not None:
+            return tables
     rows = []
     # An empty batch still takes one pass, which tells who is reached.
     for row in range(max(size, 1)):
@@ -67,6 +72,28 @@ def batched(
     if not size:
         return [None if column[0] is None else column[0].new_zeros((0, *column[0].shape)) for column in columns]
     return [_stacked(column) for column in columns]
+
+
+def _planned_once(
+    root: Place, targets: Sequence[Any], vectors: Tensor, retain_graph: bool, create_graph: bool, allow_unused: bool
+) -> list[Tensor | None] | None:
+    """Give the gradients of one tensor from one plan of the graph; None where it is not one with a history."""
+    if not isinstance(root, Tensor) or not root.requires_grad or not all(one.requires_grad for one in targets):
+        return None
+    found = _core._jacobian_rows(root, list(targets), create_graph, vectors[:-1])
+    if not allow_unused and any(absent is not None for _, absent, _ in found):
+        return None
+    # The last pass may let go of what the graph saved.
+    last = _core._grad([root], list(targets), [vectors[-1]], retain_graph, create_graph, allow_unused)
+    joined: list[Tensor | None] = []
+    for target, (table, _, _), row in zip(targets, found, last, strict=True):
+        if table is None and row is None:
+            joined.append(None)
+            continue
+        first = vectors.new_zeros((len(vectors) - 1, *target.shape), dtype=target.dtype) if table is None else table
+        end = _core.zeros_like(target) if row is None else row
+        joined.append(_core.cat([first, end.unsqueeze(0)]))
+    return joined
 
 
 def _stacked(column: tuple[Tensor | None, ...]) -> Tensor | None:
