@@ -34,6 +34,9 @@ __all__ = [
 
 _level = threading.local()
 
+#: As many unit vectors are made at once.
+_UNITS = 256
+
 
 class _Level:
     """One of these functions at work: within it, results stay connected to what an outer one differentiates by."""
@@ -309,8 +312,11 @@ def _rows(output: Any, points: Sequence[Any], create_graph: bool) -> list[Any]:
     if lead:
         outer = outer.sum(tuple(range(lead)))
     found: Sequence[Any] = ()
-    if outer.requires_grad and outer.numel():
-        found = [table for table, _, _ in _core._jacobian_rows(outer, own, create_graph)]
+    count = outer.numel()
+    if outer.requires_grad and count:
+        # Unit vectors that lie ready cost less than those made one by one.
+        units = _core.eye(count, dtype=outer.dtype).reshape(count, *shape) if 1 < count <= _UNITS else None
+        found = [table for table, _, _ in _core._jacobian_rows(outer, own, create_graph, units)]
     tables = []
     for i, point in enumerate(points):
         if not found or found[i] is None:
