@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
-from rustgrad import linalg, return_types
+from rustgrad import _core, linalg, return_types
 from rustgrad._core import Tensor
 from rustgrad._elsewhere import (  # noqa: F401
     apply_,
@@ -84,18 +84,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """Return the distances of all pairs of rows of a matrix, in one vector."""
-    if input.dim() != 2:
-        message = f"pdist only supports 2D tensors, got: {input.dim()}D"
-        raise RuntimeError(message)
-    if not input.is_floating_point():
-        message = "pdist only supports floating-point dtypes"
-        raise RuntimeError(message)
-    if p < 0:
-        message = "pdist only supports non-negative p values"
-        raise RuntimeError(message)
-    rows = input.shape[0]
-    first, second = _rg.triu_indices(rows, rows, 1)
-    return _distance(input.index_select(0, first) - input.index_select(0, second), p)
+    return _core._nn_pdist(input, p)
 
 
 @takes_out

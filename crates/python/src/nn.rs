@@ -342,10 +342,28 @@ fn ctc_loss(
     })?))
 }
 
+/// The input above zero, a multiple of it per channel below.
+#[pyfunction]
+fn prelu(py: Python<'_>, input: &Bound<'_, PyTensor>, weight: &Bound<'_, PyTensor>) -> Out {
+    let (input, weight) = (&input.get().tensor, &weight.get().tensor);
+    Ok(Wrapped(detached(py, input.byte_hint(), || input.prelu(weight))?))
+}
+
+/// The distances of all pairs of rows of a matrix, in one vector.
+#[pyfunction]
+#[pyo3(signature = (input, p = 2.0))]
+fn pdist(py: Python<'_>, input: &Bound<'_, PyTensor>, p: f64) -> Out {
+    let input = &input.get().tensor;
+    let bytes = input.byte_hint().saturating_mul(input.shape().first().copied().unwrap_or(0));
+    Ok(Wrapped(detached(py, bytes, || input.pdist(p))?))
+}
+
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_recurrent", wrap_pyfunction!(recurrent, module)?)?;
     module.add("_nn_ctc_loss", wrap_pyfunction!(ctc_loss, module)?)?;
+    module.add("_nn_prelu", wrap_pyfunction!(prelu, module)?)?;
+    module.add("_nn_pdist", wrap_pyfunction!(pdist, module)?)?;
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
     module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
     module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;

@@ -130,6 +130,16 @@ def _shuffled(level: Level, name: str, x: Any, factor: int) -> Any:
     return Batched(getattr(_core, name)(opened(level, x), factor), level)
 
 
+@rule("_nn_prelu")
+def _rectified(level: Level, name: str, x: Any, weight: Any) -> Any:
+    del level, name
+    if weight.dim() > 1 or (weight.numel() != 1 and (x.dim() < 2 or x.shape[1] != weight.numel())):
+        refuse("prelu with a weight of such a shape")
+    around = max(x.dim() - 2, 0) if weight.numel() != 1 else 0
+    slope = weight.reshape(-1, *(1,) * around) if x.dim() else weight.reshape(())
+    return _rg.where(x > 0, x, slope * x)
+
+
 @rule("_nn_embedding")
 def _looked_up(level: Level, name: str, index: Any, weight: Any, padding_idx: Any) -> Any:
     table = opened(level, weight)

@@ -110,6 +110,8 @@ hardtanh = _nn._nn_hardtanh
 hardsigmoid = _nn._nn_hardsigmoid
 hardswish = _nn._nn_hardswish
 logsigmoid = _nn._nn_logsigmoid
+prelu = _core._nn_prelu
+pdist = _core._nn_pdist
 sigmoid = _core.sigmoid
 tanh = _core.tanh
 
@@ -128,23 +130,6 @@ def _in_place(function: Any) -> Any:
 
 relu_, elu_, selu_, celu_, rrelu_ = map(_in_place, (relu, elu, selu, celu, rrelu))
 leaky_relu_, hardtanh_, threshold_ = map(_in_place, (leaky_relu, hardtanh, threshold))
-
-
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """Return the input above zero, a multiple of it per channel below."""
-    if weight.numel() != 1 and weight.dim() < 2:
-        channels = input.shape[1] if input.dim() > 1 else 1
-        if weight.numel() != channels:
-            message = (
-                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
-                f"{weight.numel()} and channel size = {channels}."
-            )
-            raise RuntimeError(message)
-        weight = weight.reshape([-1] + [1] * (input.dim() - 2))
-    elif input.dim() == 0:
-        weight = weight.reshape(())
-    result: Tensor = _rg.where(input > 0, input, weight * input)
-    return result
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
@@ -202,10 +187,3 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """Return ``x1 A x2 + b`` for each row of the inputs."""
     result = _rg.einsum("...i,kij,...j->...k", input1, weight, input2)
     return result if bias is None else result + bias
-
-
-def pdist(input: Tensor, p: float = 2) -> Tensor:
-    """Return the distances of all pairs of rows of a matrix, in one vector."""
-    from rustgrad import _composed
-
-    return _composed.pdist(input, p)

@@ -49,6 +49,7 @@ mod map;
 pub mod matmul;
 mod names;
 pub mod nll;
+mod pairs;
 pub mod patches;
 pub mod pool;
 pub mod product;

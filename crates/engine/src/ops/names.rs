@@ -28,6 +28,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("NativeBatchNormBackward0", &["input", "weight", "bias"], "result"),
     ("NativeGroupNormBackward0", &["input", "weight", "bias"], "result"),
     ("ConvolutionBackward0", &["input", "weight"], "result"),
+    ("PreluKernelBackward0", &["self", "weight"], "result"),
     ("IndexAddBackward0", &["self", "source"], ""),
     ("IndexCopyBackward0", &["self", "source"], ""),
     ("MseLossBackward0", &["self", "target"], ""),

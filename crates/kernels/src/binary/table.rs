@@ -130,6 +130,11 @@ macro_rules! for_each_binary {
                 da [a b] |g, _| g.mul(&b.log().keep(&!(a.eq_lit(0.0) & b.le_lit(0.0))));
                 db [a b] |g, _| g.mul(a).div(b);
             }
+            Prelu "_prelu_kernel" "PreluKernelBackward0" FloatOnly {} "`a` above 0, `a b` below" {
+                light true value |a, b, _| V::select(&a.gt_lit(0.0), a, &a.mul(b));
+                da [a b] |g, _| V::select(&a.gt_lit(0.0), g, &g.mul(b));
+                db [a] |g, _| g.mul(a).keep(&!a.gt_lit(0.0));
+            }
             SquaredDifference "squared_difference" "MseLossBackward0" FloatOnly {} "`(a - b)^2`" {
                 light true value |a, b, _| a.sub(b).square();
                 da [a b] |g, _| g.mul(&a.sub(b).mul_lit(2.0));

@@ -16,6 +16,7 @@ pub mod lstm;
 pub mod math;
 pub mod matmul;
 pub mod optim;
+pub mod pairs;
 pub mod pool;
 pub mod reduce;
 pub mod resample;

@@ -15,6 +15,7 @@ pub mod index;
 mod lstm;
 mod matmul;
 mod optim;
+mod pairs;
 pub mod program;
 mod reduce;
 mod resample;
@@ -31,6 +32,7 @@ pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use lstm::{lstm, lstm_backward};
 pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
+pub use pairs::{distances, distances_backward};
 pub use reduce::{Reduction, reduce};
 pub use resample::{Shuffle, patches, resample, shuffle};
 

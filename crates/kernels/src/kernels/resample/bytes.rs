@@ -14,6 +14,72 @@ struct Axis {
     places: Vec<(usize, usize, usize)>,
     weights: Vec<i32>,
     precision: u32,
+    words: Option<Words>,
+}
+
+/// The taps of a dimension of neighbouring bytes, four to a word: as many words for each place, which all
+/// lie inside the dimension.
+struct Words {
+    count: usize,
+    /// The first byte of each place.
+    first: Vec<u32>,
+    /// Weights of the first bytes of all places, then those of the second ones, and so on.
+    weights: Vec<i32>,
+}
+
+/// Places of a row made side by side.
+const LANES: usize = 8;
+
+impl Words {
+    fn new(input: usize, places: &[(usize, usize, usize)], weights: &[i32]) -> Option<Self> {
+        let most = places.iter().map(|(_, start, end)| end - start).max()?;
+        let (count, n) = (most.div_ceil(4), places.len());
+        if n < LANES || 4 * count > input {
+            return None;
+        }
+        let mut made =
+            Self { count, first: Vec::with_capacity(n), weights: vec![0; 4 * count * n] };
+        for (place, &(index, start, end)) in places.iter().enumerate() {
+            let first = index.min(input - 4 * count);
+            made.first.push(first as u32);
+            for (tap, weight) in weights[start..end].iter().enumerate() {
+                made.weights[(index - first + tap) * n + place] = *weight;
+            }
+        }
+        Some(made)
+    }
+
+    /// # Safety
+    /// `x` and `y` are a row of the input and of the output.
+    #[inline(always)]
+    unsafe fn row(&self, x: *const u8, y: *mut u8, half: i32, precision: u32) {
+        let n = self.first.len();
+        let mut at = 0;
+        while at < n {
+            // The last ones again, if they are too few.
+            at = at.min(n - LANES);
+            let mut sums = [half; LANES];
+            for word in 0..self.count {
+                let mut words = [0u32; LANES];
+                for (lane, held) in words.iter_mut().enumerate() {
+                    let from = x.wrapping_add(self.first[at + lane] as usize + 4 * word);
+                    // SAFETY: all words lie inside the row.
+                    *held = u32::from_le(unsafe { from.cast::<u32>().read_unaligned() });
+                }
+                for byte in 0..4 {
+                    let weights = &self.weights[(4 * word + byte) * n + at..][..LANES];
+                    for lane in 0..LANES {
+                        sums[lane] += weights[lane] * (words[lane] >> (8 * byte) & 255) as i32;
+                    }
+                }
+            }
+            for (lane, sum) in sums.iter().enumerate() {
+                // SAFETY: a place of the row.
+                unsafe { *y.add(at + lane) = rounded(*sum, precision) };
+            }
+            at += LANES;
+        }
+    }
 }
 
 impl Axis {
@@ -35,7 +101,9 @@ impl Axis {
         let fits = |bits: &u32| (0.5 + most * f64::from(1u32 << (bits + 1))) < 32768.0;
         let precision = (0..22).find(|bits| !fits(bits)).unwrap_or(22);
         let whole = |weight: &f64| (weight * f64::from(1u32 << precision)).round() as i32;
-        Self { places, weights: real.iter().map(whole).collect(), precision }
+        let weights: Vec<i32> = real.iter().map(whole).collect();
+        let words = Words::new(scale.input, &places, &weights);
+        Self { places, weights, precision, words }
     }
 }
 
@@ -75,13 +143,18 @@ impl Job for Pass<'_> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let Axis { places, weights, precision } = self.axis;
+        let Axis { places, weights, precision, words } = self.axis;
         let precision = *precision;
         let half = 1i32 << precision >> 1;
         let inner = self.inner;
         for outer in self.first..self.last {
             let x = self.x.at((outer * self.input * inner) as isize);
             let y = self.y.at((outer * places.len() * inner) as isize);
+            if let (Some(words), 1) = (words, inner) {
+                // SAFETY: a row of each.
+                unsafe { words.row(x, y, half, precision) };
+                continue;
+            }
             for (place, &(index, start, end)) in places.iter().enumerate() {
                 let weights = &weights[start..end];
                 let from = x.wrapping_add(index * inner);
@@ -91,11 +164,6 @@ impl Job for Pass<'_> {
                     let at = |tap: usize| i32::from(*from.add(tap));
                     match *weights {
                         _ if inner > 1 => rows(from, to, inner, half, precision, weights),
-                        [v, w] => *to = rounded(half + v * at(0) + w * at(1), precision),
-                        [t, u, v, w] => {
-                            let sum = half + t * at(0) + u * at(1) + v * at(2) + w * at(3);
-                            *to = rounded(sum, precision);
-                        }
                         _ => {
                             let mut sum = half;
                             for (tap, &weight) in weights.iter().enumerate() {
