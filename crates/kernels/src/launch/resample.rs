@@ -64,8 +64,7 @@ pub fn resample(
     for along in along {
         let [input, output] = along.sizes();
         let taps = match along {
-            Along::Keep(_) => 0,
-            Along::Pad { .. } => input.max(output),
+            Along::Keep(_) | Along::Pad { .. } => input.max(output),
             Along::Scale(_) => (input + output).saturating_mul(16),
         };
         ensure!(

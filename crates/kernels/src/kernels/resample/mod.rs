@@ -125,7 +125,7 @@ impl<T: Real> Layout<T> {
         let mut axes: SmallVec<[Axis<T>; 4]> = SmallVec::new();
         let mut planes = elements(&along[..first]);
         // Rows of a single dimension are taken together as those of a plane are.
-        if end == first + 1 && inner == 1 && planes > 1 {
+        if end == first + 1 && inner == 1 && planes > 1 && u32::try_from(planes).is_ok() {
             axes.push(Axis::new(&Along::Keep(planes)));
             planes = 1;
         }
