@@ -72,8 +72,12 @@ pub(crate) mod tests {
     /// 1: baseline, 2: AVX2, 0: the best there is.
     pub(crate) static FORCED: AtomicU8 = AtomicU8::new(0);
 
+    /// What some kernels pack for others depends on the level, so one test at a time sets it.
+    static ONE: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+
     /// Runs `f` at every level and asserts that the results are equal to the bit.
     pub(crate) fn same_bits<T: PartialEq + std::fmt::Debug>(mut f: impl FnMut() -> T) {
+        let _alone = ONE.lock();
         // Other tests may run meanwhile, at whatever level: all give the same bits.
         let results = [0, 1, 2].map(|level| {
             FORCED.store(level, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Convolutions and pooling of cores.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::along::dense;
 use super::{fits, ptr, ptr_mut};
@@ -90,7 +91,18 @@ pub fn convolve(
         _ if wanted == Factor::Weight => {
             (conv.batch.div_ceil(several), conv.batch.div_ceil(several))
         }
+        (Some(tiled), _) => (conv.batch * tiled.tasks(), 1),
         _ => (conv.batch, 1),
+    };
+    // Tasks by tiles of one image, or of one part of the images for the gradient of a weight.
+    let each = match &tiled {
+        Some(tiled) if wanted != Factor::Weight => tiled.tasks(),
+        _ => 1,
+    };
+    let spoilt: Vec<AtomicBool> = if each > 1 {
+        (0..conv.batch).map(|_| AtomicBool::new(false)).collect()
+    } else {
+        Vec::new()
     };
     let room = |n: usize| Core::alloc(dtype, &[n.max(1)]);
     let ready = match (&tiled, &way) {
@@ -111,29 +123,50 @@ pub fn convolve(
         // The parts of one group in one image, or its weight.
         let (part, part_out) = (image / conv.groups, out_image / conv.groups);
         let part_weight = weight / conv.groups;
-        let pack = |direct: &Direct, to: *mut T| (0..direct.packs()).for_each(|task| {
+        // The weight as sums of products take it.
+        let pack = |direct: &Direct, to: *mut T, apart: bool| {
+            let to = Shared(to.cast_const());
             // SAFETY: the weight was checked, the target is fresh.
-            unsafe { direct::pack::<T>(direct, task, from.get(), to) }
-        });
-        let prepared = Shared(ready.as_ref().map_or(std::ptr::null(), |core| ptr::<T>(core)));
-        match (&tiled, &way, &ready) {
-            (Some(tiled), _, Some(ready)) => for group in 0..conv.groups {
-                // SAFETY: the weight was checked, the target is fresh.
-                unsafe {
-                    winograd::weights::<T>(
-                        tiled, from.get().add(group * part_weight),
-                        ptr_mut::<T>(ready).add(group * tiled.weights()),
-                    );
+            let one = |task| unsafe { direct::pack::<T>(direct, task, from.get(), to.get().cast_mut()) };
+            match direct.packs() {
+                0 => return from.get(),
+                n if apart && direct.packs_apart() => crate::parallel::for_each(n, one),
+                n => (0..n).for_each(one),
+            }
+            to.get()
+        };
+        let work = conv.batch * conv.outputs * conv.depth() * conv.places();
+        let threads = work / 2 >= crate::parallel::threshold();
+        let prepared = Shared(match (&tiled, &way, &ready) {
+            (Some(tiled), _, Some(ready)) => {
+                let to = Shared(ptr::<T>(ready));
+                let packs = tiled.packs();
+                let one = |task: usize| {
+                    let group = task / packs;
+                    // SAFETY: the weight was checked, the target is fresh.
+                    unsafe {
+                        winograd::weights::<T>(
+                            tiled, task % packs, from.get().add(group * part_weight),
+                            to.get().add(group * tiled.weights()).cast_mut(),
+                        );
+                    }
+                };
+                if threads {
+                    crate::parallel::for_each(conv.groups * packs, one);
+                } else {
+                    (0..conv.groups * packs).for_each(one);
                 }
-            },
-            (None, Way::Sums(direct), Some(ready)) => pack(direct, ptr_mut::<T>(ready)),
-            _ => {}
-        }
+                to.get()
+            }
+            (None, Way::Sums(direct), Some(ready)) => pack(direct, ptr_mut::<T>(ready), threads),
+            _ => std::ptr::null(),
+        });
         let sum = |part: usize| {
             if part == 0 { to.get().cast_mut() } else { rest.get().wrapping_add((part - 1) * weight).cast_mut() }
         };
         // Whether the task could be done by tiles.
         let by_tiles = |tiled: &winograd::Tiled, task: usize, room: *mut T| {
+            let (part_task, task) = (task % each, task / each);
             // SAFETY: as for the sums of products below.
             (0..conv.groups).all(|group| unsafe {
                 let u = prepared.get().wrapping_add(group * tiled.weights());
@@ -145,12 +178,12 @@ pub fn convolve(
                             shift.get().add(group * conv.outputs / conv.groups)
                         };
                         winograd::image::<T>(
-                            tiled, pa.get().add(task * image + group * part), u, shift,
+                            tiled, part_task, pa.get().add(task * image + group * part), u, shift,
                             to.get().cast_mut().add(task * out_image + group * part_out), room,
                         )
                     }
                     Factor::Input => winograd::image::<T>(
-                        tiled, pb.get().add(task * out_image + group * part_out), u,
+                        tiled, part_task, pb.get().add(task * out_image + group * part_out), u,
                         std::ptr::null(), to.get().cast_mut().add(task * image + group * part), room,
                     ),
                     Factor::Weight => {
@@ -224,12 +257,12 @@ pub fn convolve(
                 Way::Sums(direct) => {
                     let alone = direct.alone();
                     let packed = room(alone.packed())?;
-                    pack(&alone, ptr_mut::<T>(&packed));
+                    let weight = pack(&alone, ptr_mut::<T>(&packed), false);
                     let (one, other) =
                         if wanted == Factor::Input { (out_image, image) } else { (image, out_image) };
                     let source = source.get().wrapping_add(task * one);
                     let output = to.get().wrapping_add(task * other).cast_mut();
-                    sums(&Way::Sums(alone), 0, ptr::<T>(&packed), source, output)
+                    sums(&Way::Sums(alone), 0, weight, source, output)
                 }
                 Way::Weight(_) => {
                     let first = task * several;
@@ -259,18 +292,32 @@ pub fn convolve(
             };
             let n = if wanted == Factor::Weight { tiled.summing() } else { tiled.scratch() };
             let buffer = room(n)?;
-            if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) { Ok(()) } else { again(task) }
+            if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) {
+                return Ok(());
+            }
+            if each == 1 {
+                return again(task);
+            }
+            // Others may be at the same image.
+            spoilt[task / each].store(true, Ordering::Relaxed);
+            Ok(())
         };
         let run = |task: usize| {
             if let Err(error) = run(task) {
                 let _ = failed.set(error);
             }
         };
-        let work = conv.batch * conv.outputs * conv.depth() * conv.places();
-        if work / 2 >= crate::parallel::threshold() {
+        if threads {
             crate::parallel::for_each(tasks, run);
         } else {
             (0..tasks).for_each(run);
+        }
+        for (image, spoilt) in spoilt.iter().enumerate() {
+            if spoilt.load(Ordering::Relaxed)
+                && let Err(error) = again(image)
+            {
+                let _ = failed.set(error);
+            }
         }
         if let Some(partial) = &partial {
             // SAFETY: fresh buffers of these sizes, not shared any more.

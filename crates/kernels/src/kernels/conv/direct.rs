@@ -7,37 +7,51 @@
 
 use super::Conv;
 use super::frame::{Sweep, Taps};
-use super::strip::{STRIP, Strip, Unit};
+use super::panels::{self, Cut};
+use super::planes::{self, Planes};
+use super::strip::{Strip, Unit};
 use crate::kernels::matmul::{
     Float, KC, Leveled, SLACK, Strides, Vector, Work, at_level, group, pack_rows,
 };
 
 /// Elements of framed planes worked on at once: they stay in L2.
-const FRAMED: usize = 1 << 16;
+pub(super) const FRAMED: usize = 1 << 16;
 /// Multiply-adds of a task, at least; and tasks that a convolution is cut into if it has as many.
-const GRAIN: usize = 1 << 19;
-const TASKS: usize = 8;
+pub(super) const GRAIN: usize = 1 << 19;
+pub(super) const TASKS: usize = 8;
 /// Rows of the weight that are packed at once: a multiple of the rows of every tile.
 const ROWS: usize = 48;
 
 /// A convolution as such sums.
 #[derive(Clone, Debug)]
 pub struct Direct {
-    batch: usize,
-    groups: usize,
+    pub(super) batch: usize,
+    pub(super) groups: usize,
     /// Channels of a group, read and made.
-    inputs: usize,
-    outputs: usize,
-    source: [usize; 3],
-    result: [usize; 3],
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) source: [usize; 3],
+    pub(super) result: [usize; 3],
     /// Whether the gradient of the input is made: the weight's channels change places.
-    turned: bool,
+    pub(super) turned: bool,
     /// Elements of the kernel.
-    taps: usize,
-    sweeps: Vec<Sweep>,
+    pub(super) taps: usize,
+    pub(super) sweeps: Vec<Sweep>,
+    way: Way,
     /// Images of a task, and tasks of an image; one of them is 1.
     images: usize,
     bands: usize,
+}
+
+/// What makes vectors, and how the work is cut then.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Places.
+    Places,
+    /// Channels.
+    Panels(Cut),
+    /// Places of one channel, for several rows of them.
+    Planes(Planes),
 }
 
 impl Conv {
@@ -93,9 +107,10 @@ impl Conv {
     }
 }
 
-/// Channels of a block of terms.
-fn block(sweep: &Sweep, inputs: usize) -> usize {
-    (KC / sweep.taps.len().max(1)).clamp(1, inputs.max(1))
+/// Channels of a block of at most `terms` terms: blocks are as even as can be.
+pub(super) fn block(sweep: &Sweep, inputs: usize, terms: usize) -> usize {
+    let most = (terms / sweep.taps.len().max(1)).max(1);
+    inputs.div_ceil(inputs.div_ceil(most).max(1)).max(1)
 }
 
 impl Direct {
@@ -112,7 +127,7 @@ impl Direct {
             1
         };
         let images = (GRAIN / work).clamp(1, conv.batch.div_ceil(TASKS).max(1));
-        Self {
+        let mut direct = Self {
             batch: conv.batch,
             groups: conv.groups,
             inputs,
@@ -124,31 +139,74 @@ impl Direct {
             sweeps,
             images,
             bands,
+            way: Way::Places,
+        };
+        if let Some(planes) = Planes::new(&direct) {
+            direct.way = Way::Planes(planes);
+        } else if direct.by_panels() {
+            direct.way = Way::Panels(Cut::new(&direct));
         }
+        direct
+    }
+
+    /// Whether vectors of channels leave fewer lanes empty than vectors of places.
+    fn by_panels(&self) -> bool {
+        let filled = |n: usize| n as f64 / n.next_multiple_of(8).max(8) as f64;
+        let work = |s: &Sweep| (s.places() * s.taps.len()) as f64;
+        let all = self.sweeps.iter().map(work).sum::<f64>();
+        let places = self.sweeps.iter().map(|s| work(s) * filled(s.size[2])).sum::<f64>();
+        self.outputs >= 8 && filled(self.outputs) * all >= places
     }
 
     /// The same for one image by itself, in one task.
     pub fn alone(&self) -> Self {
-        Self { batch: 1, images: 1, bands: 1, ..self.clone() }
+        let way = match self.way {
+            Way::Places => Way::Places,
+            Way::Panels(cut) => Way::Panels(cut.alone()),
+            Way::Planes(planes) => Way::Planes(planes.alone()),
+        };
+        Self { batch: 1, images: 1, bands: 1, way, ..self.clone() }
     }
 
     /// Independent parts of the work.
     pub fn tasks(&self) -> usize {
-        self.batch.div_ceil(self.images) * self.bands
+        match &self.way {
+            Way::Panels(cut) => cut.tasks(self.batch),
+            Way::Planes(planes) => planes.tasks(),
+            Way::Places => self.batch.div_ceil(self.images) * self.bands,
+        }
     }
 
     /// Elements of the packed weight.
     pub fn packed(&self) -> usize {
-        self.groups * self.outputs * self.inputs * self.taps + SLACK
+        match &self.way {
+            Way::Panels(cut) => cut.packed(self),
+            Way::Planes(_) => 0,
+            Way::Places => self.groups * self.outputs * self.inputs * self.taps + SLACK,
+        }
     }
 
     /// Parts of packing the weight.
     pub fn packs(&self) -> usize {
-        self.groups * self.outputs.div_ceil(ROWS)
+        match &self.way {
+            Way::Panels(cut) => cut.packs(self),
+            Way::Planes(_) => 0,
+            Way::Places => self.groups * self.outputs.div_ceil(ROWS),
+        }
+    }
+
+    /// Whether these may run at the same time.
+    pub fn packs_apart(&self) -> bool {
+        matches!(self.way, Way::Panels(_))
     }
 
     /// Elements of the buffer that a task works in.
     pub fn scratch(&self) -> usize {
+        match &self.way {
+            Way::Panels(cut) => return cut.scratch(self),
+            Way::Planes(planes) => return planes.scratch(self),
+            Way::Places => {}
+        }
         let each = |s: &Sweep| {
             [2, 4, 8, 16].map(|lanes| {
                 let layout = Layout::new(self, s, lanes);
@@ -156,18 +214,6 @@ impl Direct {
             })
         };
         self.sweeps.iter().flat_map(each).max().unwrap_or(0)
-    }
-
-    /// Whether strips of rows are made of one channel at a time.
-    fn strips(&self, sweep: &Sweep) -> bool {
-        let [_, high, _] = sweep.taps.counts();
-        self.inputs == 1
-            && self.outputs == 1
-            && sweep.step[1] == 1
-            && sweep.every[2] == 1
-            && sweep.taps.counts()[0] == 1
-            && (2..=7).contains(&high)
-            && sweep.taps.dense_rows()
     }
 }
 
@@ -183,17 +229,14 @@ struct Layout {
     frame: usize,
     /// Segments framed at once.
     together: usize,
-    strips: bool,
 }
 
 impl Layout {
     fn new(direct: &Direct, sweep: &Sweep, lanes: usize) -> Self {
-        let channels = block(sweep, direct.inputs);
-        let strips = direct.strips(sweep);
+        let channels = block(sweep, direct.inputs, KC);
         let line = sweep.line(lanes);
         let planes = channels * sweep.taps.counts()[0];
         let plane = |rows: usize| {
-            let rows = if strips { rows.next_multiple_of(STRIP) } else { rows };
             // An odd number of lines of the cache, so that planes do not fall on one another there.
             ((sweep.rows(rows) * line).div_ceil(16).max(1) * 16) | 16
         };
@@ -203,7 +246,7 @@ impl Layout {
         }
         let frame = planes.max(1) * plane(rows);
         let together = (FRAMED / frame).clamp(1, direct.images * sweep.size[0].max(1));
-        Self { channels, rows, line, plane: plane(rows), frame, together, strips }
+        Self { channels, rows, line, plane: plane(rows), frame, together }
     }
 }
 
@@ -340,8 +383,8 @@ impl<T: Float> Work<T> for Run<'_, T> {
 }
 
 impl<T: Float> Run<'_, T> {
-    /// The vectors of results of some segments; of strips, the first of each. If `overlap`, the last
-    /// of a row lies over the one before, so that it is whole.
+    /// The vectors of results of some segments. If `overlap`, the last of a row lies over the one
+    /// before, so that it is whole.
     #[inline(always)]
     fn units<V: Vector>(
         &self,
@@ -354,9 +397,8 @@ impl<T: Float> Run<'_, T> {
         let d = self.direct;
         let image = d.groups * d.outputs * d.result.iter().product::<usize>();
         units.clear();
-        let by = if layout.strips { STRIP } else { 1 };
         for (i, s) in segments.iter().enumerate() {
-            for y in (s.from..s.to).step_by(by) {
+            for y in s.from..s.to {
                 let row = (sweep.first[0] + s.depth * sweep.every[0]) * d.result[1]
                     + sweep.first[1]
                     + y * sweep.every[1];
@@ -366,8 +408,7 @@ impl<T: Float> Run<'_, T> {
                 for x in (0..wide).step_by(V::WIDTH) {
                     let x = if overlap && wide >= V::WIDTH { x.min(wide - V::WIDTH) } else { x };
                     let n = V::WIDTH.min(wide - x);
-                    let rows = by.min(s.to - y);
-                    units.push(Unit { from: from + x, to: to + x * sweep.every[2], n, rows });
+                    units.push(Unit { from: from + x, to: to + x * sweep.every[2], n });
                 }
             }
         }
@@ -425,11 +466,7 @@ impl<T: Float> Run<'_, T> {
                         d.source,
                         channels,
                         s.depth,
-                        s.from..if layout.strips {
-                            s.from + (s.to - s.from).next_multiple_of(STRIP)
-                        } else {
-                            s.to
-                        },
+                        s.from..s.to,
                         self.scratch.add(i * layout.frame),
                         0,
                         layout.plane,
@@ -449,30 +486,12 @@ impl<T: Float> Run<'_, T> {
                     },
                     first: channel == 0,
                 };
-                if layout.strips {
-                    let down = sweep.every[1] * d.result[2];
-                    let [_, high, wide] = sweep.taps.counts();
-                    for unit in units[0] {
-                        macro_rules! high {
-                            ($($n:literal)*) => {
-                                match high {
-                                    $($n => strip.down::<V, $n>(
-                                        weight, *unit, wide, layout.line * sweep.step[2], down,
-                                    ),)*
-                                    _ => {}
-                                }
-                            };
-                        }
-                        high!(2 3 4 5 6 7);
-                    }
-                } else {
-                    let mut row = 0;
-                    while row < d.outputs {
-                        let rows = group::<V>(d.outputs - row);
-                        let weight = weight.add(row * terms + channel * taps * rows);
-                        strip.rows::<V>(weight, units[usize::from(channel > 0)], row, rows);
-                        row += rows;
-                    }
+                let mut row = 0;
+                while row < d.outputs {
+                    let rows = group::<V>(d.outputs - row);
+                    let weight = weight.add(row * terms + channel * taps * rows);
+                    strip.rows::<V>(weight, units[usize::from(channel > 0)], row, rows);
+                    row += rows;
                 }
             }
             channel += layout.channels;
@@ -485,23 +504,56 @@ impl<T: Float> Run<'_, T> {
 
 impl<T: Float> Leveled<T> for Pack<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) {
+        let Self { direct, task, weight, to } = self;
         // SAFETY: passed on.
-        unsafe { V::within(self) }
+        unsafe {
+            match direct.way {
+                Way::Panels(_) => V::within(panels::Pack { direct, task, weight, to }),
+                _ => V::within(self),
+            }
+        }
     }
 }
 
 impl<T: Float> Leveled<T> for Run<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) {
+        let Self { direct, task, input, weight, bias, output, scratch } = self;
         // SAFETY: passed on.
-        unsafe { V::within(self) }
+        unsafe {
+            match direct.way {
+                Way::Panels(cut) => V::within(panels::Run {
+                    direct,
+                    cut,
+                    task,
+                    input,
+                    weight,
+                    bias,
+                    output,
+                    scratch,
+                }),
+                Way::Planes(planes) => V::within(planes::Run {
+                    direct,
+                    planes,
+                    task,
+                    input,
+                    weight,
+                    bias,
+                    output,
+                    scratch,
+                }),
+                Way::Places => V::within(self),
+            }
+        }
     }
 }
 
-/// Part `task` of packing the weight, of [`Direct::packs`].
+/// Part `task` of packing the weight, of [`Direct::packs`]; where there is none, tasks take the weight
+/// as it is.
 ///
 /// # Safety
-/// `weight` is the dense weight, `to` holds as many elements as [`Direct::packed`] says. Parts are not to
-/// run at the same time: each writes a little beyond its end, what a later one sets.
+/// `weight` is the dense weight, `to` holds as many elements as [`Direct::packed`] says. Unless
+/// [`Direct::packs_apart`], parts are not to run at the same time: each writes a little beyond its end,
+/// what a later one sets.
 pub unsafe fn pack<T: Float>(direct: &Direct, task: usize, weight: *const T, to: *mut T) {
     // SAFETY: passed on.
     unsafe { at_level(Pack { direct, task, weight, to }) }
@@ -510,8 +562,8 @@ pub unsafe fn pack<T: Float>(direct: &Direct, task: usize, weight: *const T, to:
 /// Task `task` of [`Direct::tasks`]: its part of the result, plus, if not null, a bias for each channel.
 ///
 /// # Safety
-/// `input` and `output` are dense and of the convolution's sizes, `weight` comes from [`pack`],
-/// `scratch` holds as many elements as [`Direct::scratch`] says. Tasks write different results.
+/// `input` and `output` are dense and of the convolution's sizes, `weight` comes from [`pack`] (or
+/// is as it is), `scratch` holds as many elements as [`Direct::scratch`] says. Tasks write different results.
 pub unsafe fn run<T: Float>(
     direct: &Direct,
     task: usize,

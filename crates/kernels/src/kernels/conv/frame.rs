@@ -167,7 +167,7 @@ impl Sweep {
 
 /// `to[i] = from[shift + i * step]`, or zero where there is no such element.
 #[inline(always)]
-fn spread<T: Real>(from: &[T], to: &mut [T], shift: isize, step: usize) {
+pub(super) fn spread<T: Real>(from: &[T], to: &mut [T], shift: isize, step: usize) {
     let first = steps((-shift).max(0) as usize, step).min(to.len());
     let start = (shift + (first * step) as isize) as usize;
     let n = steps(from.len().saturating_sub(start), step).min(to.len() - first);

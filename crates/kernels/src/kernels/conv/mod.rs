@@ -5,7 +5,9 @@
 pub mod direct;
 mod frame;
 mod lone;
+mod panels;
 pub mod patches;
+mod planes;
 mod strip;
 pub mod summed;
 pub mod winograd;

@@ -4,8 +4,6 @@ use std::mem::MaybeUninit;
 
 use crate::kernels::matmul::{Float, Vector};
 
-/// Rows of results that a kernel over one channel makes at once.
-pub(super) const STRIP: usize = 8;
 /// Elements of the longest vector.
 const LANES: usize = 16;
 
@@ -15,8 +13,6 @@ pub(super) struct Unit {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) n: usize,
-    /// Rows of a strip.
-    pub(super) rows: usize,
 }
 
 /// What the innermost loops read and write.
@@ -151,51 +147,6 @@ impl<T: Float> Strip<'_, T> {
                 for i in 0..n {
                     *to.add(i * self.every) += *from.add(i);
                 }
-            }
-        }
-    }
-
-    /// [`STRIP`] rows of one channel of results, a vector wide; `HIGH` rows and `wide` columns of the
-    /// kernel. A vector read serves all rows of the kernel.
-    #[inline(always)]
-    pub(super) unsafe fn down<V: Vector<T = T>, const HIGH: usize>(
-        &self,
-        weight: *const T,
-        unit: Unit,
-        wide: usize,
-        line: usize,
-        down: usize,
-    ) {
-        // SAFETY: as above; the frame has as many rows as a strip reads.
-        unsafe {
-            let mut sums = [V::splat(T::ZERO); STRIP];
-            for column in 0..wide {
-                let from = self.frame.add(unit.from + self.offsets[column]);
-                let weights: [V; HIGH] =
-                    std::array::from_fn(|i| V::splat(*weight.add(i * wide + column)));
-                for y in 0..STRIP + HIGH - 1 {
-                    let x = V::load(from.add(y * line));
-                    for (i, w) in weights.iter().enumerate() {
-                        if y >= i && y - i < STRIP {
-                            sums[y - i] = w.fused(x, sums[y - i]);
-                        }
-                    }
-                }
-            }
-            if unit.rows == STRIP && unit.n == V::WIDTH {
-                let bias = V::splat(self.shift(0));
-                for (y, &sum) in sums.iter().enumerate() {
-                    bias.plus(sum).store(self.to.add(unit.to + y * down));
-                }
-                return;
-            }
-            let mut lanes = MaybeUninit::<[[T; LANES]; STRIP]>::uninit();
-            let lanes = lanes.as_mut_ptr().cast::<T>();
-            for (y, &sum) in sums.iter().enumerate() {
-                sum.store(lanes.add(y * LANES));
-            }
-            for y in 0..unit.rows {
-                self.put::<V>(lanes.add(y * LANES), 0, unit.to + y * down, unit.n);
             }
         }
     }

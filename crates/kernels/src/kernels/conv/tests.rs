@@ -91,13 +91,14 @@ impl Operands {
             for task in 0..direct.packs() {
                 direct::pack(direct, task, self.w.as_ptr(), packed.as_mut_ptr());
             }
+            let weight = if direct.packs() > 0 { &packed } else { &self.w };
             for task in 0..direct.tasks() {
                 let mut scratch = vec![f64::NAN; direct.scratch()];
                 direct::run(
                     direct,
                     task,
                     from.as_ptr(),
-                    packed.as_ptr(),
+                    weight.as_ptr(),
                     bias,
                     made.as_mut_ptr(),
                     scratch.as_mut_ptr(),
@@ -178,6 +179,15 @@ fn sums_are_those_of_the_definition() {
         layer([1, 3, 3, 3], [1, 200, 100], [1, 3, 3], one, [0, 1, 1], one),
         layer([1, 2, 2, 1], [1, 300, 300], [1, 3, 3], one, [0, 1, 1], one),
         layer([0, 2, 2, 1], [1, 5, 5], [1, 3, 3], one, [0, 1, 1], one),
+        // With vectors of channels.
+        layer([1, 20, 40, 1], [1, 9, 9], [1, 3, 3], one, [0, 1, 1], one),
+        layer([9, 20, 70, 1], [1, 7, 7], [1, 3, 3], [1, 2, 2], [0, 1, 1], one),
+        layer([1, 9, 16, 1], [1, 1, 1000], [1, 1, 5], one, [0, 0, 2], one),
+        layer([2, 24, 20, 2], [1, 9, 8], [1, 3, 4], [1, 2, 3], [0, 1, 2], [1, 1, 2]),
+        layer([2, 9, 18, 1], [4, 6, 5], [2, 3, 3], [1, 2, 1], [0, 1, 1], one),
+        layer([1, 8, 16, 1], [1, 60, 61], [1, 3, 3], one, [0, 1, 1], one),
+        layer([1, 2, 8, 1], [1, 33, 34], [1, 31, 31], one, [0; 3], one),
+        layer([30, 16, 64, 1], [1, 10, 10], [1, 5, 5], one, [0; 3], one),
     ];
     for conv in layers {
         let all = Operands::new(conv);
@@ -225,16 +235,22 @@ fn what_is_not_finite_stays_within_its_windows() {
 /// Both ways to all three products.
 #[test]
 fn tiles_give_what_sums_give() {
-    for (channels, groups, input, padding) in [
+    let mut cut = false;
+    for ((channels, groups, input, padding), batch) in [
         ([16, 16], 1, [10, 10], [1, 1]),
         ([16, 32], 1, [32, 32], [1, 1]),
         ([40, 24], 1, [15, 33], [0, 2]),
         ([17, 19], 1, [9, 30], [2, 0]),
         ([32, 48], 2, [14, 14], [1, 1]),
         ([70, 33], 1, [7, 28], [1, 1]),
-    ] {
+        ([40, 130], 1, [14, 14], [1, 1]),
+        ([20, 60], 1, [41, 37], [1, 0]),
+    ]
+    .into_iter()
+    .zip([3, 9, 3, 3, 3, 9, 1, 1])
+    {
         let conv = layer(
-            [3, channels[0], channels[1], groups],
+            [batch, channels[0], channels[1], groups],
             [1, input[0], input[1]],
             [1, 3, 3],
             [1; 3],
@@ -242,6 +258,7 @@ fn tiles_give_what_sums_give() {
             [1; 3],
         );
         assert!(conv.tiled().is_some() || conv.tiled_back().is_some(), "{conv:?}");
+        cut |= conv.tiled().is_some_and(|tiled| batch == 1 && tiled.tasks() > 1);
         let (pixels, places) = (conv.pixels(), conv.places());
         let (c, k) = (channels[0] / groups, channels[1] / groups);
         let all = Operands::new(conv);
@@ -255,26 +272,28 @@ fn tiles_give_what_sums_give() {
                     let direct = all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), all.g.len());
                     let mut made = vec![0.0; channels[1] * places];
                     for group in 0..groups {
-                        winograd::weights(
-                            &tiled,
-                            all.w.as_ptr().add(group * k * c * 9),
-                            u.as_mut_ptr(),
-                        );
-                        assert!(winograd::image(
-                            &tiled,
-                            all.x.as_ptr().add(group * c * pixels),
-                            u.as_ptr(),
-                            all.bias.as_ptr().add(group * k),
-                            made.as_mut_ptr().add(group * k * places),
-                            room.as_mut_ptr(),
-                        ));
+                        for task in 0..tiled.packs() {
+                            let w = all.w.as_ptr().add(group * k * c * 9);
+                            winograd::weights(&tiled, task, w, u.as_mut_ptr());
+                        }
+                        for task in 0..tiled.tasks() {
+                            assert!(winograd::image(
+                                &tiled,
+                                task,
+                                all.x.as_ptr().add(group * c * pixels),
+                                u.as_ptr(),
+                                all.bias.as_ptr().add(group * k),
+                                made.as_mut_ptr().add(group * k * places),
+                                room.as_mut_ptr(),
+                            ));
+                        }
                     }
                     assert_eq!(direct[..made.len()], made, "{conv:?}");
                     let (direct, mut made) = (all.sum(&conv.summed()), vec![0.0; all.w.len()]);
                     for group in 0..groups {
                         assert!(winograd::weight_gradient(
                             &tiled,
-                            3,
+                            batch,
                             all.x.as_ptr().add(group * c * pixels),
                             channels[0] * pixels,
                             all.g.as_ptr().add(group * k * places),
@@ -291,25 +310,28 @@ fn tiles_give_what_sums_give() {
                     let direct = all.sweep(&conv.direct_back(), &all.g, null, all.x.len());
                     let mut made = vec![0.0; channels[0] * pixels];
                     for group in 0..groups {
-                        winograd::weights(
-                            &tiled,
-                            all.w.as_ptr().add(group * k * c * 9),
-                            u.as_mut_ptr(),
-                        );
-                        assert!(winograd::image(
-                            &tiled,
-                            all.g.as_ptr().add(group * k * places),
-                            u.as_ptr(),
-                            null,
-                            made.as_mut_ptr().add(group * c * pixels),
-                            room.as_mut_ptr(),
-                        ));
+                        for task in 0..tiled.packs() {
+                            let w = all.w.as_ptr().add(group * k * c * 9);
+                            winograd::weights(&tiled, task, w, u.as_mut_ptr());
+                        }
+                        for task in 0..tiled.tasks() {
+                            assert!(winograd::image(
+                                &tiled,
+                                task,
+                                all.g.as_ptr().add(group * k * places),
+                                u.as_ptr(),
+                                null,
+                                made.as_mut_ptr().add(group * c * pixels),
+                                room.as_mut_ptr(),
+                            ));
+                        }
                     }
                     assert_eq!(direct[..made.len()], made, "{conv:?}");
                 }
             }
         });
     }
+    assert!(cut, "some image in several tasks");
 }
 
 #[test]
@@ -320,22 +342,25 @@ fn a_number_that_is_not_finite_is_told() {
     let mut u = vec![0.0; tiled.weights()];
     let mut room = vec![0.0; tiled.scratch()];
     let mut made = vec![0.0; 16 * conv.places()];
-    // SAFETY: as above.
-    unsafe { winograd::weights(&tiled, w.as_ptr(), u.as_mut_ptr()) };
-    for value in [f64::INFINITY, f64::NAN, 1e308] {
-        let mut x = numbers(16 * 256, 1);
-        x[16 * 100 + 40] = value;
+    multiversion::tests::same_bits(|| {
         // SAFETY: as above.
-        let finite = unsafe {
-            winograd::image(
-                &tiled,
-                x.as_ptr(),
-                u.as_ptr(),
-                std::ptr::null(),
-                made.as_mut_ptr(),
-                room.as_mut_ptr(),
-            )
-        };
-        assert!(!finite, "{value}");
-    }
+        unsafe { winograd::weights(&tiled, 0, w.as_ptr(), u.as_mut_ptr()) };
+        for value in [f64::INFINITY, f64::NAN, 1e308] {
+            let mut x = numbers(16 * 256, 1);
+            x[16 * 100 + 40] = value;
+            // SAFETY: as above.
+            let finite = unsafe {
+                winograd::image(
+                    &tiled,
+                    0,
+                    x.as_ptr(),
+                    u.as_ptr(),
+                    std::ptr::null(),
+                    made.as_mut_ptr(),
+                    room.as_mut_ptr(),
+                )
+            };
+            assert!(!finite, "{value}");
+        }
+    });
 }

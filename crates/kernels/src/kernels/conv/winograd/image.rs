@@ -1,13 +1,15 @@
 //! Images by tiles: the output from the input, or the gradient of the input from that of the output.
 
-use super::{LANES, PLACES, Tiled, transform};
+use super::{LANES, PART, PLACES, Tiled, transform};
 use crate::kernels::matmul::{
     Float, KC, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
+use crate::kernels::vexp::Real as _;
 
-/// The transformed weight of a group, in the order the micro-kernel takes rows in.
+/// Some channels of the transformed weight of a group, in the order the micro-kernel takes rows in.
 struct Weights<T> {
     tiled: Tiled,
+    task: usize,
     weight: *const T,
     to: *mut T,
 }
@@ -16,42 +18,87 @@ impl<T: Float> Work<T> for Weights<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        let Tiled { inputs, outputs, turned, .. } = self.tiled;
-        let half = T::from_f64(0.5);
-        let line = |a: T, b: T, c: T| [a, half * (a + b + c), half * (a - b + c), c];
-        let mut row = 0;
-        while row < outputs {
+        let Tiled { inputs, outputs, .. } = self.tiled;
+        let mut row = self.task * PART;
+        while row < outputs.min((self.task + 1) * PART) {
             let rows = group::<V>(outputs - row);
+            // SAFETY: rows of the caller's target.
+            unsafe { self.rows::<V::Pack>(row, rows, self.to.add(row * inputs)) };
+            row += rows;
+        }
+    }
+}
+
+impl<T: Float> Weights<T> {
+    /// `rows` channels made, side by side for each channel read.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<T = T>>(&self, row: usize, rows: usize, to: *mut T) {
+        let Tiled { inputs, outputs, turned, .. } = self.tiled;
+        let (place, every) = (self.tiled.place(), if turned { 9 } else { 9 * inputs });
+        // SAFETY: the caller's weight holds nine elements for each pair of channels, the target 16.
+        unsafe {
+            let half = V::splat(T::from_f64(0.5));
+            let line = |a: V, b: V, c: V| {
+                [a, half.times(a.plus(b).plus(c)), half.times(a.minus(b).plus(c)), c]
+            };
             for input in 0..inputs {
-                for i in 0..rows {
-                    let output = row + i;
-                    let at =
-                        if turned { input * outputs + output } else { output * inputs + input };
-                    // SAFETY: the caller's weight holds nine elements for each pair of channels, the
-                    // target 16.
-                    unsafe {
-                        let from = std::slice::from_raw_parts(self.weight.add(9 * at), 9);
-                        let w = |i: usize, j: usize| {
-                            from[if turned { 8 - 3 * i - j } else { 3 * i + j }]
-                        };
-                        let mut columns = [[T::ZERO; 3]; 4];
-                        for j in 0..3 {
-                            let made = line(w(0, j), w(1, j), w(2, j));
-                            for (column, made) in columns.iter_mut().zip(made) {
-                                column[j] = made;
-                            }
+                let at = if turned { input * outputs + row } else { row * inputs + input };
+                for lane in (0..rows).step_by(V::WIDTH) {
+                    let n = V::WIDTH.min(rows - lane);
+                    let w = nine::<V>(self.weight.add(9 * at + lane * every), every, n);
+                    let w = |i: usize, j: usize| w[if turned { 8 - 3 * i - j } else { 3 * i + j }];
+                    let mut columns = [[V::splat(T::ZERO); 3]; 4];
+                    for j in 0..3 {
+                        let made = line(w(0, j), w(1, j), w(2, j));
+                        for (column, made) in columns.iter_mut().zip(made) {
+                            column[j] = made;
                         }
-                        let to = self.to.add(row * inputs + input * rows + i);
-                        for (i, [a, b, c]) in columns.into_iter().enumerate() {
-                            for (j, made) in line(a, b, c).into_iter().enumerate() {
-                                *to.add((4 * i + j) * inputs * outputs) = made;
+                    }
+                    let to = to.add(input * rows + lane);
+                    // What is written beyond the rows is set after, but for the last.
+                    let whole = input * rows + lane + V::WIDTH <= inputs * rows;
+                    for (i, [a, b, c]) in columns.into_iter().enumerate() {
+                        for (j, made) in line(a, b, c).into_iter().enumerate() {
+                            let to = to.add((4 * i + j) * place);
+                            if whole {
+                                made.store(to);
+                            } else {
+                                let mut lanes = [T::ZERO; 8];
+                                made.store(lanes.as_mut_ptr());
+                                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, n);
                             }
                         }
                     }
                 }
             }
-            row += rows;
         }
+    }
+}
+
+/// Nine elements each of `n` rows, `every` apart: a vector of rows for each.
+#[inline(always)]
+unsafe fn nine<V: Vector>(from: *const V::T, every: usize, n: usize) -> [V; 9] {
+    let mut lanes = [[V::T::ZERO; 8]; 9];
+    // SAFETY: elements of the rows.
+    unsafe {
+        if V::WIDTH == 8 {
+            let mut square = [V::splat(V::T::ZERO); 8];
+            for (i, line) in square.iter_mut().enumerate() {
+                let row = i.min(n - 1) * every;
+                *line = V::load(from.add(row));
+                lanes[8][i] = *from.add(row + 8);
+            }
+            V::turn(&mut square);
+            let last = V::load(lanes[8].as_ptr());
+            return std::array::from_fn(|i| if i < 8 { square[i] } else { last });
+        }
+        for i in 0..V::WIDTH {
+            let row = i.min(n - 1) * every;
+            for (j, lanes) in lanes.iter_mut().enumerate() {
+                lanes[i] = *from.add(row + j);
+            }
+        }
+        lanes.map(|lanes| V::load(lanes.as_ptr()))
     }
 }
 
@@ -62,19 +109,20 @@ impl<T: Float> Leveled<T> for Weights<T> {
     }
 }
 
-/// Transforms the weight of one group.
+/// Part `task`, of [`Tiled::packs`], of transforming the weight of one group.
 ///
 /// # Safety
 /// `weight` holds nine elements for each pair of channels of the group, `to` as many as
-/// [`Tiled::weights`] says.
-pub unsafe fn weights<T: Float>(tiled: &Tiled, weight: *const T, to: *mut T) {
+/// [`Tiled::weights`] says. Parts write different elements.
+pub unsafe fn weights<T: Float>(tiled: &Tiled, task: usize, weight: *const T, to: *mut T) {
     // SAFETY: passed on.
-    unsafe { at_level(Weights { tiled: *tiled, weight, to }) }
+    unsafe { at_level(Weights { tiled: *tiled, task, weight, to }) }
 }
 
-/// One group of one image.
+/// A task of one group of one image.
 struct Image<'a, T> {
     tiled: Tiled,
+    task: usize,
     input: *const T,
     weight: *const T,
     /// One element for each channel, or null.
@@ -88,19 +136,22 @@ impl<T: Float> Work<T> for Image<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        let Tiled { inputs, outputs, .. } = self.tiled;
+        let Tiled { inputs, part, band, .. } = self.tiled;
         let (plane, span) = (self.tiled.plane(), self.tiled.span());
-        let [rows, _] = self.tiled.tiles();
+        let made = self.task % self.tiled.parts() * part;
+        let outputs = part.min(self.tiled.outputs - made);
+        let top = self.task / self.tiled.parts() * band;
+        let rows = band.min(self.tiled.tiles()[0] - top);
         let planes = self.scratch;
         let tiles = planes.wrapping_add(4 * inputs * plane);
         let products = tiles.wrapping_add(PLACES * self.tiled.step(inputs));
-        let results = products.wrapping_add(PLACES * self.tiled.step(outputs));
-        let (step_in, step_out) = (self.tiled.step(inputs), self.tiled.step(outputs));
+        let results = products.wrapping_add(PLACES * self.tiled.step(part));
+        let (step_in, step_out) = (self.tiled.step(inputs), self.tiled.step(part));
         let panel = 2 * V::WIDTH;
         // SAFETY: `scratch` holds the four parts; the rest is the caller's promise.
         unsafe {
             for channel in 0..inputs {
-                self.unravel(channel, planes.add(4 * channel * plane));
+                self.unravel(channel, top, rows, planes.add(4 * channel * plane));
             }
             let mut check = V::splat(T::ZERO);
             let zero = V::splat(T::ZERO);
@@ -125,6 +176,7 @@ impl<T: Float> Work<T> for Image<'_, T> {
                         tiles.add(place * step_in),
                         products.add(place * step_out),
                         lanes,
+                        made..made + outputs,
                     );
                 }
                 for channel in 0..outputs {
@@ -149,7 +201,7 @@ impl<T: Float> Work<T> for Image<'_, T> {
                 at += lanes;
             }
             for channel in 0..outputs {
-                self.ravel(channel, results.add(4 * channel * span));
+                self.ravel(made + channel, top, rows, results.add(4 * channel * span));
             }
             let mut sums = [T::ZERO; 16];
             check.store(sums.as_mut_ptr());
@@ -165,19 +217,20 @@ impl<T: Float> Image<'_, T> {
         (i % 2 * 2 + j % 2) * self.tiled.plane() + i / 2 * self.tiled.line() + j / 2
     }
 
-    /// Splits a channel of the input, with its padding, into four planes by the parity of row and
+    /// Splits the rows of a channel of the input that rows of tiles take, with the padding, into four planes by the parity of row and
     /// column.
     #[inline(always)]
-    unsafe fn unravel(&self, channel: usize, to: *mut T) {
+    unsafe fn unravel(&self, channel: usize, first: usize, rows: usize, to: *mut T) {
         let Tiled { input: [height, width], padding: [top, left], .. } = self.tiled;
         let (line, plane) = (self.tiled.line(), self.tiled.plane());
-        let rows = 2 * self.tiled.tiles()[0] + 2;
+        let rows = 2 * rows + 2;
         // SAFETY: the planes are the caller's, the channel lies within the input.
         unsafe {
             for row in 0..rows {
                 let at = to.add(row % 2 * 2 * plane + row / 2 * line);
                 let even = std::slice::from_raw_parts_mut(at, line);
                 let odd = std::slice::from_raw_parts_mut(at.add(plane), line);
+                let row = row + 2 * first;
                 if row < top || row >= top + height {
                     even.fill(T::ZERO);
                     odd.fill(T::ZERO);
@@ -222,24 +275,27 @@ impl<T: Float> Image<'_, T> {
         tiles: *const T,
         products: *mut T,
         lanes: usize,
+        made: std::ops::Range<usize>,
     ) {
         let Tiled { inputs, outputs, .. } = self.tiled;
         let panel = 2 * V::WIDTH;
-        let mut row = 0;
-        while row < outputs {
+        let mut row = made.start;
+        while row < made.end {
             let rows = group::<V>(outputs - row);
             for lane in (0..lanes).step_by(panel) {
                 for first in (0..inputs).step_by(KC) {
                     // SAFETY: the parts of the group's weight and of scratch that belong together.
                     unsafe {
-                        let a = self.weight.add((place * outputs + row) * inputs + first * rows);
+                        let a = self
+                            .weight
+                            .add(place * self.tiled.place() + row * inputs + first * rows);
                         let tile = Tile {
                             a,
                             a_step: Strides { row: 1, column: rows as isize },
                             b: tiles.add(lane * inputs + first * panel),
                             b_step: panel as isize,
                             terms: KC.min(inputs - first),
-                            c: products.add(row * LANES + lane),
+                            c: products.add((row - made.start) * LANES + lane),
                             c_step: Strides { row: LANES as isize, column: 1 },
                             alpha: T::ONE,
                             beta: if first == 0 { T::ZERO } else { T::ONE },
@@ -252,19 +308,19 @@ impl<T: Float> Image<'_, T> {
         }
     }
 
-    /// Weaves the four planes of a channel's results into its part of the output.
+    /// Weaves the four planes of a channel's results in rows of tiles into its part of the output.
     #[inline(always)]
-    unsafe fn ravel(&self, channel: usize, from: *const T) {
+    unsafe fn ravel(&self, channel: usize, top: usize, rows: usize, from: *const T) {
         let Tiled { output: [height, width], .. } = self.tiled;
         let (line, span) = (self.tiled.line(), self.tiled.span());
         // SAFETY: one bias for each channel; the planes and the channel are the caller's.
         unsafe {
             let bias = if self.bias.is_null() { T::ZERO } else { *self.bias.add(channel) };
-            for row in 0..height {
+            for row in 0..(2 * rows).min(height - 2 * top) {
                 let at = from.add(row % 2 * 2 * span + row / 2 * line);
                 let even = std::slice::from_raw_parts(at, width.div_ceil(2));
                 let odd = std::slice::from_raw_parts(at.add(span), width / 2);
-                let to = self.output.add((channel * height + row) * width);
+                let to = self.output.add((channel * height + 2 * top + row) * width);
                 let to = std::slice::from_raw_parts_mut(to, width);
                 for ((pair, &even), &odd) in to.chunks_exact_mut(2).zip(even).zip(odd) {
                     (pair[0], pair[1]) = (even + bias, odd + bias);
@@ -284,14 +340,15 @@ impl<T: Float> Leveled<T> for Image<'_, T> {
     }
 }
 
-/// One group of one image, from its transformed weight and, if not null, a bias for each channel.
-/// Gives whether all results are finite.
+/// Task `task`, of [`Tiled::tasks`], of one group of one image, from its transformed weight and, if not
+/// null, a bias for each channel. Gives whether all results are finite.
 ///
 /// # Safety
 /// `input` and `output` are the dense channels of the group, `weight` comes from [`weights`],
 /// `scratch` holds as many elements as [`Tiled::scratch`] says.
 pub unsafe fn image<T: Float>(
     tiled: &Tiled,
+    task: usize,
     input: *const T,
     weight: *const T,
     bias: *const T,
@@ -299,7 +356,8 @@ pub unsafe fn image<T: Float>(
     scratch: *mut T,
 ) -> bool {
     let mut finite = false;
-    let what = Image { tiled: *tiled, input, weight, bias, output, scratch, finite: &mut finite };
+    let what =
+        Image { tiled: *tiled, task, input, weight, bias, output, scratch, finite: &mut finite };
     // SAFETY: passed on.
     unsafe { at_level(what) };
     finite

@@ -33,6 +33,13 @@ const SUMMED: usize = 64;
 const APART: usize = 16;
 /// Channels on either side from which on tiles pay.
 const CHANNELS: usize = 16;
+/// Channels made by a task or a part of the transformed weight: a multiple of the rows of every tile.
+const PART: usize = 48;
+/// Multiplications of a task, at least; tasks that few images are cut into if there are as many; and
+/// tiles of a band, at least.
+const GRAIN: usize = 1 << 18;
+const TASKS: usize = 8;
+const BAND: usize = 24;
 
 /// A convolution by tiles: of images with their weight, or of an output's gradient with the weight
 /// turned round.
@@ -44,6 +51,9 @@ pub struct Tiled {
     output: [usize; 2],
     padding: [usize; 2],
     turned: bool,
+    /// Rows of tiles of a band, and channels made of a part: what a task makes of an image.
+    band: usize,
+    part: usize,
 }
 
 fn plane([_, height, width]: [usize; 3]) -> [usize; 2] {
@@ -72,8 +82,10 @@ impl Conv {
             output: plane(self.output),
             padding: plane(self.padding),
             turned: false,
+            band: 0,
+            part: 0,
         };
-        (self.is_tiled() && tiled.pays()).then_some(tiled)
+        (self.is_tiled() && tiled.pays()).then(|| tiled.cut(self.batch))
     }
 
     /// The gradient of a group of the input by tiles, if that pays.
@@ -88,8 +100,10 @@ impl Conv {
             output: plane(self.input),
             padding: plane(self.padding).map(|n| 2 - n),
             turned: true,
+            band: 0,
+            part: 0,
         };
-        tiled.pays().then_some(tiled)
+        tiled.pays().then(|| tiled.cut(self.batch))
     }
 }
 
@@ -103,9 +117,29 @@ impl Tiled {
     fn line(&self) -> usize {
         self.tiles()[1] + 1
     }
-    /// Tiles worked on: with the columns that make none, up to full vectors.
+    /// Tiles of a band worked on: with the columns that make none, up to full vectors.
     fn span(&self) -> usize {
-        (self.tiles()[0] * self.line() - 1).next_multiple_of(LANES)
+        (self.band * self.line() - 1).next_multiple_of(LANES)
+    }
+    /// Cuts few images into bands, and these into parts, which all transform the band's tiles.
+    fn cut(self, batch: usize) -> Self {
+        let [rows, columns] = self.tiles();
+        let work = PLACES * rows * columns * self.inputs * self.outputs;
+        let wanted = TASKS.div_ceil(batch.max(1)).min(work / GRAIN).max(1);
+        let bands = wanted.min((rows * columns / BAND).clamp(1, rows));
+        let parts = wanted.div_ceil(bands).min(self.outputs / (2 * PART)).max(1);
+        let part = self.outputs.div_ceil(parts).next_multiple_of(PART).min(self.outputs);
+        Self { band: rows.div_ceil(bands), part, ..self }
+    }
+    fn bands(&self) -> usize {
+        self.tiles()[0].div_ceil(self.band)
+    }
+    fn parts(&self) -> usize {
+        self.outputs.div_ceil(self.part)
+    }
+    /// Independent parts of the work on a group of an image.
+    pub fn tasks(&self) -> usize {
+        self.bands() * self.parts()
     }
     /// Elements of a plane of the input; a tile reads from the next row and column too.
     fn plane(&self) -> usize {
@@ -118,15 +152,23 @@ impl Tiled {
             && columns > 1
             && rows * columns * 5 >= (rows * self.line()).next_multiple_of(16) * 3
     }
+    /// From one place of a transformed weight to the next.
+    fn place(&self) -> usize {
+        self.inputs * self.outputs + APART
+    }
     /// Elements of a transformed weight.
     pub fn weights(&self) -> usize {
-        PLACES * self.inputs * self.outputs
+        PLACES * self.place()
+    }
+    /// Independent parts of transforming the weight of a group.
+    pub fn packs(&self) -> usize {
+        self.outputs.div_ceil(PART)
     }
     /// Elements of the buffer an image is worked on in.
     pub fn scratch(&self) -> usize {
         4 * self.inputs * self.plane()
-            + PLACES * (self.step(self.inputs) + self.step(self.outputs))
-            + 4 * self.outputs * self.span()
+            + PLACES * (self.step(self.inputs) + self.step(self.part))
+            + 4 * self.part * self.span()
     }
     /// Elements of the buffer the gradient of a weight is summed in.
     pub fn summing(&self) -> usize {

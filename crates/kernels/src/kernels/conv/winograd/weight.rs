@@ -87,7 +87,7 @@ impl<T: Float> Work<T> for Summed<'_, T> {
             if filled > 0 {
                 self.add::<V>(tiles, turned, sums, filled, first);
             }
-            *self.finite = self.finish(sums);
+            *self.finite = self.finish::<V::Pack>(sums);
         }
     }
 }
@@ -179,7 +179,7 @@ impl<T: Float> Summed<'_, T> {
                             b: tiles.add(place * (SUMMED * wide_in + APART) + column * SUMMED),
                             b_step: panel as isize,
                             terms,
-                            c: sums.add((place * outputs + row) * inputs + column),
+                            c: sums.add(place * self.tiled.place() + row * inputs + column),
                             c_step: Strides { row: inputs as isize, column: 1 },
                             alpha: T::ONE,
                             beta: if first { T::ZERO } else { T::ONE },
@@ -194,32 +194,50 @@ impl<T: Float> Summed<'_, T> {
 
     /// `G' m G` of all sums into the weight's gradient; gives whether it is finite.
     #[inline(always)]
-    unsafe fn finish(&self, sums: *const T) -> bool {
+    unsafe fn finish<V: Vector<T = T>>(&self, sums: *const T) -> bool {
         let Tiled { inputs, outputs, .. } = self.tiled;
-        let half = T::from_f64(0.5);
-        let line = |[a, b, c, d]: [T; 4]| [a + half * (b + c), half * (b - c), half * (b + c) + d];
-        let mut check = T::ZERO;
-        for pair in 0..inputs * outputs {
-            // SAFETY: 16 sums and nine elements of the weight for each pair of channels.
-            unsafe {
-                let sum = |i: usize, j: usize| *sums.add((4 * i + j) * inputs * outputs + pair);
-                let to = std::slice::from_raw_parts_mut(self.weight.add(9 * pair), 9);
-                let mut columns = [[T::ZERO; 4]; 3];
+        let (pairs, place) = (inputs * outputs, self.tiled.place());
+        let mut finite = true;
+        // SAFETY: 16 sums and nine elements of the weight for each pair of channels; pairs are taken
+        // again where the last do not fill a vector; there are more than one vector of them.
+        unsafe {
+            let (half, zero) = (V::splat(T::from_f64(0.5)), V::splat(T::ZERO));
+            let line = |[a, b, c, d]: [V; 4]| {
+                let sum = half.times(b.plus(c));
+                [a.plus(sum), half.times(b.minus(c)), sum.plus(d)]
+            };
+            let mut check = zero;
+            for pair in (0..pairs).step_by(V::WIDTH) {
+                let pair = pair.min(pairs - V::WIDTH);
+                let sum = |i: usize, j: usize| V::load(sums.add((4 * i + j) * place + pair));
+                let mut columns = [[zero; 4]; 3];
                 for j in 0..4 {
                     let made = line([sum(0, j), sum(1, j), sum(2, j), sum(3, j)]);
                     for (column, made) in columns.iter_mut().zip(made) {
                         column[j] = made;
                     }
                 }
+                let mut lanes = [[T::ZERO; 8]; 9];
                 for (i, column) in columns.into_iter().enumerate() {
                     for (j, made) in line(column).into_iter().enumerate() {
-                        to[3 * i + j] = made;
-                        check += made * T::ZERO;
+                        made.store(lanes[3 * i + j].as_mut_ptr());
+                        check = made.fused(zero, check);
+                    }
+                }
+                let to = self.weight.add(9 * pair);
+                for lane in 0..V::WIDTH {
+                    for (i, lanes) in lanes.iter().enumerate() {
+                        *to.add(9 * lane + i) = lanes[lane];
                     }
                 }
             }
+            let mut lanes = [T::ZERO; 8];
+            check.store(lanes.as_mut_ptr());
+            for lane in lanes {
+                finite &= lane == T::ZERO;
+            }
         }
-        check == T::ZERO
+        finite
     }
 }
 

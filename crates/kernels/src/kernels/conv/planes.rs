@@ -1,0 +1,326 @@
+//! Sums over planes of one channel for each group: a vector of the frame, once read, serves all rows of
+//! the kernel, in strips of results whose sums stay in registers.
+
+use super::direct::{Direct, TASKS};
+use super::frame::{Sweep, spread};
+use crate::kernels::matmul::{Float, Vector, Work};
+use crate::kernels::vexp::Real as _;
+
+/// Elements framed at once.
+const FRAMED: usize = 1 << 15;
+/// Multiply-adds of a task, at least.
+const GRAIN: usize = 1 << 17;
+
+/// How the work is cut: into bands of planes, and these into tasks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Planes {
+    bands: usize,
+    /// Rows of results of a band, at most.
+    rows: usize,
+    tasks: usize,
+}
+
+impl Planes {
+    /// If the convolution is of this kind.
+    pub(super) fn new(d: &Direct) -> Option<Self> {
+        let [s] = &d.sweeps[..] else { return None };
+        let [deep, high, _] = s.taps.counts();
+        let fits = d.inputs == 1
+            && d.outputs == 1
+            && deep == 1
+            && [3, 5, 7].contains(&high)
+            && s.taps.dense_rows()
+            && s.step[1] <= 2
+            && s.every == [1; 3]
+            && s.first == [0; 3]
+            && d.source[0] == 1
+            && d.result[0] == 1;
+        if !fits || s.places() == 0 || d.batch * d.groups == 0 {
+            return None;
+        }
+        let high = s.size[1];
+        let planes = d.batch * d.groups;
+        let wanted = (planes * s.places() * s.taps.len() / GRAIN).clamp(1, 2 * TASKS);
+        let least = (s.rows(high) * s.line(16)).div_ceil(FRAMED);
+        let rows = high.div_ceil(least.max(wanted.div_ceil(planes)).min(high));
+        let bands = high.div_ceil(rows);
+        Some(Self { bands, rows, tasks: wanted.min(planes * bands) })
+    }
+
+    pub(super) fn tasks(&self) -> usize {
+        self.tasks
+    }
+
+    /// The same for one image by itself, in one task.
+    pub(super) fn alone(&self) -> Self {
+        Self { tasks: 1, ..*self }
+    }
+
+    pub(super) fn scratch(&self, d: &Direct) -> usize {
+        let each = |s: &Sweep| s.rows(self.rows) * s.line(16) + 16 + s.taps.len();
+        d.sweeps.iter().map(each).max().unwrap_or(0)
+    }
+}
+
+/// One task.
+pub(super) struct Run<'a, T> {
+    pub(super) direct: &'a Direct,
+    pub(super) planes: Planes,
+    pub(super) task: usize,
+    pub(super) input: *const T,
+    pub(super) weight: *const T,
+    /// One element for each plane made, or null.
+    pub(super) bias: *const T,
+    pub(super) output: *mut T,
+    pub(super) scratch: *mut T,
+}
+
+impl<T: Float> Work<T> for Run<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        let (d, cut) = (self.direct, self.planes);
+        let all = d.batch * d.groups * cut.bands;
+        let (start, end) = (all * self.task / cut.tasks, all * (self.task + 1) / cut.tasks);
+        for s in &d.sweeps {
+            let [_, _, wide] = s.taps.counts();
+            let (line, taps) = (s.line(V::WIDTH), s.taps.len());
+            let offsets = s.taps.offsets(1, 0, line, s.step[2]);
+            let elements: Vec<usize> = s.taps.elements().collect();
+            let frame = self.scratch.wrapping_add(taps);
+            let lines = s.rows(cut.rows);
+            // SAFETY: the parts of scratch, the plane's weight, its source and its results.
+            unsafe {
+                std::slice::from_raw_parts_mut(frame, lines * line + 16).fill(T::ZERO);
+                for band in start..end {
+                    let (plane, band) = (band / cut.bands, band % cut.bands);
+                    let top = band * cut.rows;
+                    let rows = cut.rows.min(s.size[1] - top);
+                    let group = plane % d.groups;
+                    for (i, &element) in elements.iter().enumerate() {
+                        *self.scratch.add(i) = *self.weight.add(group * taps + element);
+                    }
+                    let source = self.input.add(plane * d.source[1] * d.source[2]);
+                    fill::<V::Pack>(s, source, d.source, top, rows, frame, line);
+                    let band = Band {
+                        weight: self.scratch.cast_const(),
+                        wide,
+                        offsets: &offsets[..wide],
+                        frame: frame.cast_const(),
+                        line: s.step[2] * line,
+                        bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(group) },
+                        to: self.output.add((plane * s.size[1] + top) * s.size[2]),
+                        rows,
+                        columns: s.size[2],
+                    };
+                    match (s.taps.counts()[1], s.step[1]) {
+                        (3, 1) => band.run::<V, 3, 1>(),
+                        (5, 1) => band.run::<V, 5, 1>(),
+                        (7, 1) => band.run::<V, 7, 1>(),
+                        (3, _) => band.run::<V, 3, 2>(),
+                        (5, _) => band.run::<V, 5, 2>(),
+                        _ => band.run::<V, 7, 2>(),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Frames what `rows` rows of results from `top` on need. Beside the columns that come from the source
+/// the frame is zero already.
+#[inline(always)]
+unsafe fn fill<V: Vector>(
+    s: &Sweep,
+    source: *const V::T,
+    size: [usize; 3],
+    top: usize,
+    rows: usize,
+    frame: *mut V::T,
+    line: usize,
+) where
+    V::T: Float,
+{
+    let [_, high, wide] = size;
+    let step = s.step[2];
+    let framed = s.rows(rows) / step;
+    let first = (top * s.step[1]) as isize - s.before[1];
+    let before = s.before[2];
+    let (to, from) = (before.max(0) as usize, (-before).max(0) as usize);
+    let n = wide.saturating_sub(from).min(line.saturating_sub(to));
+    for row in 0..framed {
+        let at = first + row as isize;
+        // SAFETY: lines of the frame, a row of the source.
+        unsafe {
+            let line_at = frame.add(row * step * line);
+            if at < 0 || at as usize >= high {
+                std::slice::from_raw_parts_mut(line_at, step * line).fill(V::T::ZERO);
+                continue;
+            }
+            let row = source.add(at as usize * wide);
+            if step == 1 {
+                let (from, to) = (row.add(from), line_at.add(to));
+                if n >= V::WIDTH {
+                    for x in (0..n - V::WIDTH).step_by(V::WIDTH) {
+                        V::load(from.add(x)).store(to.add(x));
+                    }
+                    let x = n - V::WIDTH;
+                    V::load(from.add(x)).store(to.add(x));
+                } else {
+                    for x in 0..n {
+                        *to.add(x) = *from.add(x);
+                    }
+                }
+                continue;
+            }
+            let row = std::slice::from_raw_parts(row, wide);
+            if let (2, Ok(before)) = (step, usize::try_from(before)) {
+                let lines = std::slice::from_raw_parts_mut(line_at, 2 * line);
+                part(row, lines.split_at_mut(line), before);
+                continue;
+            }
+            for rest in 0..step {
+                let to = std::slice::from_raw_parts_mut(line_at.add(rest * line), line);
+                spread(row, to, rest as isize - before, step);
+            }
+        }
+    }
+}
+
+/// Parts a row, `before` columns of zeros before it, into its even and odd columns.
+#[inline(always)]
+fn part<T: Float>(row: &[T], (even, odd): (&mut [T], &mut [T]), before: usize) {
+    // An odd number of zeros: the row's first element is an odd column by itself.
+    let (row, at) = match row {
+        [first, rest @ ..] if before % 2 == 1 => {
+            if let Some(to) = odd.get_mut(before / 2) {
+                *to = *first;
+            }
+            (rest, before / 2 + 1)
+        }
+        _ => (row, before / 2),
+    };
+    let at = at.min(even.len());
+    let (pairs, last) = row.as_chunks::<2>();
+    let n = pairs.len().min(even.len() - at);
+    let (evens, odds) = (&mut even[at..][..n], &mut odd[at..][..n]);
+    for ((even, odd), pair) in evens.iter_mut().zip(odds).zip(&pairs[..n]) {
+        (*even, *odd) = (pair[0], pair[1]);
+    }
+    if let ([last], Some(to)) = (last, even.get_mut(at + pairs.len())) {
+        *to = *last;
+    }
+}
+
+/// A band of results of one plane.
+struct Band<'a, T> {
+    /// The elements of the kernel, row by row, and how many there are in a row.
+    weight: *const T,
+    wide: usize,
+    /// Where in the frame the sources of a row of the kernel lie.
+    offsets: &'a [usize],
+    frame: *const T,
+    /// From one row of the frame to the next.
+    line: usize,
+    bias: T,
+    to: *mut T,
+    rows: usize,
+    columns: usize,
+}
+
+impl<T: Float> Band<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>, const HIGH: usize, const DOWN: usize>(&self) {
+        // Strips lie over the one before at the end; the fewest rows in all are best.
+        let most = |n: usize| self.rows.div_ceil(n) * (n + 1);
+        // SAFETY: passed on.
+        unsafe {
+            match self.rows {
+                8.. if most(8) <= most(7) && most(8) <= most(4) => {
+                    self.strips::<V, HIGH, DOWN, 8>();
+                }
+                7.. if most(7) <= most(4) => self.strips::<V, HIGH, DOWN, 7>(),
+                4.. => self.strips::<V, HIGH, DOWN, 4>(),
+                _ => self.strips::<V, HIGH, DOWN, 1>(),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn strips<V: Vector<T = T>, const HIGH: usize, const DOWN: usize, const ROWS: usize>(
+        &self,
+    ) {
+        for y in (0..self.rows).step_by(ROWS) {
+            let y = y.min(self.rows - ROWS);
+            for x in (0..self.columns).step_by(V::WIDTH) {
+                let x = if self.columns >= V::WIDTH { x.min(self.columns - V::WIDTH) } else { x };
+                // SAFETY: rows and columns of the band.
+                unsafe { self.strip::<V, HIGH, DOWN, ROWS>(y, x) };
+            }
+        }
+    }
+
+    /// `ROWS` rows of a vector each.
+    #[inline(always)]
+    unsafe fn strip<V: Vector<T = T>, const HIGH: usize, const DOWN: usize, const ROWS: usize>(
+        &self,
+        y: usize,
+        x: usize,
+    ) {
+        // SAFETY: the frame holds what all lanes read, the band its results.
+        unsafe {
+            let frame = self.frame.add(y * DOWN * self.line + x);
+            let mut sums = [V::splat(T::ZERO); ROWS];
+            for (column, &offset) in self.offsets.iter().enumerate() {
+                let from = frame.add(offset);
+                let weight = |i: usize| V::splat(*self.weight.add(i * self.wide + column));
+                if DOWN > 1 {
+                    // Rows that few elements share are read for each: loops short enough to be
+                    // written out.
+                    for i in 0..HIGH {
+                        let w = weight(i);
+                        for (row, sum) in sums.iter_mut().enumerate() {
+                            let v = V::load(from.add((row * DOWN + i) * self.line));
+                            *sum = w.fused(v, *sum);
+                        }
+                    }
+                    continue;
+                }
+                let weights: [V; HIGH] = std::array::from_fn(weight);
+                for row in 0..ROWS + HIGH - 1 {
+                    let v = V::load(from.add(row * self.line));
+                    for (i, w) in weights.iter().enumerate() {
+                        if row >= i && row - i < ROWS {
+                            sums[row - i] = w.fused(v, sums[row - i]);
+                        }
+                    }
+                }
+            }
+            let bias = V::splat(self.bias);
+            let to = self.to.add(y * self.columns + x);
+            let n = self.columns - x;
+            if n >= V::WIDTH {
+                for (i, &sum) in sums.iter().enumerate() {
+                    bias.plus(sum).store(to.add(i * self.columns));
+                }
+                return;
+            }
+            let mut lanes = [[T::ZERO; 16]; ROWS];
+            for (lanes, &sum) in lanes.iter_mut().zip(&sums) {
+                bias.plus(sum).store(lanes.as_mut_ptr());
+            }
+            for (i, lanes) in lanes.iter().enumerate() {
+                let to = to.add(i * self.columns);
+                let mut at = 0;
+                while at + 4 <= n {
+                    let four: [T; 4] = [lanes[at], lanes[at + 1], lanes[at + 2], lanes[at + 3]];
+                    to.add(at).cast::<[T; 4]>().write(four);
+                    at += 4;
+                }
+                for at in at..n {
+                    *to.add(at) = lanes[at];
+                }
+            }
+        }
+    }
+}
