@@ -8,9 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    _SizeBase = tuple
+else:
+    from rustgrad._core import _SizeBase
 
-class Size(tuple):  # type: ignore[type-arg]
-    """The sizes of a tensor."""
+
+class Size(_SizeBase):  # type: ignore[type-arg]
+    """The sizes of a tensor; a part of it is one too."""
 
     __slots__ = ()
 
@@ -22,10 +26,6 @@ class Size(tuple):  # type: ignore[type-arg]
     def numel(self) -> int:
         """Return the number of elements of a tensor of this shape."""
         return math.prod(self)
-
-    def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
 
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, tuple):

@@ -170,25 +170,26 @@ def test_transformers_give_torchs_numbers(name: str) -> None:
 # The function alone.
 
 
+@pytest.mark.parametrize("rows", [3, 19])
 @pytest.mark.parametrize("kind", ["none", "bool", "float", "causal", "scale", "gqa"])
-def test_scaled_dot_products(kind: str) -> None:
+def test_scaled_dot_products(kind: str, rows: int) -> None:
     T.manual_seed(2)
     query, key, value = (
-        draw(2, 4, 3, 8),
+        draw(2, 4, rows, 8),
         draw(2, 2 if kind == "gqa" else 4, 5, 8),
         draw(2, 2 if kind == "gqa" else 4, 5, 6),
     )
-    mask, arguments = T.zeros(3, 5, dtype=T.float64), {}
+    mask, arguments = T.zeros(rows, 5, dtype=T.float64), {}
     scale = 1 / math.sqrt(8)
     wide = (key, value)
     if kind == "bool":
-        chosen = T.ones(3, 5, dtype=T.bool).tril(1)
+        chosen = T.ones(rows, 5, dtype=T.bool).tril(1)
         arguments, mask = {"attn_mask": chosen}, mask.masked_fill(~chosen, -math.inf)
     if kind == "float":
-        mask = T.randn(2, 1, 3, 5, dtype=T.float64)
+        mask = T.randn(2, 1, rows, 5, dtype=T.float64)
         arguments = {"attn_mask": mask}
     if kind == "causal":
-        arguments, mask = {"is_causal": True}, mask.masked_fill(T.ones(3, 5, dtype=T.bool).triu(1), -math.inf)
+        arguments, mask = {"is_causal": True}, mask.masked_fill(T.ones(rows, 5, dtype=T.bool).triu(1), -math.inf)
     if kind == "scale":
         arguments, scale = {"scale": 0.3}, 0.3
     if kind == "gqa":
@@ -199,6 +200,77 @@ def test_scaled_dot_products(kind: str) -> None:
     own = T.autograd.grad((output * output).sum(), [query, key, value])
     other = T.autograd.grad((expected * expected).sum(), [query, key, value])
     assert all(close(a, b) for a, b in zip(own, other, strict=True))
+
+
+HIDING = {
+    "none": {},
+    "causal": {"is_causal": True},
+    "bool": {"attn_mask": T.ones(9, 10, dtype=T.bool).tril(-1)},
+    "float": {"attn_mask": T.zeros(9, 10, dtype=T.float64).masked_fill(T.ones(9, 10, dtype=T.bool).triu(), -math.inf)},
+}
+
+
+@pytest.mark.parametrize("kind", HIDING)
+def test_gradients_of_whole_attention(kind: str) -> None:
+    query, key, value = draw(2, 2, 9, 3), draw(2, 2, 10, 3), draw(2, 2, 10, 3)
+
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        return F.scaled_dot_product_attention(query, key, value, **HIDING[kind])
+
+    output = attend(query, key, value)
+    assert type(output.grad_fn).__name__ == "ScaledDotProductFlashAttentionForCpuBackward0"
+    assert output.is_contiguous()
+    # The result lies as the queries do.
+    assert attend(query.mT.contiguous().mT, key, value).is_contiguous()
+    assert attend(query.transpose(1, 2).contiguous().transpose(1, 2), key, value).transpose(1, 2).is_contiguous()
+    if kind in ("bool", "float"):
+        assert output[:, :, 0].tolist() == T.zeros(2, 2, 3).tolist()
+    assert T.autograd.gradcheck(attend, (query, key, value))
+    some = draw(2, 2, 10, 3)
+    assert T.autograd.gradcheck(lambda x: attend(query.detach(), x, some), key)
+
+
+@pytest.mark.rustgrad_only("torch has no second derivative of it")
+@pytest.mark.parametrize("kind", HIDING)
+def test_second_derivatives_of_whole_attention(kind: str) -> None:
+    query, key, value = draw(1, 2, 9, 3), draw(1, 2, 10, 3), draw(1, 2, 10, 2)
+
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        return F.scaled_dot_product_attention(query, key, value, **HIDING[kind])
+
+    assert T.autograd.gradgradcheck(attend, (query, key, value))
+
+
+@pytest.mark.parametrize("dtype", [T.float32, T.float64])
+def test_attention_takes_any_layout(dtype: Any) -> None:
+    T.manual_seed(4)
+    one = T.randn(3, 40, 4, 8, dtype=dtype)
+    shared = T.randn(3, 1, 70, 8, dtype=dtype)
+    layouts = [
+        (one.transpose(1, 2), shared, shared),
+        (one.permute(1, 2, 3, 0)[::2, :, :, ::2], one.permute(1, 2, 3, 0)[1::2, :, :, :2], one[:1, :20, :, 1::2].mT[0]),
+        (one[0], one[1], one[2, :, :, 3:]),
+        (one[0, :, 0], one[1, :, 1], one[2, :, 3]),
+        (one[None], shared[None, :, :], shared[None, :1]),
+    ]
+    for query, key, value in layouts:
+        if key.shape[-2] != value.shape[-2]:
+            key = value = key.contiguous()
+        query, key, value = (x.detach().requires_grad_() for x in (query, key, value))
+        output = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = T.ones(query.shape[-2], key.shape[-2], dtype=T.bool).triu(1)
+        expected = ((query @ key.mT) / math.sqrt(query.shape[-1])).masked_fill(hidden, -math.inf).softmax(-1) @ value
+        T.testing.assert_close(output, expected)
+        weight = T.randn_like(expected)
+        own = T.autograd.grad((output * weight).sum(), [query, key, value])
+        other = T.autograd.grad((expected * weight).sum(), [query, key, value])
+        T.testing.assert_close(own, other)
+
+
+def test_a_mask_that_is_learnt() -> None:
+    query, key = draw(1, 2, 9, 3), draw(1, 2, 9, 3)
+    mask = draw(9, 9)
+    assert T.autograd.gradcheck(lambda m: F.scaled_dot_product_attention(query, key, key, attn_mask=m), mask)
 
 
 def test_scaled_dot_products_refuse() -> None:

@@ -68,6 +68,7 @@ mod _core {
         crate::images::export(module)?;
         crate::optim::export(module)?;
         crate::functions::export(module)?;
+        crate::size::export(module)?;
         crate::node::export(module)?;
         crate::saved::export(module)?;
         crate::function::export(module)?;

@@ -358,12 +358,32 @@ fn pdist(py: Python<'_>, input: &Bound<'_, PyTensor>, p: f64) -> Out {
     Ok(Wrapped(detached(py, bytes, || input.pdist(p))?))
 }
 
+/// Attention without dropout.
+#[pyfunction]
+fn attention(
+    py: Python<'_>,
+    query: &Bound<'_, PyTensor>,
+    key: &Bound<'_, PyTensor>,
+    value: &Bound<'_, PyTensor>,
+    mask: Option<&Bound<'_, PyTensor>>,
+    causal: bool,
+    scale: f64,
+) -> Out {
+    let (q, k, v) = (&query.get().tensor, &key.get().tensor, &value.get().tensor);
+    let mask = mask.map(|mask| &mask.get().tensor);
+    // Each element of a query meets all keys.
+    let keys = k.shape().iter().rev().nth(1).copied().unwrap_or(1);
+    let bytes = q.byte_hint().saturating_mul(keys);
+    Ok(Wrapped(detached(py, bytes, || q.attention(k, v, mask, causal, scale))?))
+}
+
 /// Adds the functions to the module.
 pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_recurrent", wrap_pyfunction!(recurrent, module)?)?;
     module.add("_nn_ctc_loss", wrap_pyfunction!(ctc_loss, module)?)?;
     module.add("_nn_prelu", wrap_pyfunction!(prelu, module)?)?;
     module.add("_nn_pdist", wrap_pyfunction!(pdist, module)?)?;
+    module.add("_nn_attention", wrap_pyfunction!(attention, module)?)?;
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
     module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
     module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;

@@ -11,6 +11,8 @@ from rustgrad._nests import whole
 from rustgrad.nn._normalise import dropout
 
 _linear = _core._nn_linear
+# Queries below which attention is made of products.
+_QUERIES = 8
 
 
 def scaled_dot_product_attention(
@@ -62,7 +64,10 @@ def scaled_dot_product_attention(
             raise RuntimeError(message)
         key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
         value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    width = query.shape[-1]
+    factor = scale if scale is not None else 1 / math.sqrt(width) if width else 1.0
+    if _is_whole(query, key, value, attn_mask, dropout_p):
+        return _core._nn_attention(query, key, value, attn_mask, is_causal, factor)  # type: ignore[no-any-return]
     scores = (query * factor) @ key.transpose(-2, -1)
     sees_nothing = None
     if is_causal:
@@ -74,6 +79,7 @@ def scaled_dot_product_attention(
             sees_nothing = ~attn_mask.any(-1, keepdim=True)
         elif attn_mask.dtype is query.dtype:
             scores = scores + attn_mask
+            sees_nothing = (attn_mask == -math.inf).all(-1, keepdim=True)
         else:
             message = (
                 "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
@@ -87,6 +93,22 @@ def scaled_dot_product_attention(
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return weights @ value
+
+
+def _is_whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> bool:
+    """Whether one operation of the engine makes all of an attention.
+
+    What a few queries ask (generating texts) are products of vectors, for which there is nothing to gain.
+    """
+    if dropout_p > 0.0 or not query.is_floating_point() or query.shape[-2] < _QUERIES:
+        return False
+    if mask is not None and (mask.requires_grad or mask.dtype not in (_rg.bool, query.dtype)):
+        return False
+    return (
+        key.shape[-1] == query.shape[-1]
+        and key.shape[-2] == value.shape[-2]
+        and min(key.shape[-2], value.shape[-1], query.shape[-1]) > 0
+    )
 
 
 def _additive(mask: Tensor | None, name: str, dtype: _core.dtype) -> Tensor | None:

@@ -23,6 +23,7 @@ pub use rustgrad_kernels::{algebra, binary, unary};
 pub mod addmm;
 pub mod advanced;
 pub(crate) mod along;
+mod attention;
 mod channels;
 mod check;
 mod choice;

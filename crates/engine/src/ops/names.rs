@@ -38,6 +38,7 @@ const NAMES: &[(&str, &[&str], &str)] = &[
     ("BinaryCrossEntropyBackward0", &["self", "target"], ""),
     ("BinaryCrossEntropyWithLogitsBackward0", &["self", "target"], ""),
     ("CtcLossBackward0", &["log_probs"], "result0"),
+    ("ScaledDotProductFlashAttentionForCpuBackward0", &["query", "key", "value"], "output"),
     ("VarBackward0", &["self"], ""),
     ("VarMeanBackward0", &["self"], ""),
     ("StdMeanBackward0", &["self"], "result0"),

@@ -4,6 +4,7 @@ pub(crate) mod multiversion;
 pub(crate) mod raw;
 mod vexp;
 
+pub mod attention;
 pub mod block;
 pub mod conv;
 pub mod copy;

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod along;
+mod attention;
 pub mod blocks;
 mod channels;
 pub mod create;
@@ -24,6 +25,7 @@ pub use along::{
     Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
     take, topk,
 };
+pub use attention::{Sight, attention, attention_backward};
 pub use channels::{Normalised, channel_norm, channel_norm_backward};
 pub use ctc::{Alignments, ctc_loss, ctc_loss_backward};
 pub use dense::{cholesky, lu, lu_solve, substitute};

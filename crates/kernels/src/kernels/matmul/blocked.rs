@@ -28,19 +28,21 @@ pub(in crate::kernels) const SLACK: usize = 16;
 const ALONE: usize = 1 << 20;
 
 thread_local! {
-    /// Memory for packed rows and columns, kept from one product to the next.
-    static KEPT: RefCell<[Vec<u64>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    /// Memory for packed rows and columns, kept from one product to the next, and that of what is made of
+    /// several products.
+    static KEPT: RefCell<[Vec<u64>; 3]> =
+        const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
-/// Memory for packed rows (0) or columns (1): taken out of its place while in use, since a thread
+/// Memory for packed rows (0), columns (1) or what is made of products (2): taken out of its place while in use, since a thread
 /// that waits for others may be given another product meanwhile.
-struct Room {
+pub(in crate::kernels) struct Room {
     words: Vec<u64>,
     place: usize,
 }
 
 impl Room {
-    fn take<T>(place: usize, n: usize) -> Self {
+    pub(in crate::kernels) fn take<T>(place: usize, n: usize) -> Self {
         let mut words = KEPT.with(|kept| std::mem::take(&mut kept.borrow_mut()[place]));
         let needed = (n * size_of::<T>()).div_ceil(8) + 8;
         if words.len() < needed {
@@ -50,7 +52,7 @@ impl Room {
     }
 
     /// The first element, aligned to 64 bytes.
-    fn start<T>(&mut self) -> *mut T {
+    pub(in crate::kernels) fn start<T>(&mut self) -> *mut T {
         let start = self.words.as_mut_ptr().cast::<u8>();
         start.wrapping_add(start.align_offset(64)).cast()
     }
@@ -198,37 +200,47 @@ unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usiz
         let source = p.b.at(block.l as isize * p.sb.row + (block.j + at) as isize * p.sb.column);
         let target = block.packed.at((at * block.terms) as isize);
         // SAFETY: `n` columns and `terms` rows of b; the panel holds `width * terms` elements.
-        unsafe {
-            if n < width {
-                for l in 0..block.terms {
-                    let row = source.wrapping_offset(l as isize * p.sb.row);
-                    for j in 0..width {
-                        let value = if j < n {
-                            *row.wrapping_offset(j as isize * p.sb.column)
-                        } else {
-                            V::T::ZERO
-                        };
-                        *target.add(l * width + j) = value;
-                    }
+        unsafe { pack_panel::<V>(source, p.sb, block.terms, n, target) };
+    }
+}
+
+/// Packs `terms` rows of `n` columns, filled up with zeros to two vectors. Behind the target [`SLACK`]
+/// elements are written to.
+///
+/// # Safety
+/// The processor must have the instruction set; source and target are the caller's.
+#[inline(always)]
+pub(in crate::kernels) unsafe fn pack_panel<V: Vector>(
+    source: *const V::T,
+    s: Strides,
+    terms: usize,
+    n: usize,
+    target: *mut V::T,
+) {
+    let width = 2 * V::WIDTH;
+    // SAFETY: passed on.
+    unsafe {
+        if n < width {
+            for l in 0..terms {
+                let row = source.wrapping_offset(l as isize * s.row);
+                for j in 0..width {
+                    let value = if j < n {
+                        *row.wrapping_offset(j as isize * s.column)
+                    } else {
+                        V::T::ZERO
+                    };
+                    *target.add(l * width + j) = value;
                 }
-            } else if p.sb.column == 1 {
-                for l in 0..block.terms {
-                    let row = source.wrapping_offset(l as isize * p.sb.row);
-                    let to = target.add(l * width);
-                    V::load(row).store(to);
-                    V::load(row.add(V::WIDTH)).store(to.add(V::WIDTH));
-                }
-            } else {
-                transpose::<V::Pack>(
-                    source,
-                    p.sb.column,
-                    p.sb.row,
-                    target,
-                    width,
-                    width,
-                    block.terms,
-                );
             }
+        } else if s.column == 1 {
+            for l in 0..terms {
+                let row = source.wrapping_offset(l as isize * s.row);
+                let to = target.add(l * width);
+                V::load(row).store(to);
+                V::load(row.add(V::WIDTH)).store(to.add(V::WIDTH));
+            }
+        } else {
+            transpose::<V::Pack>(source, s.column, s.row, target, width, width, terms);
         }
     }
 }

@@ -6,7 +6,9 @@ mod integer;
 mod simd;
 mod small;
 
-pub(super) use blocked::{KC, SLACK, Tile, group, micro_rows, pack_rows, transpose};
+pub(super) use blocked::{
+    KC, Room, SLACK, Tile, group, micro_rows, pack_panel, pack_rows, transpose,
+};
 pub use integer::{Integer, integer_gemm};
 
 #[cfg(target_arch = "x86_64")]

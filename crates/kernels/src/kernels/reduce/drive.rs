@@ -625,17 +625,26 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     *low = kind.merge(*high, *low);
                 }
             }
-            for (j, &acc) in levels[..width].iter().enumerate() {
-                let j = start + j;
-                // SAFETY: each unit owns its partials, or its outputs if it is the only group.
-                unsafe {
-                    if self.groups == 1 {
-                        let at = kept.offset[2] + j as isize * inner.output;
-                        *self.plan.output.at(at) = kind.finish(acc);
-                    } else {
-                        let at = (output * self.groups + group) * inner.size + j;
-                        *self.scratch.at(at as isize) = acc;
-                    }
+            let levels = &levels[..width];
+            if self.groups > 1 {
+                let at = (output * self.groups + group) * inner.size + start;
+                let to = self.scratch.at(at as isize);
+                // SAFETY: each unit owns its partials.
+                unsafe { to.copy_from_nonoverlapping(levels.as_ptr(), width) };
+                continue;
+            }
+            let to = self.plan.output.at(kept.offset[2] + start as isize * inner.output);
+            let step = inner.output;
+            // The usual step apart, so that it becomes a vector loop.
+            if step == 1 {
+                for (j, &acc) in levels.iter().enumerate() {
+                    // SAFETY: each unit owns its outputs if it is the only group.
+                    unsafe { *to.add(j) = kind.finish(acc) };
+                }
+            } else {
+                for (j, &acc) in levels.iter().enumerate() {
+                    // SAFETY: as above.
+                    unsafe { *to.wrapping_offset(j as isize * step) = kind.finish(acc) };
                 }
             }
         }

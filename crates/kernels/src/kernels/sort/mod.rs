@@ -6,9 +6,13 @@
 #![allow(unsafe_code)]
 
 mod count;
+mod few;
 mod radix;
+mod top;
 
 pub use count::{BinCount, Unique, bincount, histogram, searchsorted, unique, unique_consecutive};
+
+pub use top::topk;
 
 use super::raw::{Dst, Src, split};
 use super::rows::Along;
@@ -21,6 +25,10 @@ pub trait Sortable: Element {
     type Packed: Packed;
     /// The key of `self` and a position, in ascending order or in descending.
     fn pack(self, position: usize, descending: bool) -> Self::Packed;
+    /// The key alone, in ascending order or in descending, of a type of one byte.
+    fn byte(self, descending: bool) -> u8 {
+        self.pack(0, descending).digit(0) as u8
+    }
 }
 
 macro_rules! sortable {
@@ -89,23 +97,24 @@ unsafe fn pack<T: Sortable>(
 /// Writes the elements at the positions of `keys`, and the positions; either may be null.
 ///
 /// # Safety
-/// The line must be readable, the targets writable at steps of `step`.
+/// The line must be readable at steps of `from`, the targets writable at steps of `step`.
 unsafe fn put<T: Sortable>(
     keys: &[T::Packed],
     x: *const T,
+    from: usize,
     step: usize,
     values: *mut T,
     indices: *mut i64,
 ) {
     for (i, key) in keys.iter().enumerate() {
-        let from = key.position();
+        let at = key.position();
         // SAFETY: positions come from the line; the targets have as many elements as keys.
         unsafe {
             if !values.is_null() {
-                *values.add(i * step) = *x.add(from * step);
+                *values.add(i * step) = *x.add(at * from);
             }
             if !indices.is_null() {
-                *indices.add(i * step) = from as i64;
+                *indices.add(i * step) = at as i64;
             }
         }
     }
@@ -151,64 +160,17 @@ pub unsafe fn sort<T: Sortable>(
     if along.is_empty() {
         return;
     }
+    if size_of::<T>() == 1 && along.n >= few::LEAST {
+        // SAFETY: by the contract of this function.
+        return unsafe { few::sort(along, descending, input, values, indices) };
+    }
     lines(along, along.n, input, values, indices, |x, v, k, keys| {
         // SAFETY: lines of the caller's arrays.
         unsafe {
             pack(x, along.n, along.inner, descending, keys);
             radix::sort(keys);
-            put(keys, x, along.inner, v, k);
+            put(keys, x, along.inner, along.inner, v, k);
         }
-    });
-}
-
-/// The `k` greatest (or least) along a dimension with their positions, in order if `sorted`.
-///
-/// # Safety
-/// `input` covers `along`, the targets the same with `k <= n` in place of `n`; no overlap.
-pub unsafe fn topk<T: Sortable>(
-    along: Along,
-    k: usize,
-    largest: bool,
-    sorted: bool,
-    input: *const T,
-    values: *mut T,
-    indices: *mut i64,
-) {
-    if k == 0 || along.is_empty() {
-        return;
-    }
-    let Along { n, inner, .. } = along;
-    lines(along, k, input, values, indices, |x, v, i, keys| {
-        keys.clear();
-        // A buffer of candidates, cut down to the best k whenever it is full; most elements are
-        // turned away by one comparison with the worst of those.
-        let room = (2 * k).max(256);
-        if room >= n {
-            // SAFETY: a line of the caller's array.
-            unsafe { pack(x, n, inner, largest, keys) };
-        } else {
-            let mut limit = None;
-            for at in 0..n {
-                // SAFETY: at < n.
-                let key = unsafe { *x.add(at * inner) }.pack(at, largest);
-                if limit.is_none_or(|limit| key < limit) {
-                    keys.push(key);
-                    if keys.len() == room {
-                        limit = Some(*keys.select_nth_unstable(k - 1).1);
-                        keys.truncate(k);
-                    }
-                }
-            }
-        }
-        if k < keys.len() {
-            keys.select_nth_unstable(k - 1);
-            keys.truncate(k);
-        }
-        if sorted {
-            keys.sort_unstable();
-        }
-        // SAFETY: k elements in each target.
-        unsafe { put(keys, x, inner, v, i) };
     });
 }
 
@@ -273,7 +235,7 @@ pub unsafe fn select<T: Sortable>(
             }
         };
         // SAFETY: one element in each target.
-        unsafe { put(&[key], x, inner, v, i) };
+        unsafe { put(&[key], x, inner, inner, v, i) };
     });
 }
 
