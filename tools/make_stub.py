@@ -215,10 +215,13 @@ def signature(function: object, first: str | None) -> str:
 SKIP = {"__new__", "__doc__", "__module__", "__dict__", "__weakref__", "__getattribute__", "__init_subclass__",
         "__subclasshook__", "__dir__", "__sizeof__", "__init__", "__setattr__", "__delattr__"}  # fmt: skip
 
+# Bases that take a type of elements.
+GENERIC = {tuple: "tuple[Any, ...]"}
+
 
 def of_class(name: str, cls: type) -> list[str]:
     """Give a class as source lines."""
-    bases = [base.__name__ for base in cls.__bases__ if base is not object]
+    bases = [GENERIC.get(base, base.__name__) for base in cls.__bases__ if base is not object]
     final = "@final\n" if not cls.__flags__ & (1 << 10) else ""
     lines = [f"{final}class {name}({', '.join(bases)}):" if bases else f"{final}class {name}:"]
     own = vars(cls)

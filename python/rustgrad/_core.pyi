@@ -330,6 +330,7 @@ __all__ = [
     "_nn_ctc_loss",
     "_nn_prelu",
     "_nn_pdist",
+    "_nn_attention",
     "_nn_linear",
     "_nn_conv1d",
     "_nn_conv2d",
@@ -1484,6 +1485,9 @@ class _InputMetadata:
     @property
     def shape(self) -> Any: ...
 
+class _SizeBase(tuple[Any, ...]):
+    def __getitem__(self, key: Any, /) -> Any: ...
+
 @final
 class device:
     def __new__(cls, type: Any, index: Any = None) -> Self: ...
@@ -1616,6 +1620,7 @@ def _linalg_solve_triangular(input: Any, other: Tensor | _bool | _int | _float, 
 def _linalg_svd(input: Any, full: Any) -> Any: ...
 def _nn_adaptive_avg_pool2d(input: Any, counts: Any) -> Tensor: ...
 def _nn_adaptive_max_pool2d(input: Any, counts: Any) -> Tensor: ...
+def _nn_attention(query: Any, key: Any, value: Any, mask: Any, causal: Any, scale: Any) -> Tensor: ...
 def _nn_avg_pool2d(
     input: Any,
     kernel_size: Any,

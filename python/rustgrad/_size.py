@@ -8,12 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    _SizeBase = tuple
+    _SizeBase = tuple[Any, ...]
 else:
     from rustgrad._core import _SizeBase
 
 
-class Size(_SizeBase):  # type: ignore[type-arg]
+class Size(_SizeBase):
     """The sizes of a tensor; a part of it is one too."""
 
     __slots__ = ()

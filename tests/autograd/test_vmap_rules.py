@@ -210,6 +210,7 @@ OF_ONE: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
     "one_hot": ((3,), lambda x: F.one_hot(x.argsort(), 4)),
     "embedding": ((3,), lambda x: F.embedding(x.argsort(), numbers(4, 2))),
     "attention": ((2, 4, 3), lambda x: F.scaled_dot_product_attention(x, x, x)),
+    "whole attention": ((2, 9, 3), lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True)),
     "dropout at rest": ((3,), lambda x: F.dropout(x, 0.5, training=False)),
     "cdist": ((4, 3), lambda x: T.cdist(x, x + 1)),
     "nests": ((3,), lambda x: [x, (x * 2, x * 3)]),
@@ -296,6 +297,12 @@ OF_TWO: dict[str, tuple[tuple[int, ...], tuple[int, ...], Callable[[Any, Any], A
     "columns of a table": ((2, 4), (3,), lambda a, b: (a[:, b.argsort()], a[0, b.argsort()])),
     "cross entropy": ((4, 3), (4, 3), lambda a, b: F.cross_entropy(a, b.argmax(1))),
     "attention": ((4, 3), (5, 3), lambda a, b: F.scaled_dot_product_attention(a, b, b)),
+    "whole attention": ((9, 3), (2, 5, 3), lambda a, b: F.scaled_dot_product_attention(a.expand(2, 9, 3), b, b)),
+    "masked attention": (
+        (9, 3),
+        (9, 5),
+        lambda a, m: F.scaled_dot_product_attention(a, a[:5], a[:5], attn_mask=m.detach()),
+    ),
     "lerp": ((3,), (3,), lambda a, b: T.lerp(a, b, 0.25)),
     "bilinear": ((2, 3), (2, 4), lambda a, b: F.bilinear(a, b, numbers(2, 3, 4))),
 }

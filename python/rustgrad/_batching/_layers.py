@@ -140,6 +140,16 @@ def _rectified(level: Level, name: str, x: Any, weight: Any) -> Any:
     return _rg.where(x > 0, x, slope * x)
 
 
+@rule("_nn_attention")
+def _attention(level: Level, name: str, q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float) -> Any:
+    if type(q) is not Batched:
+        # Where the mask alone differs between slices.
+        q = Batched(slices(level, q), level)
+    parts = aligned(level, (q, k, v) if mask is None else (q, k, v, mask), False)
+    shown = None if mask is None else parts[3]
+    return Batched(getattr(_core, name)(*parts[:3], shown, causal, scale), level)
+
+
 @rule("_nn_embedding")
 def _looked_up(level: Level, name: str, index: Any, weight: Any, padding_idx: Any) -> Any:
     table = opened(level, weight)

@@ -67,7 +67,7 @@ def scaled_dot_product_attention(
     width = query.shape[-1]
     factor = scale if scale is not None else 1 / math.sqrt(width) if width else 1.0
     if _is_whole(query, key, value, attn_mask, dropout_p):
-        return _core._nn_attention(query, key, value, attn_mask, is_causal, factor)  # type: ignore[no-any-return]
+        return _core._nn_attention(query, key, value, attn_mask, is_causal, factor)
     scores = (query * factor) @ key.transpose(-2, -1)
     sees_nothing = None
     if is_causal:
@@ -104,11 +104,8 @@ def _is_whole(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dr
         return False
     if mask is not None and (mask.requires_grad or mask.dtype not in (_rg.bool, query.dtype)):
         return False
-    return (
-        key.shape[-1] == query.shape[-1]
-        and key.shape[-2] == value.shape[-2]
-        and min(key.shape[-2], value.shape[-1], query.shape[-1]) > 0
-    )
+    width, (keys, depth) = query.shape[-1], value.shape[-2:]
+    return bool(tuple(key.shape[-2:]) == (keys, width) and min(keys, width, depth) > 0)
 
 
 def _additive(mask: Tensor | None, name: str, dtype: _core.dtype) -> Tensor | None:
