@@ -87,4 +87,17 @@ pub(crate) mod tests {
         assert_eq!(results[0], results[1]);
         assert_eq!(results[0], results[2]);
     }
+
+    /// The same for work whose multiplications and additions fuse, which they do not at the baseline.
+    pub(crate) fn same_fused_bits<T: PartialEq + std::fmt::Debug>(mut f: impl FnMut() -> T) {
+        let _alone = ONE.lock();
+        if crate::kernels::isa::level() == super::Level::Baseline {
+            return;
+        }
+        let best = f();
+        FORCED.store(2, Ordering::Relaxed);
+        let narrow = f();
+        FORCED.store(0, Ordering::Relaxed);
+        assert_eq!(best, narrow);
+    }
 }
