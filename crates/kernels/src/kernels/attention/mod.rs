@@ -14,7 +14,7 @@ pub use backward::{Gradients, backward};
 
 use super::matmul::{
     Float, KC, Leveled, Room, SLACK, Strides, Tile, Vector, Work, at_level, group, micro_rows,
-    pack_panel, pack_rows,
+    pack_columns, pack_rows,
 };
 use super::raw::{Dst, split};
 use super::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
@@ -166,31 +166,6 @@ impl<T: Float + Ordered> Leveled<T> for Forward<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) {
         // SAFETY: passed on.
         unsafe { V::within(self) }
-    }
-}
-
-/// Packs columns as [`product`] reads them: panels of two vectors, the last filled up with zeros.
-///
-/// # Safety
-/// The source must be readable, the target have room for `terms` times the columns filled up, and
-/// [`SLACK`]; the processor must have the instruction set.
-#[inline(always)]
-unsafe fn pack_columns<V: Vector>(
-    source: *const V::T,
-    s: Strides,
-    terms: usize,
-    columns: usize,
-    target: *mut V::T,
-) {
-    let panel = 2 * V::WIDTH;
-    let mut at = 0;
-    while at < columns {
-        let from = source.wrapping_offset(at as isize * s.column);
-        // SAFETY: passed on.
-        unsafe {
-            pack_panel::<V>(from, s, terms, panel.min(columns - at), target.add(at * terms));
-        }
-        at += panel;
     }
 }
 

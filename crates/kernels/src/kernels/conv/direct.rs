@@ -346,16 +346,9 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let offsets =
                 sweep.taps.offsets(layout.channels, layout.plane, layout.line, sweep.step[2]);
             segments.clear();
-            let [depth, high, wide] = sweep.size;
-            let all = depth * high;
-            let (start, end) = (all * band / d.bands, all * (band + 1) / d.bands);
             for image in images.clone() {
-                let mut row = start;
-                while row < end && wide > 0 {
-                    let (depth, from) = (row / high, row % high);
-                    let to = high.min(from + layout.rows).min(from + end - row);
+                for (depth, from, to) in sweep.band(band, d.bands, layout.rows) {
                     segments.push(Segment { image, depth, from, to });
-                    row += to - from;
                 }
             }
             if sweep.taps.len() == 0 {

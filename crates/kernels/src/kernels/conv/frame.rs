@@ -89,6 +89,26 @@ impl Sweep {
     pub(super) fn rows(&self, results: usize) -> usize {
         ((results.max(1) - 1) * self.step[1] + self.taps.reach(1) + 1) * self.step[2]
     }
+    /// Part `band` of `bands` of the rows of results, as `(plane, first row, end)`, at most `rows` of one plane
+    /// together.
+    pub(super) fn band(
+        &self,
+        band: usize,
+        bands: usize,
+        rows: usize,
+    ) -> impl Iterator<Item = (usize, usize, usize)> {
+        let [depth, high, wide] = self.size;
+        let all = if wide == 0 { 0 } else { depth * high };
+        let (mut row, end) = (all * band / bands, all * (band + 1) / bands);
+        std::iter::from_fn(move || {
+            (row < end).then(|| {
+                let (depth, from) = (row / high, row % high);
+                let to = high.min(from + rows).min(from + end - row);
+                row += to - from;
+                (depth, from, to)
+            })
+        })
+    }
     /// Elements from the sources of one row of results to those of the next.
     pub(super) fn between(&self, line: usize) -> usize {
         self.step[1] * self.step[2] * line

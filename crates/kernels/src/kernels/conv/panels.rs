@@ -283,19 +283,13 @@ impl<T: Float> Work<T> for Run<'_, T> {
         for of in &d.sweeps {
             segments.clear();
             let layout = Layout::new(d, &cut, of);
-            let [depth, high, wide] = of.size;
-            let all = depth * high;
-            let (start, end) = (all * band / cut.bands, all * (band + 1) / cut.bands);
+            let wide = of.size[2];
             for image in images.clone() {
-                let mut row = start;
-                while row < end && wide > 0 {
-                    let (depth, from) = (row / high, row % high);
-                    let to = high.min(from + layout.rows).min(from + end - row);
+                for (depth, from, to) in of.band(band, cut.bands, layout.rows) {
                     for left in (0..wide).step_by(layout.columns) {
                         let right = wide.min(left + layout.columns);
                         segments.push(Segment { image, depth, from, to, left, right });
                     }
-                    row += to - from;
                 }
             }
             let terms = d.inputs * of.taps.len();

@@ -154,7 +154,7 @@ impl<T: Float> Work<T> for Direct<'_, T> {
     }
 }
 
-/// [`pack_columns`] as work.
+/// Panels `from..to` of a block of columns, packed.
 struct Pack<'a, T> {
     block: &'a Block<'a, T>,
     from: usize,
@@ -164,8 +164,13 @@ impl<T: Float> Work<T> for Pack<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { pack_columns::<V>(self.block, self.from, self.to) }
+        let Block { problem: p, l, terms, j, columns, packed } = *self.block;
+        let at = self.from * 2 * V::WIDTH;
+        let end = columns.min(self.to * 2 * V::WIDTH);
+        let source = p.b.at(l as isize * p.sb.row + (j + at) as isize * p.sb.column);
+        let target = packed.at((at * terms) as isize);
+        // SAFETY: these columns of b; the panels are the caller's.
+        unsafe { pack_columns::<V>(source, p.sb, terms, end - at, target) }
     }
 }
 
@@ -186,21 +191,25 @@ impl<T: Float> Work<T> for Multiply<'_, T> {
     }
 }
 
-/// Packs panels `from..to` of a block of columns, the last one filled up with zeros.
+/// Packs `terms` rows of columns in panels of two vectors, the last one filled up with zeros. Behind the
+/// target [`SLACK`] elements are written to.
 ///
 /// # Safety
-/// The processor must have the instruction set; the panels are the caller's.
+/// The processor must have the instruction set; source and target are the caller's.
 #[inline(always)]
-unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usize) {
-    let p = block.problem;
+pub(in crate::kernels) unsafe fn pack_columns<V: Vector>(
+    source: *const V::T,
+    s: Strides,
+    terms: usize,
+    columns: usize,
+    target: *mut V::T,
+) {
     let width = 2 * V::WIDTH;
-    for panel in from..to {
-        let at = panel * width;
-        let n = width.min(block.columns - at);
-        let source = p.b.at(block.l as isize * p.sb.row + (block.j + at) as isize * p.sb.column);
-        let target = block.packed.at((at * block.terms) as isize);
-        // SAFETY: `n` columns and `terms` rows of b; the panel holds `width * terms` elements.
-        unsafe { pack_panel::<V>(source, p.sb, block.terms, n, target) };
+    for at in (0..columns).step_by(width) {
+        let source = source.wrapping_offset(at as isize * s.column);
+        let target = target.wrapping_add(at * terms);
+        // SAFETY: a panel of the source; it holds `width * terms` elements of the target.
+        unsafe { pack_panel::<V>(source, s, terms, width.min(columns - at), target) };
     }
 }
 
@@ -210,7 +219,7 @@ unsafe fn pack_columns<V: Vector>(block: &Block<'_, V::T>, from: usize, to: usiz
 /// # Safety
 /// The processor must have the instruction set; source and target are the caller's.
 #[inline(always)]
-pub(in crate::kernels) unsafe fn pack_panel<V: Vector>(
+unsafe fn pack_panel<V: Vector>(
     source: *const V::T,
     s: Strides,
     terms: usize,

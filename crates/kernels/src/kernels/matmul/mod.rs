@@ -7,7 +7,7 @@ mod simd;
 mod small;
 
 pub(super) use blocked::{
-    KC, Room, SLACK, Tile, group, micro_rows, pack_panel, pack_rows, transpose,
+    KC, Room, SLACK, Tile, group, micro_rows, pack_columns, pack_rows, transpose,
 };
 pub use integer::{Integer, integer_gemm};
 

@@ -1,64 +1,52 @@
 //! Sorting bytes: 256 values at most, counted and then laid out.
 
-use super::{Along, Dst, Sortable, Src, split, start};
+use super::Sortable;
 
 /// Lines below which comparing costs less than counting.
 pub(super) const LEAST: usize = 256;
 
-/// [`sort`](super::sort) for elements of one byte.
+/// Sorts a line of `n` elements of one byte, which lie `step` apart; `values` or `indices` may be null.
 ///
 /// # Safety
-/// As there.
+/// The line must be readable, the targets writable at the same steps.
 pub(super) unsafe fn sort<T: Sortable>(
-    along: Along,
+    n: usize,
+    step: usize,
     descending: bool,
-    input: *const T,
+    x: *const T,
     values: *mut T,
     indices: *mut i64,
 ) {
-    let (x, v, k) = (Src::new(input), Dst::new(values), Dst::new(indices));
-    let (no_values, no_indices) = (values.is_null(), indices.is_null());
-    let Along { n, inner, .. } = along;
-    split(along.outer * inner, n * 8, |first, last| {
-        for unit in first..last {
-            let from = start(along, unit);
-            // SAFETY: a line of the caller's array.
-            let at = |i: usize| unsafe { *x.at(from + (i * inner) as isize) };
-            // Two counts of each value: runs of one would wait for each other.
-            let mut counts = [[0usize; 256]; 2];
-            for i in 0..n {
-                counts[i & 1][usize::from(at(i).byte(descending))] += 1;
-            }
-            let mut places = [0usize; 256];
-            let mut sum = 0;
-            for (place, (a, b)) in places.iter_mut().zip(counts[0].iter().zip(&counts[1])) {
-                *place = sum;
-                sum += a + b;
-            }
-            if !no_values {
-                // All of a value together: what lies in order is written in order.
-                let mut known = [T::default(); 256];
-                for i in 0..n {
-                    known[usize::from(at(i).byte(descending))] = at(i);
-                }
-                let mut to = 0;
-                for (one, (a, b)) in known.iter().zip(counts[0].iter().zip(&counts[1])) {
-                    for place in to..to + a + b {
-                        // SAFETY: each place of the line is written once; other lines belong to other units.
-                        unsafe { *v.at(from + (place * inner) as isize) = *one };
-                    }
-                    to += a + b;
-                }
-            }
-            if !no_indices {
-                let target = k.at(from);
-                for i in 0..n {
-                    let place = &mut places[usize::from(at(i).byte(descending))];
-                    // SAFETY: as above.
-                    unsafe { *target.add(*place * inner) = i as i64 };
-                    *place += 1;
-                }
+    // SAFETY: i < n.
+    let at = |i: usize| unsafe { *x.add(i * step) };
+    let mut known = [T::default(); 256];
+    // Two counts of each value: runs of one would wait for each other.
+    let mut counts = [[0usize; 256]; 2];
+    for i in 0..n {
+        let key = usize::from(at(i).byte(descending));
+        known[key] = at(i);
+        counts[i & 1][key] += 1;
+    }
+    let mut places = [0usize; 256];
+    let mut end = 0;
+    for (key, place) in places.iter_mut().enumerate() {
+        *place = end;
+        end += counts[0][key] + counts[1][key];
+        if !values.is_null() {
+            // All of a value together: what lies in order is written in order.
+            for to in *place..end {
+                // SAFETY: the places of all values make up the line.
+                unsafe { *values.add(to * step) = known[key] };
             }
         }
-    });
+    }
+    if indices.is_null() {
+        return;
+    }
+    for i in 0..n {
+        let place = &mut places[usize::from(at(i).byte(descending))];
+        // SAFETY: each place of the line is written once.
+        unsafe { *indices.add(*place * step) = i as i64 };
+        *place += 1;
+    }
 }

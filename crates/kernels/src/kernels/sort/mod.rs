@@ -135,7 +135,7 @@ fn lines<T: Sortable>(
     let target = Along { n: m, ..along };
     // Sorting costs some twenty times what a pass does.
     split(along.outer * along.inner, along.n * 8, |first, last| {
-        let mut keys = Vec::with_capacity(along.n);
+        let mut keys = Vec::new();
         for unit in first..last {
             let to = start(target, unit);
             let v = if no_values { std::ptr::null_mut() } else { v.at(to) };
@@ -161,8 +161,11 @@ pub unsafe fn sort<T: Sortable>(
         return;
     }
     if size_of::<T>() == 1 && along.n >= few::LEAST {
-        // SAFETY: by the contract of this function.
-        return unsafe { few::sort(along, descending, input, values, indices) };
+        lines(along, along.n, input, values, indices, |x, v, k, _| {
+            // SAFETY: lines of the caller's arrays.
+            unsafe { few::sort(along.n, along.inner, descending, x, v, k) };
+        });
+        return;
     }
     lines(along, along.n, input, values, indices, |x, v, k, keys| {
         // SAFETY: lines of the caller's arrays.
