@@ -436,6 +436,56 @@ def test_membership_and_coordinates() -> None:
     assert T.isposinf(x).tolist() == [False] * 4 + [True]
 
 
+@pytest.mark.parametrize("dtype", [T.float32, T.float64])
+def test_mantissas_and_exponents(dtype: Any) -> None:
+    info = T.finfo(dtype)
+    ends = [info.max, info.tiny, info.smallest_normal * 2.0**-5, 0.0, -0.0, 1.0, -3.0, 0.3, math.inf, -math.inf]
+    x = T.tensor(ends, dtype=dtype)
+    mantissa, exponent = T.frexp(x)
+    assert exponent.dtype == T.int32
+    assert [math.frexp(value) for value in x.tolist()] == list(zip(mantissa.tolist(), exponent.tolist(), strict=True))
+    assert mantissa.signbit().tolist() == x.signbit().tolist()
+    assert T.frexp(T.tensor([math.nan], dtype=dtype))[0].isnan().item()
+    across = T.tensor([[1.5, 8.0], [-0.5, 100.0]], dtype=dtype, requires_grad=True)
+    mantissa, exponent = T.frexp(across.t())
+    (gradient,) = T.autograd.grad(mantissa.sum(), across)
+    assert T.equal(gradient, T.ldexp(T.ones_like(gradient), -exponent.t()))
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(T.float32, 2e-6), (T.float64, 1e-13)])
+def test_logarithms_of_the_normal_distribution(dtype: Any, near: float) -> None:
+    # By its definition above -5, and by Mills's ratio as a continued fraction below.
+    places = [6.0, 1.5, 1e-3, 0.0, -1e-3, -1.0, -4.9, -9.9, -10.1, -29.9, -30.1, -1e3]
+    expected = []
+    for place in places:
+        if place > -5:
+            value = math.log1p(-math.erfc(place / math.sqrt(2)) / 2)
+            value = math.log(math.erfc(-place / math.sqrt(2)) / 2) if place <= 0 else value
+        else:
+            fraction = 0.0
+            for k in range(200, 0, -1):
+                fraction = k / (-place + fraction)
+            value = -place * place / 2 - math.log(-place + fraction) - math.log(2 * math.pi) / 2
+        expected.append(value)
+    x = T.tensor(places, dtype=dtype)
+    for part in (x, x[:7], x[:0]):
+        assert T.special.log_ndtr(part).tolist() == pytest.approx(expected[: len(part)], rel=near)
+    ends = T.special.log_ndtr(T.tensor([math.inf, -math.inf, math.nan], dtype=dtype))
+    assert ends[:2].tolist() == [0, -math.inf]
+    assert ends[2].isnan().item()
+    assert T.special.log_ndtr(T.tensor([0, 1])).dtype == T.float32
+    rows = x.view(4, 3)
+    assert T.allclose(T.func.vmap(T.special.log_ndtr)(rows), T.special.log_ndtr(rows))
+
+
+@pytest.mark.parametrize("places", [[2.0, 0.0, -0.0, -3.0], [0.5, -35.0, -60.0, -12.0]])
+def test_slopes_of_the_logarithms_of_the_normal_distribution(places: list[float]) -> None:
+    x = T.tensor(places, dtype=T.float64, requires_grad=True)
+    assert T.autograd.gradcheck(T.special.log_ndtr, (x,))
+    (slope,) = T.autograd.grad(T.special.log_ndtr(x).sum(), x)
+    assert T.allclose(slope, (-x * x / 2 - T.special.log_ndtr(x)).exp() / math.sqrt(2 * math.pi))
+
+
 def test_widths_of_intervals() -> None:
     y = T.tensor([1.0, 3.0, 2.0])
     assert T.trapezoid(y).item() == 4.5
@@ -443,6 +493,25 @@ def test_widths_of_intervals() -> None:
     assert T.cumulative_trapezoid(y, T.tensor([0.0, 1.0, 3.0])).tolist() == [2, 7]
     assert [one.tolist() for one in T.gradient(T.tensor([1.0, 4.0, 9.0]))] == [[3, 4, 5]]
     assert y.diff(prepend=T.zeros(1)).tolist() == [1, 2, -1]
+
+
+@pytest.mark.parametrize("edge_order", [1, 2])
+def test_slopes_of_samples(edge_order: int) -> None:
+    # A parabola has exact slopes inside, and at the edges where three samples make one.
+    at = T.tensor([-1.0, 0.5, 1.0, 3.0, 3.5], dtype=T.float64)
+    for places, spacing in ((at, (at,)), (T.arange(5.0, dtype=T.float64) / 2, 0.5), (T.arange(5.0), T.tensor(1.0))):
+        slope = T.gradient(places**2, spacing=spacing, edge_order=edge_order)[0]
+        right = slice(None) if edge_order == 2 else slice(1, -1)
+        assert T.allclose(slope[right], 2 * places[right])
+        assert T.allclose(slope[0], places[0] + places[1] if edge_order == 1 else 2 * places[0])
+    rows = at.view(5, 1) ** 2 + T.arange(4.0, dtype=T.float64)
+    down, across = T.gradient(rows, spacing=(at, T.arange(4.0, dtype=T.float64)), edge_order=edge_order)
+    assert T.allclose(across, T.ones_like(across))
+    assert T.allclose(down, T.gradient(rows[:, 2], spacing=(at,), edge_order=edge_order)[0].view(5, 1).expand(5, 4))
+    assert down.is_contiguous()
+    assert [one.tolist() for one in T.gradient(T.tensor([[1, 2], [4, 8]]))] == [[[3, 6], [3, 6]], [[1, 1], [4, 4]]]
+    with pytest.raises(NotImplementedError, match="uint8"):
+        T.gradient(T.arange(5, dtype=T.uint8))
 
 
 def test_resizing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -122,6 +123,14 @@ def test_incomplete_gamma_functions() -> None:
     places = T.tensor([0.1, 4.0, 70.0, 910.0], dtype=T.float64)
     assert T.allclose(T.special.gammainc(shapes, places) + T.special.gammaincc(shapes, places), one)
     assert T.autograd.gradcheck(lambda at: T.special.gammainc(shapes, at), (places.requires_grad_(),))
+    # Of whole shapes, sums over Poisson's distribution; shapes and places far apart and near each other.
+    shapes = T.arange(1.0, 30.0, dtype=T.float64)[:, None]
+    places = T.linspace(0.1, 60, 40, dtype=T.float64)
+    terms = [T.exp(k * places.log() - places - math.lgamma(k + 1)) for k in range(29)]
+    expected = T.stack(terms).cumsum(0)
+    for dtype, near in ((T.float64, 1e-8), (T.float32, 1e-4)):  # torch has nine digits
+        upper = T.special.gammaincc(shapes.to(dtype), places.to(dtype))
+        assert T.allclose(upper, expected.to(dtype), rtol=near, atol=near * 1e-3)
 
 
 def test_modules_by_torchs_places() -> None:

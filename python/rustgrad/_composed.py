@@ -222,6 +222,29 @@ def corrcoef(input: Tensor) -> Tensor:
     return (covariances / deviations.unsqueeze(1) / deviations.unsqueeze(0)).clamp(-1, 1)
 
 
+def _slopes(x: Tensor, dim: int, steps: Any, edge_order: int) -> Tensor:
+    """Return derivatives along a dimension whose samples lie ``steps`` apart: a number, or one for each pair."""
+    n, regular = x.shape[dim], not isinstance(steps, Tensor)
+    if regular:
+        inner = (x.narrow(dim, 2, n - 2) - x.narrow(dim, 0, n - 2)) / (2 * steps)
+    else:
+        widths = steps.reshape(-1, *[1] * (x.dim() - 1 - dim))
+        slopes = (x.narrow(dim, 1, n - 1) - x.narrow(dim, 0, n - 1)) / widths
+        before, after = widths[:-1], widths[1:]
+        inner = (slopes.narrow(dim, 0, n - 2) * after + slopes.narrow(dim, 1, n - 2) * before) / (before + after)
+
+    def at_edge(pair: int, neighbour: int) -> Tensor:
+        """Return the slope of a pair of samples, or that of the parabola through its neighbour, at its outer sample."""
+        first, second = ((at, steps if regular else steps[at]) for at in (pair, neighbour))
+        slope, other = ((x.narrow(dim, at + 1, 1) - x.narrow(dim, at, 1)) / width for at, width in (first, second))
+        if edge_order == 2:
+            slope = slope + first[1] * (slope - other) / (first[1] + second[1])
+        return slope
+
+    left, right = at_edge(0, min(1, n - 2)), at_edge(n - 2, max(n - 3, 0))
+    return _rg.cat([left, inner, right], dim)
+
+
 def gradient(
     input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1
 ) -> tuple[Tensor, ...]:
@@ -233,6 +256,9 @@ def gradient(
     if edge_order not in (1, 2):
         message = "torch.gradient only supports edge_order=1 and edge_order=2."
         raise RuntimeError(message)
+    if input.dtype is _rg.uint8:
+        message = "torch.gradient does not support uint8 input."
+        raise NotImplementedError(message)
     dims = list(range(input.dim())) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if len({place % input.dim() for place in dims}) != len(dims):
         message = f"each dimension may appear once in the list of dims, but it is {tuple(dims)}"
@@ -253,19 +279,8 @@ def gradient(
         if n < edge_order + 1:
             message = "torch.gradient expected each dimension size to be at least edge_order+1"
             raise RuntimeError(message)
-        x = input.movedim(place, -1)
-        if isinstance(space, Tensor) and space.dim():
-            steps = space.diff()
-        else:
-            steps = _rg.full((n - 1,), float(space), dtype=x.dtype if x.is_floating_point() else None)
-        slopes = (x[..., 1:] - x[..., :-1]) / steps
-        before, after = steps[:-1], steps[1:]
-        inner = (slopes[..., :-1] * after + slopes[..., 1:] * before) / (before + after)
-        left, right = slopes[..., :1], slopes[..., -1:]
-        if edge_order == 2:
-            left = left + steps[0] * (left - slopes[..., 1:2]) / (steps[0] + steps[1])
-            right = right + steps[-1] * (right - slopes[..., -2:-1]) / (steps[-1] + steps[-2])
-        result.append(_rg.cat([left, inner, right], -1).movedim(-1, place))
+        steps = space.diff() if isinstance(space, Tensor) and space.dim() else float(space)
+        result.append(_slopes(input, place % input.dim(), steps, edge_order))
     return tuple(result)
 
 
@@ -301,15 +316,24 @@ def frexp(input: Tensor) -> Any:
     if not input.is_floating_point():
         message = "torch.frexp() only supports floating-point dtypes"
         raise RuntimeError(message)
+    whole_dtype, digits, mask = (_rg.int64, 52, 2047) if input.dtype is _rg.float64 else (_rg.int32, 23, 255)
+    bias = mask >> 1
+
+    def exponents(x: Tensor) -> Tensor:
+        return (x.contiguous().view(whole_dtype) >> digits) & mask
+
+    def power(exponent: Tensor) -> Tensor:
+        """Return two to the powers, which are those of no denormal number."""
+        return ((exponent + bias) << digits).view(input.dtype)
+
     x = input.detach()
-    usual = (x != 0) & x.isfinite()
-    # The logarithm may be one off; scaled in two halves, so that no power of two overflows.
-    exponent = _rg.where(usual, _rg.where(usual, x.abs(), 1.0).log2().floor() + 1, 0.0)
-    for _ in range(2):
-        scaled = (x.abs() * _rg.pow(2.0, -(exponent / 2).floor())) * _rg.pow(2.0, -(exponent - (exponent / 2).floor()))
-        exponent = exponent + (usual & (scaled >= 1)).to(x.dtype) - (usual & (scaled < 0.5)).to(x.dtype)
-    half = (exponent / 2).floor()
-    mantissa = input * _rg.pow(2.0, -half) * _rg.pow(2.0, -(exponent - half))
+    field = exponents(x)
+    # Denormal numbers have no exponent of their own before they are multiplied by a power of two.
+    field = _rg.where(field == 0, exponents(x * 2.0 ** (digits + 2)) - (digits + 2), field)
+    exponent = _rg.where((x != 0) & (field != mask), field - (bias - 1), 0)
+    # In two halves, so that no power of two overflows.
+    half = exponent >> 1
+    mantissa = input * power(-half) * power(half - exponent)
     return return_types.frexp((mantissa, exponent.to(_rg.int32)))
 
 

@@ -23,6 +23,7 @@ from rustgrad import round as round
 from rustgrad import sigmoid as expit
 from rustgrad import sinc as sinc
 from rustgrad import xlogy as xlogy
+from rustgrad._batching import base
 from rustgrad._composed import mvlgamma as multigammaln
 from rustgrad._incomplete import gammainc as gammainc
 from rustgrad._incomplete import gammaincc as gammaincc
@@ -62,17 +63,26 @@ def ndtr(input: Tensor) -> Tensor:
 def log_ndtr(input: Tensor) -> Tensor:
     """Return the logarithm of :func:`ndtr`, by an asymptotic series far below zero (Abramowitz & Stegun, 26.2.12)."""
     x = _floating(input)
-    far = x < -10
-    # Each formula sees numbers of its own part only, so that no derivative elsewhere is not a number.
-    below, above = _rg.where(far | (x > 0), 0.0, x), _rg.where(x > 0, x, 0.0)
-    tail = _rg.where(far, x, -20.0)
-    inverse = 1 / (tail * tail)
-    series = 1.0 + inverse * 0
-    for factor in (19, 17, 15, 13, 11, 9, 7, 5, 3, 1):
+    # Up to here the complement is no denormal number, and from here on the series is exact with these terms.
+    bound, factors = (-30.0, (11, 9, 7, 5, 3, 1)) if x.dtype is _rg.float64 else (-10.0, (9, 7, 5, 3, 1))
+    positive, far = x > 0, x < bound
+    # Few programs have numbers so far below. Slices of a batch are asked together.
+    series_needed = bool(base(far).any())
+    below = _rg.where(far, bound, -x) if series_needed else -x
+    # One complement serves both sides. The derivative at zero is that of the side that is taken there.
+    half = 0.5 * _rg.erfc(_rg.where(positive, x, below) * math.sqrt(0.5))
+    near = _rg.where(positive, (-half).log1p(), half.log())
+    if not series_needed:
+        return near  # type: ignore[no-any-return]
+    # The formula sees numbers of its own part only, so that no derivative elsewhere is not a number.
+    tail = _rg.where(far, x, bound)
+    square = tail * tail
+    inverse = 1 / square
+    series = 1.0
+    for factor in factors:
         series = 1 - factor * inverse * series
-    low = -0.5 * tail * tail - (-tail).log() - 0.5 * math.log(2 * math.pi) + series.log()
-    high = (-0.5 * _rg.erfc(above * math.sqrt(0.5))).log1p()
-    return _rg.where(far, low, _rg.where(x > 0, high, ndtr(below).log()))  # type: ignore[no-any-return]
+    low = (series / -tail).log() - (0.5 * square + 0.5 * math.log(2 * math.pi))
+    return _rg.where(far, low, near)  # type: ignore[no-any-return]
 
 
 @takes_out

@@ -170,7 +170,10 @@ def grid_sample(
 
     if mode == "bilinear" and dims == 2:
         # One operation finds all four neighbours.
-        extent = _rg.tensor([sizes[1], sizes[0]], dtype=grid.dtype)
+        extent: Any = sizes[0]
+        if sizes[0] != sizes[1]:
+            # A row of the grid at a time: two numbers are no length to go by.
+            extent = _rg.tensor([sizes[1], sizes[0]], dtype=grid.dtype).repeat(grid.shape[-2], 1)
         places = (grid + 1) / 2 * (extent - 1) if align_corners else ((grid + 1) * extent - 1) / 2
         if padding_mode != "zeros":
             places = _rg.stack([bounded(places[..., 0], sizes[1]), bounded(places[..., 1], sizes[0])], -1)
