@@ -239,7 +239,7 @@ def _slopes(x: Tensor, dim: int, steps: Any, edge_order: int) -> Tensor:
         slope, other = ((x.narrow(dim, at + 1, 1) - x.narrow(dim, at, 1)) / width for at, width in (first, second))
         if edge_order == 2:
             slope = slope + first[1] * (slope - other) / (first[1] + second[1])
-        return slope
+        return slope  # type: ignore[no-any-return]
 
     left, right = at_edge(0, min(1, n - 2)), at_edge(n - 2, max(n - 3, 0))
     return _rg.cat([left, inner, right], dim)
