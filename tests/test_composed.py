@@ -545,3 +545,21 @@ def test_resizing() -> None:
 def test_what_is_refused(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_margins_of_the_classes_that_rows_name() -> None:
+    T.manual_seed(0)
+    x = T.randn(6, 9, dtype=T.float64, requires_grad=True)
+    named = T.randint(0, 9, (6, 9))
+    named[range(5), [0, 2, 1, 4, 8]] = -1
+    expected = []
+    for row, classes in zip(x, named.tolist(), strict=True):
+        chosen = classes[: classes.index(-1)] if -1 in classes else classes
+        others = [place for place in range(9) if place not in chosen]
+        expected.append(sum(((1 - row[one] + row[others]).clamp(min=0).sum() for one in chosen), T.zeros(())) / 9)
+    losses = F.multilabel_margin_loss(x, named, reduction="none")
+    assert T.allclose(losses, T.stack(expected))
+    ours, exact = (T.autograd.grad(one.sum(), x, retain_graph=True)[0] for one in (losses, T.stack(expected)))
+    assert T.allclose(ours, exact)
+    assert F.multilabel_margin_loss(x, T.full((6, 9), -1)).item() == 0
+    assert T.allclose(F.multilabel_margin_loss(x[1], named[1]), losses[1])

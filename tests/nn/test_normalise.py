@@ -85,6 +85,28 @@ def test_group_norm(shape: tuple[int, ...], groups: int) -> None:
     _check(ours, _by_hand(x, groups, weight, bias), (x, weight, bias))
 
 
+@pytest.mark.parametrize("shape", [(16, 36), (8, 12, 7), (5, 6, 4, 5)])
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_groups_of_channels_of_few_places(shape: tuple[int, ...], groups: int) -> None:
+    T.manual_seed(0)
+    x, weight, bias = T.randn(shape), T.randn(shape[1]), T.randn(shape[1])
+    grad = T.randn(shape)
+    for parts in ((weight, bias), (weight, None), (None, bias), (None, None)):
+        for made in (x, x.transpose(0, -1).contiguous().transpose(0, -1)):
+            given = [part.requires_grad_() for part in (made.clone(), *parts) if part is not None]
+            ours = F.group_norm(given[0], groups, *parts)
+            lines = [part.detach().double().requires_grad_() for part in (given[0], weight, bias)]
+            ones = [lines[1] if parts[0] is not None else T.ones(shape[1], dtype=T.float64)]
+            ones.append(lines[2] if parts[1] is not None else T.zeros(shape[1], dtype=T.float64))
+            expected = _by_hand(lines[0], groups, *ones)
+            assert ours.shape == shape
+            assert T.allclose(ours.double(), expected, atol=1e-5)
+            used = [line for line, part in zip(lines, (x, *parts), strict=True) if part is not None]
+            own = T.autograd.grad(ours, given, grad)
+            exact = T.autograd.grad(expected, used, grad.double())
+            assert all(T.allclose(a.double(), b, atol=1e-4) for a, b in zip(own, exact, strict=True))
+
+
 @pytest.mark.parametrize("name", ["weight", "bias"])
 def test_parts_may_be_absent(name: str) -> None:
     T.manual_seed(0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
+from rustgrad._batching import base
 from rustgrad.nn._embedding import embedding
 from rustgrad.nn._reduction import check, legacy, reduce
 
@@ -65,7 +66,10 @@ def multilabel_margin_loss(
     rows = input.reshape(1, -1) if input.dim() < 2 else input
     named = target.reshape(rows.shape)
     valid = (named >= 0).to(_rg.int64).cumprod(1).bool()
-    places = _rg.where(valid, named, 0)
+    # The first columns name all classes of all rows; of a batch, of all its slices.
+    width = int(base(valid).any(tuple(range(base(valid).dim() - 1))).sum())
+    valid = valid[:, :width]
+    places = _rg.where(valid, named[:, :width], 0)
     is_target = _rg.zeros(rows.shape, dtype=_rg.int64).scatter_add(1, places, valid.to(_rg.int64)) > 0
     chosen = rows.gather(1, places)
     margins = (1 - (chosen.unsqueeze(2) - rows.unsqueeze(1))).clamp(min=0)
