@@ -116,6 +116,28 @@ emit(
     fit(tail, (mpf("0.49") - 4) / (mpf("0.49") + 4), mpf(26) / 34, 21),
     "f64",
 )
+emit(
+    "ERFC_F32",
+    "`(1 + 2 x) exp(x^2) erfc(x)` in `(x - 2) / (x + 2)` on `[1/2, 10.3]`.",
+    fit(lambda t: tail((2 * (1 + t) / (1 - t) - 4) / (2 * (1 + t) / (1 - t) + 4)), mpf("-0.607"), mpf("0.675"), 10),
+    "f32",
+)
+
+
+def erfinv(w):
+    """erfinv(x) / x as a function of w = -log(1 - x^2)."""
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x if w > mpf(10) ** -30 else mp.sqrt(mp.pi) / 2
+
+
+C = mpf("3.125")
+with mp.workdps(60):
+    values = fit(lambda t: erfinv(t + C), -C, C, 23)
+    emit("ERFINV_SMALL", "`erfinv(x) / x` in `w - 25/8` for `w = -log(1 - x^2)` up to 25/4.", values, "f64")
+    values = fit(lambda t: erfinv((t + mpf("3.25")) ** 2), mpf("-0.75"), mpf("0.75"), 18)
+    emit("ERFINV_MIDDLE", "The same in `sqrt(w) - 13/4` for `w` up to 16.", values, "f64")
+    values = fit(lambda t: erfinv((t + 5) ** 2), mpf(-1), mpf("1.01"), 17)
+    emit("ERFINV_LARGE", "The same in `sqrt(w) - 5` for `w` up to 36.", values, "f64")
 g = around(lambda z: (mp.loggamma(1 + z) / z + mp.euler) / z, 1)
 emit("LGAMMA_1", "`(lgamma(1 + z) / z + euler) / z` on `|z| <= 1/2`.", fit(g, mpf("-0.3"), mpf("0.51"), 19), "f64")
 g = around(lambda z: (mp.loggamma(2 + z) / z - 1 + mp.euler) / z, 1)

@@ -341,7 +341,7 @@ macro_rules! algebra {
             }
             #[inline(always)]
             fn polygamma(&self, n: u32) -> Self {
-                $wrap(gamma::polygamma(n, $get(self) as f64) as $t)
+                $wrap(gamma::polygamma::<$m>(n, $get(self) as f64) as $t)
             }
             #[inline(always)]
             fn neg(&self) -> Self { $wrap(-$get(self)) }
@@ -396,13 +396,12 @@ macro_rules! algebra_f32 {
                 sigmoid = exp::sigmoid_f32::<$m>, erf = special::erf_f32::<$m>,
                 log2 = log::log2_f32::<$m>, log10 = log::log10_f32::<$m>,
                 asin = trig::asin_f32::<$m>, acos = trig::acos_f32::<$m>,
-                erfinv = special::erfinv_f32::<$m>;
-            wide: tan = trig::tan_f64::<$m>, atan = trig::atan_f64::<$m>,
-                sinh = exp::sinh_f64::<$m>, cosh = exp::cosh_f64::<$m>,
-                asinh = log::asinh_f64::<$m>, acosh = log::acosh_f64::<$m>,
-                atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>;
-            scalar: lgamma = gamma::lgamma, digamma = gamma::digamma,
-                i0 = special::i0, i1 = special::i1;
+                tan = trig::tan_f32::<$m>, asinh = log::asinh_f32::<$m>,
+                acosh = log::acosh_f32::<$m>, atanh = log::atanh_f32::<$m>,
+                erfc = special::erfc_f32::<$m>, erfinv = special::erfinv_f32::<$m>;
+            wide: atan = trig::atan_f64::<$m>, sinh = exp::sinh_f64::<$m>, cosh = exp::cosh_f64::<$m>,
+                lgamma = gamma::lgamma_single::<$m>, digamma = gamma::digamma::<$m>;
+            scalar: i0 = special::i0, i1 = special::i1;
             pow: log::pow_f32::<$m>, atan2: trig::atan2_f32::<$m>, fmod: quotient::fmod_f32::<$m>,
             normal: special::normal_f32::<$m>
         }
@@ -424,10 +423,10 @@ macro_rules! algebra_f64 {
                 acos = trig::acos_f64::<$m>, atan = trig::atan_f64::<$m>,
                 sinh = exp::sinh_f64::<$m>, cosh = exp::cosh_f64::<$m>,
                 asinh = log::asinh_f64::<$m>, acosh = log::acosh_f64::<$m>,
-                atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>;
+                atanh = log::atanh_f64::<$m>, erfc = special::erfc_f64::<$m>,
+                digamma = gamma::digamma::<$m>;
             wide: ;
-            scalar: lgamma = gamma::lgamma, digamma = gamma::digamma,
-                i0 = special::i0, i1 = special::i1;
+            scalar: lgamma = gamma::lgamma, i0 = special::i0, i1 = special::i1;
             pow: log::pow_f64::<$m>, atan2: trig::atan2_f64::<$m>, fmod: quotient::fmod_f64::<$m>
         }
     };

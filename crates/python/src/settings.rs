@@ -216,18 +216,6 @@ impl IntInfo {
 
 // ---- comparisons of whole tensors
 
-fn equal_of(a: &Tensor, b: &Tensor) -> Bind<bool> {
-    if a.shape() != b.shape() {
-        return Ok(false);
-    }
-    // Only a float, being NaN, is not what it is.
-    if !a.dtype().is_float() && a.is_same_place(b) {
-        return Ok(true);
-    }
-    let same = a.detach().eq(&b.detach())?;
-    Ok(same.all_or_any(false, &[], false)?.item()?.to_i64() != 0)
-}
-
 fn isclose_of(
     a: &Tensor,
     b: &Tensor,
@@ -281,7 +269,7 @@ fn allclose_of(a: &Tensor, b: &Tensor, rtol: f64, atol: f64, equal_nan: bool) ->
 impl PyTensor {
     /// Whether two tensors have the same shape and elements.
     fn equal(&self, other: &Bound<'_, PyTensor>) -> Bind<bool> {
-        equal_of(&self.tensor, &other.get().tensor)
+        Ok(self.tensor.equal(&other.get().tensor)?)
     }
 
     /// Whether elements are close.

@@ -21,11 +21,16 @@ use crate::tensor::Tensor;
 /// of memory traffic).
 const WORTH: usize = 1 << 20;
 
+/// Bytes moved by a node on average below which handing nodes from thread to thread, which costs one to two
+/// microseconds each, takes more than it brings.
+const GRAIN: usize = 1 << 17;
+
 /// Whether the plan's work pays for waking other threads. A chain does not: its operations are
 /// split themselves.
 pub(super) fn pays(plan: &Plan<'_>) -> bool {
     let forced = parallel::threshold() <= 1;
-    parallel::threads() > 1 && (forced || (plan.work >= WORTH && plan.branches()))
+    let grains = plan.work / GRAIN >= plan.steps.len();
+    parallel::threads() > 1 && (forced || (plan.work >= WORTH && grains && plan.branches()))
 }
 
 /// A gradient on its way: from which step (0: a root) and which of its edges, to which output.

@@ -7,7 +7,7 @@ use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::Scalar;
 use crate::error::Result;
 use crate::graph::hooks::GradList;
-use crate::graph::{GradMode, Save, attach, recording};
+use crate::graph::{GradMode, Node, Save, attach, recording};
 use crate::tensor::Tensor;
 
 /// Which product.
@@ -59,6 +59,12 @@ impl Rule for PlusProduct {
             Product::Outer => "AddrBackward0",
             Product::Bmm => "BaddbmmBackward0",
             Product::SumBmm => "AddbmmBackward0",
+        }
+    }
+    fn depth(&self, node: &Node) -> usize {
+        match self.product {
+            Product::Mm | Product::Bmm => node.input_size(1, 0).max(node.input_size(2, 1)),
+            _ => 0,
         }
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {

@@ -9,7 +9,7 @@ use super::binary::Binary;
 use super::reduce::kept_shape;
 use super::unary::Unary;
 use super::{Cx, Op, Rule, SavedValue};
-use crate::dtype::{DType, Scalar};
+use crate::dtype::{DType, Scalar, dispatch};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
@@ -205,6 +205,28 @@ impl Tensor {
     /// Compared with a number.
     pub(crate) fn compare(&self, kind: Binary, number: f64) -> Result<Self> {
         self.binary_scalar(kind, Scalar::Float(number), false)
+    }
+
+    /// Whether two tensors have the same shape and equal elements; NaN equals nothing.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn equal(&self, other: &Self) -> Result<bool> {
+        /// Elements that are compared faster one by one than by operations.
+        const FEW: usize = 64;
+        if self.shape() != other.shape() {
+            return Ok(false);
+        }
+        let dtype = self.dtype();
+        // Only a float, being NaN, is not what it is.
+        if !dtype.is_float() && self.is_same_place(other) {
+            return Ok(true);
+        }
+        if dtype == other.dtype() && self.numel() <= FEW {
+            return dispatch!(dtype, T => Ok(self.to_vec::<T>()? == other.to_vec::<T>()?));
+        }
+        let same = self.detach().eq(&other.detach())?;
+        Ok(same.all_or_any(false, &[], false)?.item()?.to_i64() != 0)
     }
 
     /// Whether any element is true, as a Rust bool.

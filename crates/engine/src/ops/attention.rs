@@ -8,7 +8,7 @@ use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, is_grad_enabled, recording};
+use crate::graph::{Node, Save, attach, is_grad_enabled, recording};
 use crate::launch::{self, Sight};
 use crate::shape::{Dims, broadcast};
 use crate::storage::Core;
@@ -84,6 +84,9 @@ fn weights(
 impl Rule for Attention {
     fn name(&self) -> &'static str {
         "ScaledDotProductFlashAttentionForCpuBackward0"
+    }
+    fn depth(&self, node: &Node) -> usize {
+        2 * node.input_size(1, 1).max(node.input_size(2, 1))
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {
         match name {

@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use super::{Cx, Op, Rule};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, recording};
+use crate::graph::{Node, Save, attach, recording};
 use crate::kernels::conv::Conv;
 use crate::launch::{Factor, convolve};
 use crate::shape::{Dims, shape_text};
@@ -56,6 +56,9 @@ impl Rule for Convolution {
         } else {
             "ConvolutionBackwardBackward0"
         }
+    }
+    fn depth(&self, _: &Node) -> usize {
+        self.frame.weight.iter().skip(1).product()
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let mut result: GradList = smallvec![None; 2 + usize::from(self.has_bias)];

@@ -1,137 +1,31 @@
 //! Samples of images between their elements: of four neighbours each.
 
-use std::ops::{Add, AddAssign, Mul, Sub};
-
 use smallvec::smallvec;
 
 use super::along::{put, take};
 use super::binary::Binary;
 use super::unary::Unary;
 use super::{Cx, Op, Rule};
-use crate::dtype::{Element, Scalar, dispatch};
+use crate::dtype::{DType, Scalar};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, is_grad_enabled, recording};
-use crate::shape::Dims;
+use crate::kernels::grid::Sizes;
+use crate::launch;
+use crate::shape::{Dims, contiguous_strides};
 use crate::tensor::Tensor;
 
-trait Float:
-    Element + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign
-{
-}
-impl Float for f32 {}
-impl Float for f64 {}
-
-/// Sizes of `(N, C, H, W)` images, and how many samples are taken of each.
-#[derive(Clone, Copy)]
-struct Sizes {
-    batch: usize,
-    channels: usize,
-    height: usize,
-    width: usize,
-    count: usize,
-}
-
-/// The neighbours of a place: above and below, each left and right.
-#[derive(Clone, Copy)]
-struct Corners<T> {
-    at: [usize; 4],
-    inside: [bool; 4],
-    weight: [T; 4],
-    /// How the weights change with the column and with the row.
-    slope: [[T; 2]; 4],
-}
-
-impl<T: Float> Corners<T> {
-    fn new(place: [T; 2], sizes: Sizes) -> Self {
-        let [x, y] = place.map(T::to_f64);
-        let (left, top) = (x.floor(), y.floor());
-        let zero = T::default();
-        let one = T::from_f64(1.0);
-        let (x, y) = (place[0] - T::from_f64(left), place[1] - T::from_f64(top));
-        let (across, down) = ([one - x, x], [one - y, y]);
-        let sign = [zero - one, one];
-        let mut made =
-            Self { at: [0; 4], inside: [false; 4], weight: [zero; 4], slope: [[zero; 2]; 4] };
-        for corner in 0..4 {
-            let (lower, right) = (corner >> 1, corner & 1);
-            let (row, column) = (top + lower as f64, left + right as f64);
-            // What is NaN lies outside.
-            let inside = (0.0..sizes.height as f64).contains(&row)
-                && (0.0..sizes.width as f64).contains(&column);
-            made.inside[corner] = inside;
-            made.at[corner] = if inside { row as usize * sizes.width + column as usize } else { 0 };
-            made.weight[corner] = down[lower] * across[right];
-            made.slope[corner] = [down[lower] * sign[right], across[right] * sign[lower]];
-        }
-        made
-    }
-
-    fn value(&self, corner: usize, plane: &[T]) -> T {
-        if self.inside[corner] { plane[self.at[corner]] } else { T::default() }
-    }
-}
-
-fn corners<T: Float>(places: &[T], sizes: Sizes) -> Vec<Corners<T>> {
-    places.chunks_exact(2).map(|place| Corners::new([place[0], place[1]], sizes)).collect()
-}
-
-fn forward<T: Float>(images: &[T], places: &[T], sizes: Sizes) -> Vec<T> {
-    let Sizes { channels, height, width, count, .. } = sizes;
-    let mut output = Vec::with_capacity(sizes.batch * channels * count);
-    for (n, places) in places.chunks_exact((2 * count).max(1)).enumerate() {
-        let corners = corners(places, sizes);
-        for channel in 0..channels {
-            let plane = &images[(n * channels + channel) * height * width..][..height * width];
-            output.extend(corners.iter().map(|corners| {
-                let part = |corner| corners.value(corner, plane) * corners.weight[corner];
-                part(0) + part(1) + part(2) + part(3)
-            }));
-        }
-    }
-    output
-}
-
-/// The gradients of the images and of the places.
-fn backward<T: Float>(
-    images: &[T],
-    places: &[T],
-    grad: &[T],
-    sizes: Sizes,
-    wants: [bool; 2],
-) -> [Vec<T>; 2] {
-    let Sizes { channels, height, width, count, .. } = sizes;
-    let mut d_images = vec![T::default(); if wants[0] { images.len() } else { 0 }];
-    let mut d_places = Vec::with_capacity(if wants[1] { places.len() } else { 0 });
-    for (n, places) in places.chunks_exact((2 * count).max(1)).enumerate() {
-        let corners = corners(places, sizes);
-        let mut seen = vec![[T::default(); 4]; if wants[1] { count } else { 0 }];
-        for channel in n * channels..(n + 1) * channels {
-            let span = channel * height * width..(channel + 1) * height * width;
-            let grad = &grad[channel * count..][..count];
-            if wants[0] {
-                let plane = &mut d_images[span.clone()];
-                for (corners, &grad) in corners.iter().zip(grad) {
-                    for corner in (0..4).filter(|&corner| corners.inside[corner]) {
-                        plane[corners.at[corner]] += grad * corners.weight[corner];
-                    }
-                }
-            }
-            let plane = &images[span];
-            for ((seen, corners), &grad) in seen.iter_mut().zip(&corners).zip(grad) {
-                for (corner, seen) in seen.iter_mut().enumerate() {
-                    *seen += grad * corners.value(corner, plane);
-                }
-            }
-        }
-        for (seen, corners) in seen.iter().zip(&corners) {
-            for axis in 0..2 {
-                let part = |corner: usize| seen[corner] * corners.slope[corner][axis];
-                d_places.push(part(0) + part(1) + part(2) + part(3));
-            }
-        }
-    }
-    [d_images, d_places]
+/// Where the four neighbours of each place lie in their plane, and whether they do.
+fn corners(places: &[f64], sizes: Sizes) -> Vec<[Option<usize>; 4]> {
+    let corner = |place: &[f64], corner: usize| {
+        let (column, row) = (place[0].floor(), place[1].floor());
+        let (row, column) = (row + (corner >> 1) as f64, column + (corner & 1) as f64);
+        // What is NaN lies outside.
+        let inside = (0.0..sizes.height as f64).contains(&row)
+            && (0.0..sizes.width as f64).contains(&column);
+        inside.then_some(row as usize * sizes.width + column as usize)
+    };
+    places.chunks_exact(2).map(|place| [0, 1, 2, 3].map(|at| corner(place, at))).collect()
 }
 
 struct GridSample {
@@ -149,15 +43,9 @@ impl Rule for GridSample {
         if is_grad_enabled() {
             return self.differentiably(&images, &places, grad, wants);
         }
-        let made = dispatch!(float images.dtype(), T => {
-            let (x, at) = (images.to_vec::<T>()?, places.to_vec::<T>()?);
-            let [x, at] = backward(&x, &at, &grad.to_vec::<T>()?, self.sizes, wants);
-            [
-                if wants[0] { Some(Tensor::from_slice(&x, &images.shape())?) } else { None },
-                if wants[1] { Some(Tensor::from_slice(&at, &places.shape())?) } else { None },
-            ]
-        }, else [None, None]);
-        Ok(GradList::from_iter(made))
+        let [x, at, grad] = [&images, &places, grad].map(Tensor::shared_core);
+        let made = launch::grid_sample_backward(self.sizes, &x, &at, &grad, wants)?;
+        Ok(made.into_iter().map(|made| made.map(Tensor::from_core)).collect())
     }
 }
 
@@ -174,12 +62,7 @@ impl GridSample {
         let x = images.reshape_to(&flat)?;
         let points = places.reshape_to(&[batch, count, 2])?;
         let grad = grad.reshape_to(&[batch, channels, count])?;
-        let corners = dispatch!(float images.dtype(), T => {
-            corners(&places.to_vec::<T>()?, self.sizes)
-                .into_iter()
-                .map(|corners| (corners.at, corners.inside))
-                .collect::<Vec<_>>()
-        }, else Vec::new());
+        let corners = corners(&places.to_dtype(DType::F64)?.to_vec::<f64>()?, self.sizes);
         let mut shares = Vec::new();
         for axis in 0..2 {
             let place = points.select(2, axis)?;
@@ -195,9 +78,10 @@ impl GridSample {
         for corner in 0..4 {
             let (lower, right) = (corner >> 1, corner & 1);
             let (across, down) = (&shares[0][right], &shares[1][lower]);
-            let at: Vec<i64> = corners.iter().map(|(at, _)| at[corner] as i64).collect();
+            let at: Vec<i64> =
+                corners.iter().map(|at| at[corner].map_or(0, |at| at as i64)).collect();
             let inside: Vec<crate::Bool> =
-                corners.iter().map(|(_, inside)| inside[corner].into()).collect();
+                corners.iter().map(|at| at[corner].is_some().into()).collect();
             let inside = Tensor::from_slice(&inside, &[batch, 1, count])?;
             let at = Tensor::from_slice(&at, &[batch, 1, count])?;
             let at = at.expand_to(&[batch, channels, count])?.contiguous()?.shared_core();
@@ -262,14 +146,8 @@ impl Tensor {
             count: rows * columns,
         };
         let shape: Dims = smallvec![*batch, *channels, *rows, *columns];
-        let output = dispatch!(float self.dtype(), T => {
-            let made = forward(&self.to_vec::<T>()?, &places.to_vec::<T>()?, sizes);
-            Self::from_slice(&made, &shape)?
-        }, else bail!(
-            not_implemented,
-            "\"grid_sampler_2d_cpu\" not implemented for '{}'",
-            self.dtype().scalar_name()
-        ));
+        let output = launch::grid_sample(sizes, &self.shared_core(), &places.shared_core())?;
+        let output = Self::from_core(output.into_layout(&shape, &contiguous_strides(&shape))?);
         if recording(&[self, places]) {
             let saves = [Save::Input(0), Save::Input(1)];
             attach(Op::rule(GridSample { sizes }), &[self, places], &saves, &[&output])?;

@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::{Cx, Op, Rule};
 use crate::error::{Error, Result, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, recording};
+use crate::graph::{Node, Save, attach, recording};
 use crate::launch;
 use crate::shape::{Dims, contiguous_strides, shape_text};
 use crate::tensor::Tensor;
@@ -19,6 +19,9 @@ struct Linear {
 impl Rule for Linear {
     fn name(&self) -> &'static str {
         if self.flattened { "UnsafeViewBackward0" } else { "AddmmBackward0" }
+    }
+    fn depth(&self, node: &Node) -> usize {
+        node.input_size(1, 0).max(node.input_size(2, 0))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let mut result: GradList = smallvec![None, None, None];

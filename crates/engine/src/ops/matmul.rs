@@ -5,7 +5,7 @@ use smallvec::smallvec;
 use super::{Cx, Op, Rule};
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, recording};
+use crate::graph::{Node, Save, attach, recording};
 use crate::launch;
 use crate::shape::{Dims, broadcast, shape_text};
 use crate::tensor::Tensor;
@@ -37,6 +37,9 @@ impl Rule for Mm {
     fn name(&self) -> &'static str {
         "MmBackward0"
     }
+    fn depth(&self, node: &Node) -> usize {
+        node.input_size(0, 0).max(node.input_size(1, 1))
+    }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
         let (a, b) = factors(cx)?;
@@ -51,6 +54,9 @@ struct Bmm;
 impl Rule for Bmm {
     fn name(&self) -> &'static str {
         "BmmBackward0"
+    }
+    fn depth(&self, node: &Node) -> usize {
+        node.input_size(0, 0).max(node.input_size(1, 1))
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };

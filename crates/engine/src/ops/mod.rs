@@ -102,6 +102,10 @@ pub trait Rule: Send + Sync {
     fn part(&self) -> Option<(&Geometry, &[usize])> {
         None
     }
+    /// Roughly how many multiply-adds an element of the output takes, where they are many.
+    fn depth(&self, _node: &Node) -> usize {
+        0
+    }
     /// Called when the pass has no more use for what the rule keeps.
     fn release(&self) {}
     /// Whether it refuses to run again after that, though it saved no tensor.

@@ -4,10 +4,11 @@ use smallvec::{SmallVec, smallvec};
 
 use super::along::take;
 use super::{Cx, Op, Rule, SavedValue};
-use crate::dtype::{Scalar, dispatch};
+use crate::dtype::Scalar;
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording};
+use crate::launch;
 use crate::ops::binary::Binary;
 use crate::shape::{Dims, norm_dim};
 use crate::tensor::Tensor;
@@ -266,23 +267,8 @@ impl Rule for Cross {
 /// The values of the cross product of floats of one dtype, broadcast to `shape`.
 fn crossed(x: &Tensor, y: &Tensor, shape: &[usize], at: usize) -> Result<Tensor> {
     let (x, y) = (x.detach().expand_to(shape)?, y.detach().expand_to(shape)?);
-    let inner: usize = shape[at + 1..].iter().product();
-    dispatch!(float x.dtype(), T => {
-        let (x, y) = (x.to_vec::<T>()?, y.to_vec::<T>()?);
-        let mut output = vec![T::default(); x.len()];
-        let block = (inner * 3).max(1);
-        let blocks = x.chunks_exact(block).zip(y.chunks_exact(block));
-        for ((x, y), to) in blocks.zip(output.chunks_exact_mut(block)) {
-            for i in 0..inner {
-                let [a, b, c] = [x[i], x[inner + i], x[2 * inner + i]];
-                let [d, e, f] = [y[i], y[inner + i], y[2 * inner + i]];
-                to[i] = b * f - c * e;
-                to[inner + i] = c * d - a * f;
-                to[2 * inner + i] = a * e - b * d;
-            }
-        }
-        Tensor::from_slice(&output, shape)
-    }, else bail!(not_implemented, "\"cross\" not implemented for '{}'", x.dtype().scalar_name()))
+    let product = launch::cross(&x.shared_core(), &y.shared_core(), at)?;
+    Ok(Tensor::from_core(product))
 }
 
 impl Tensor {

@@ -16,7 +16,7 @@ use super::{Cx, Op, Rule};
 use crate::dtype::Scalar;
 use crate::error::{Result, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{GradMode, Save, attach, is_grad_enabled, recording};
+use crate::graph::{GradMode, Node, Save, attach, is_grad_enabled, recording};
 use crate::launch;
 use crate::storage::Core;
 use crate::tensor::Tensor;
@@ -243,6 +243,10 @@ impl Rule for Recurrent {
             Cell::Lstm => "LstmBackward0",
             Cell::Gru => "GruBackward0",
         }
+    }
+
+    fn depth(&self, node: &Node) -> usize {
+        2 * node.input_size(1, 1)
     }
 
     // Saved: states, input, weight, first state, then memories and first memory, or the bias.

@@ -6,7 +6,11 @@ use super::{Cx, Op, Rule, SavedValue};
 use crate::error::Result;
 use crate::graph::hooks::GradList;
 use crate::graph::{Save, attach, recording1};
+use crate::kernels::block::Exact;
+use crate::kernels::math::gamma;
+use crate::launch::program::map_later;
 use crate::ops::binary::Binary;
+use crate::ops::unary::Unary;
 use crate::tensor::Tensor;
 
 /// The derivative of order `n` of digamma, whose derivative is that of order `n + 1`.
@@ -39,7 +43,7 @@ impl Rule for BesselI1 {
         let half = Tensor::from_scalar(0.5.into(), x.dtype())?;
         // The limit at 0 is 1/2; the quotient is kept away from 0/0 so that no NaN gets through.
         let safe = zero.where_(&half, &x)?;
-        let i0 = x.unary(super::unary::Unary::I0, [0.0; 2])?;
+        let i0 = x.unary(Unary::I0, [0.0; 2])?;
         let d = zero.where_(&half, &i0.sub(&y.div(&safe)?)?)?;
         Ok(smallvec![Some(grad.mul(&d)?)])
     }
@@ -53,7 +57,16 @@ impl Tensor {
     #[track_caller]
     pub fn polygamma(&self, n: u32) -> Result<Self> {
         let input = self.as_float()?;
-        let output = input.scalar_map(|x| crate::kernels::math::gamma::polygamma(n, x))?;
+        let output = match Unary::Digamma.backward(input.dtype(), &[0.0; 2]) {
+            // The derivative of digamma is a vector kernel, of a gradient of one.
+            Some(block) if n == 1 => {
+                let one = Self::from_scalar(1.0.into(), input.dtype())?.shared_core();
+                let core = input.shared_core();
+                let (shape, p) = (core.shape(), [0.0; 2]);
+                Self::from_core(map_later(block, &p, core.dtype(), shape, &[&one, &core])?)
+            }
+            _ => input.scalar_map(|x| gamma::polygamma::<Exact>(n, x))?,
+        };
         if recording1(&input) {
             attach(Op::rule(Polygamma(n)), &[&input], &[Save::Input(0)], &[&output])?;
         }

@@ -543,9 +543,25 @@ impl Node {
         }
     }
 
-    /// A rough figure of what running the node costs, in bytes moved.
+    /// A rough figure of what running the node costs, in bytes moved: a processor that moves one makes
+    /// about a multiply-add of each of the two products that a gradient takes meanwhile.
     pub(crate) fn work(&self) -> usize {
-        self.out_meta(0).bytes()
+        let meta = self.out_meta(0);
+        let depth = match &self.op {
+            Op::Rule(rule) => rule.depth(self),
+            _ => 0,
+        };
+        let numel = || meta.shape().iter().product::<usize>();
+        meta.bytes().saturating_add(if depth == 0 { 0 } else { numel().saturating_mul(depth) })
+    }
+
+    /// The size of a dimension of an input, counted from the last; 0 if it is not known.
+    pub(crate) fn input_size(&self, edge: usize, from_last: usize) -> usize {
+        let edge = self.edges().get(edge).and_then(|edge| Some((edge.node.as_ref()?, edge.out)));
+        edge.map_or(0, |(node, out)| {
+            let shape = node.out_meta(out).shape();
+            shape.len().checked_sub(from_last + 1).map_or(0, |dim| shape[dim])
+        })
     }
 
     /// The leaf of an accumulator that nothing but the accumulator keeps alive.

@@ -327,6 +327,15 @@ impl<V: Algebra> Visitor for Vjp<'_, V> {
 }
 
 impl Binary {
+    /// As [`Unary::weight`](crate::unary::Unary::weight).
+    pub const fn weight(self, dtype: DType) -> usize {
+        match self {
+            Self::Pow | Self::Atan2 | Self::LogAddExp | Self::LogAddExp2 => 16 * dtype.size(),
+            Self::Xlogy | Self::Fmod | Self::Remainder | Self::FloorDivide => 8 * dtype.size(),
+            _ => 0,
+        }
+    }
+
     /// How many inputs there are: two or three.
     pub fn inputs(self) -> usize {
         visit(self, NeedsOf).map_or(2, |(_, inputs)| inputs)

@@ -39,7 +39,7 @@ const SHORT: usize = 128;
 /// Bytes of a buffer that one value fills: it is read again and again, so it had better be short.
 const CONSTANT: usize = 2048;
 /// Outputs from this size on bypass the caches where the instruction set allows it.
-const STREAM_BYTES: usize = 1 << 25;
+pub(crate) const STREAM_BYTES: usize = 1 << 25;
 
 /// Pointers shared between tasks, each of which touches its own part of the output.
 struct Shared<T>(T);

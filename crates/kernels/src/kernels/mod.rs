@@ -11,6 +11,7 @@ pub mod copy;
 pub mod ctc;
 pub mod dense;
 pub mod elementwise;
+pub mod grid;
 pub mod index;
 pub mod isa;
 pub mod lstm;

@@ -297,6 +297,26 @@ pub fn softmax(log: bool, input: &Arc<Core>, dim: usize) -> Result<Arc<Core>> {
     Ok(out)
 }
 
+/// The cross products of vectors of three along a dimension, of two tensors of one shape.
+pub fn cross(x: &Arc<Core>, y: &Arc<Core>, dim: usize) -> Result<Arc<Core>> {
+    let (x, y) = (dense(x)?, dense(y)?);
+    let Along { outer, n, inner } = check_dim(&x, dim)?;
+    ensure!(
+        n == 3 && x.shape() == y.shape() && x.dtype() == y.dtype(),
+        runtime,
+        "cross of {:?} and {:?} along dimension {dim}",
+        x.shape(),
+        y.shape()
+    );
+    let out = Core::alloc(x.dtype(), x.shape())?;
+    let _access = Access::new(&[&x, &y], None);
+    dispatch!(float x.dtype(), T => {
+        // SAFETY: all are dense and of these sizes, the inputs are locked, the output is fresh.
+        unsafe { rows::cross::<T>(outer, inner, ptr(&x), ptr(&y), ptr_mut(&out)) };
+    }, else return Err(missing("cross", x.dtype())));
+    Ok(out)
+}
+
 /// The gradient of [`softmax`], from its output.
 pub fn softmax_backward(
     log: bool,

@@ -168,12 +168,13 @@ pub fn copy_core(core: &Core) -> Result<Arc<Core>> {
 
 /// Writes dense cores of the dtype of a fresh dense one side by side: of each `outer`-th part of it they
 /// have one share after the other. `false`, and nothing done, where the shares are so long that they had
-/// better be copied core by core.
+/// better be copied core by core, past the caches.
 pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
     let size = out.dtype().size();
     let row = out.numel() / outer.max(1) * size;
     let large = out.numel() * size >= crate::parallel::threshold();
-    if large && row > JOINED {
+    let long = large && row > JOINED;
+    if long && out.numel() * size >= elementwise::STREAM_BYTES {
         return false;
     }
     let access = Access::new(parts, None);
@@ -182,6 +183,28 @@ pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
         .map(|part| (Src::new(part.data().cast_const()), part.numel() / outer.max(1) * size))
         .collect();
     let to = Dst::new(out.data());
+    if long {
+        // Shares cut into pieces of the length of a task.
+        let mut pieces: Vec<(Src<u8>, usize, usize)> = Vec::new();
+        let mut at = 0;
+        for o in 0..outer {
+            for &(from, share) in &shares {
+                for start in (0..share).step_by(JOINED) {
+                    let from = Src::new(from.at((o * share + start) as isize));
+                    let length = JOINED.min(share - start);
+                    pieces.push((from, at, length));
+                    at += length;
+                }
+            }
+        }
+        crate::parallel::for_each(pieces.len(), |i| {
+            let (from, at, length) = pieces[i];
+            // SAFETY: all are dense and as long as their shares together; pieces do not overlap.
+            unsafe { copy::copy_bytes(from.at(0), to.at(at as isize), length) };
+        });
+        drop(access);
+        return true;
+    }
     let small = outer > 1 && shares.iter().all(|&(_, share)| share <= SMALL_SHARE);
     let turns = shares.iter().all(|&(_, share)| share == size);
     let rows = |first: usize, last: usize| {

@@ -11,6 +11,7 @@ mod ctc;
 mod dense;
 mod execute;
 mod fused;
+mod grid;
 mod image;
 pub mod index;
 mod lstm;
@@ -22,14 +23,15 @@ mod reduce;
 mod resample;
 
 pub use along::{
-    Scan, argreduce, cumextreme, cumulative, put, select, slices, softmax, softmax_backward, sort,
-    take, topk,
+    Scan, argreduce, cross, cumextreme, cumulative, put, select, slices, softmax, softmax_backward,
+    sort, take, topk,
 };
 pub use attention::{Sight, attention, attention_backward};
 pub use channels::{Normalised, channel_norm, channel_norm_backward};
 pub use ctc::{Alignments, ctc_loss, ctc_loss_backward};
 pub use dense::{cholesky, lu, lu_solve, substitute};
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
+pub use grid::{grid_sample, grid_sample_backward};
 pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use lstm::{lstm, lstm_backward};
 pub use matmul::{addmm, bmm, gemm};

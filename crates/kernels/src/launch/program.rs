@@ -22,10 +22,11 @@ use crate::storage::deferred::{
     Across, Deferred, Reach, Step, Turned, Work, count_pass, defer, pays, reach_of,
 };
 use crate::storage::{Access, Core};
+use crate::unary::Unary;
 
 /// Elements of a run that are worth blocks of their own.
 const LONG: usize = 256;
-/// Bytes of traffic per parallel task.
+/// Bytes of traffic per parallel task, or of work that takes as long.
 const TASK_BYTES: usize = 1 << 18;
 
 /// One step of a plan.
@@ -169,6 +170,48 @@ fn is_cheap(block: Block) -> bool {
         blocks.into_iter().map(|block| block as usize).collect()
     });
     cheap.contains(&(block as usize))
+}
+
+/// What an element of a block costs beside its traffic, see [`Unary::weight`].
+fn weight(block: Block) -> usize {
+    static WEIGHTS: OnceLock<Vec<(usize, usize)>> = OnceLock::new();
+    let weights = WEIGHTS.get_or_init(|| {
+        let mut weights: Vec<(usize, usize)> = Vec::new();
+        let mut add = |block: Option<Block>, weight: usize| {
+            weights.extend(block.map(|block| (block as usize, weight)));
+        };
+        for dtype in [DType::F32, DType::F64] {
+            for &op in Unary::ALL {
+                let mut p = [0.0; 2];
+                for (p, &(_, default)) in p.iter_mut().zip(op.params()) {
+                    *p = default;
+                }
+                let weight = op.weight(dtype);
+                if weight > 0 {
+                    add(op.forward(dtype, &p), weight);
+                    // What is made of the output is cheap, or that would not be kept.
+                    if op.saves().input() {
+                        add(op.backward(dtype, &p), weight);
+                    }
+                }
+            }
+            let (any, weight) = ([1.7, 0.0], Binary::Pow.weight(dtype));
+            add(Unary::PowScalar.forward(dtype, &any), weight);
+            add(Unary::PowScalar.backward(dtype, &any), weight);
+            for &op in Binary::ALL {
+                let weight = op.weight(dtype);
+                if weight > 0 {
+                    add(op.forward(dtype), weight);
+                    add(op.forward_scalar(dtype, false), weight);
+                    add(op.forward_scalar(dtype, true), weight);
+                }
+            }
+        }
+        weights.sort_unstable();
+        weights
+    });
+    let found = weights.binary_search_by_key(&(block as usize), |&(block, _)| block);
+    found.map_or(0, |at| weights[at].1)
 }
 
 /// [`map`](super::blocks::map), put off where that pays: the elements are made when they are asked for.
@@ -414,21 +457,24 @@ fn run(plan: &Plan<'_>) -> bool {
     let program = compile(plan);
     let numel = plan.target.numel();
     let tile = tile(plan);
-    let traffic: usize = plan.leaves.iter().map(|core| core.dtype().size()).sum::<usize>()
+    let cost: usize = plan.leaves.iter().map(|core| core.dtype().size()).sum::<usize>()
         + plan
             .made
             .iter()
-            .map(|made| if made.kept { plan.core(made).dtype().size() } else { 1 })
+            .map(|made| {
+                let written = if made.kept { plan.core(made).dtype().size() } else { 1 };
+                written + weight(made.step.block)
+            })
             .sum::<usize>();
     // Tasks end with a panel, so that none is brought twice.
     let whole = program.panels.first().map_or(tile, |panel| panel.together * panel.across.cols);
-    let step = (TASK_BYTES / traffic.max(1)).next_multiple_of(whole);
+    let step = (TASK_BYTES / cost.max(1)).next_multiple_of(whole);
     let body = |task: usize| {
         let start = task * step;
         // SAFETY: the operands have `numel` elements, are locked, and tasks write disjoint ranges.
         unsafe { execute(&program, start, numel.min(start + step), tile, std::ptr::null_mut()) };
     };
-    if numel * traffic < crate::parallel::threshold() {
+    if numel * cost < crate::parallel::threshold() {
         // SAFETY: as above.
         unsafe { execute(&program, 0, numel, tile, std::ptr::null_mut()) };
     } else {

@@ -62,6 +62,17 @@ pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>
         .map(|(_, &n)| n)
         .collect();
     let dtype = input.dtype();
+    // What counts is whether elements are zero, or what they are as int64: one kernel does for all types.
+    let first = match what {
+        Reduction::Any | Reduction::All | Reduction::CountNonzero => DType::Bool,
+        Reduction::Prod if !dtype.is_float() => DType::I64,
+        _ => dtype,
+    };
+    if first != dtype {
+        let cast = crate::kernels::copy::cast_block(dtype, first);
+        let input = super::blocks::map(cast, &[0.0; 2], first, input.shape(), &[input])?;
+        return reduce(what, &input, mask);
+    }
     let out = Core::alloc(what.result(dtype), &kept)?;
     if super::program::reduce(what, input, mask, &out) {
         return Ok(out);
@@ -96,14 +107,16 @@ pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>
         Reduction::Sum => {
             dispatch!(dtype, T => run!(T, kernel::Sum, <kernel::Sum as Kind<T>>::Out));
         }
-        Reduction::Prod => {
-            dispatch!(dtype, T => run!(T, kernel::Prod, <kernel::Prod as Kind<T>>::Out));
-        }
+        Reduction::Prod => match dtype {
+            DType::F32 => run!(f32, kernel::Prod, f32),
+            DType::F64 => run!(f64, kernel::Prod, f64),
+            _ => run!(i64, kernel::Prod, i64),
+        },
         Reduction::Max => dispatch!(dtype, T => run!(T, kernel::Max, T)),
         Reduction::Min => dispatch!(dtype, T => run!(T, kernel::Min, T)),
-        Reduction::Any => dispatch!(dtype, T => run!(T, kernel::Any, Bool)),
-        Reduction::All => dispatch!(dtype, T => run!(T, kernel::All, Bool)),
-        Reduction::CountNonzero => dispatch!(dtype, T => run!(T, kernel::CountNonzero, i64)),
+        Reduction::Any => run!(Bool, kernel::Any, Bool),
+        Reduction::All => run!(Bool, kernel::All, Bool),
+        Reduction::CountNonzero => run!(Bool, kernel::CountNonzero, i64),
         Reduction::Mean(count) => floats!(kernel::Mean { count }),
         Reduction::Var { correction, root } => floats!(kernel::Variance { correction, root }),
         Reduction::LogSumExp => floats!(kernel::LogSumExp),

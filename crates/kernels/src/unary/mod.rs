@@ -63,6 +63,8 @@ pub trait Row: Copy + 'static {
     const SLOW: bool = false;
     /// Whether value and gradient are an instruction or a few, see [`Map::OVER`].
     const LIGHT: bool = false;
+    /// Whether the value takes but a few instructions, though there is no reason to treat it as light.
+    const PLAIN: bool = false;
     /// When not zero: `ANGLE x` (at most) is reduced modulo pi/2, which vectorised code can do only
     /// up to a limit.
     const ANGLE: f64 = 0.0;
@@ -315,6 +317,7 @@ macro_rules! with_exponent {
 
 /// Visitors.
 struct SavesOf;
+struct Weight(DType);
 struct ForwardBlock(DType);
 struct BackwardBlock(DType);
 struct Value<'a, V>(&'a V, &'a [f64; 2]);
@@ -324,6 +327,18 @@ impl Visitor for SavesOf {
     type Out = Saves;
     fn visit<R: Row>(self) -> Saves {
         R::SAVES
+    }
+}
+
+impl Visitor for Weight {
+    type Out = usize;
+    fn visit<R: Row>(self) -> usize {
+        match self.0 {
+            _ if R::SLOW => 512,
+            _ if R::LIGHT || R::PLAIN => 0,
+            DType::F64 => 64,
+            _ => 16,
+        }
     }
 }
 
@@ -363,6 +378,12 @@ impl Unary {
     /// What backward needs.
     pub fn saves(self) -> Saves {
         visit(self, SavesOf).unwrap_or(Saves::Nothing)
+    }
+
+    /// What the value of an element costs beside reading and writing it, in bytes of traffic that take as
+    /// long (measured, roughly): says how work is split.
+    pub fn weight(self, dtype: DType) -> usize {
+        visit(self, Weight(dtype)).unwrap_or(0)
     }
 
     /// Whether the operation has a derivative (a zero one included).

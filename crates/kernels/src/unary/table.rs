@@ -13,7 +13,7 @@ use crate::algebra::Algebra;
 /// `output |y, p|` or `both |x, y, p|`, the local derivative by which the gradient is multiplied;
 /// `with_input |g, x, p|`, `with_output |g, y, p|`, the gradient itself where the product would not
 /// do; `constant`, a zero gradient. `slow` marks what does not vectorise, `light` what is done
-/// in an instruction or a few, `angle k` that `k x` is reduced modulo pi/2.
+/// in an instruction or a few, `plain` what is not much more, `angle k` that `k x` is reduced modulo pi/2.
 #[macro_export]
 macro_rules! for_each_unary {
     ($callback:path) => {
@@ -27,15 +27,15 @@ macro_rules! for_each_unary {
                 input |x, _| sign(x);
             }
             Sign "sign" "SignBackward0" KeepBool {} "-1, 0 or 1, as the sign of `x`" {
-                value |x, _| sign(x);
+                plain true value |x, _| sign(x);
                 constant;
             }
             Sgn "sgn" "SgnBackward0" KeepBool {} "-1, 0 or 1, as the sign of `x`" {
-                value |x, _| sign(x);
+                plain true value |x, _| sign(x);
                 constant;
             }
             Positive "positive" "AliasBackward0" Keep {} "`x`" {
-                value |x, _| x.clone();
+                plain true value |x, _| x.clone();
                 nothing |g| g.clone();
             }
             Exp "exp" "ExpBackward0" Promote {} "`e^x`" {
@@ -71,7 +71,7 @@ macro_rules! for_each_unary {
                 with_output |g, y, _| g.div(&y.mul_lit(2.0));
             }
             Rsqrt "rsqrt" "RsqrtBackward0" Promote {} "`1 / sqrt(x)`" {
-                value |x, _| x.sqrt().div_into(1.0);
+                plain true value |x, _| x.sqrt().div_into(1.0);
                 output |y, _| y.mul(&y.square()).mul_lit(-0.5);
             }
             Square "square" "PowBackward0" Keep {} "`x^2`" {
@@ -155,7 +155,7 @@ macro_rules! for_each_unary {
                 with_output |g, y, _| g.keep(&!y.le_lit(0.0));
             }
             Relu6 "relu6" "HardtanhBackward0" Keep {} "`min(max(x, 0), 6)`" {
-                value |x, _| limit(x, 0.0, 6.0);
+                plain true value |x, _| limit(x, 0.0, 6.0);
                 with_input |g, x, _| g.keep(&(x.gt_lit(0.0) & x.lt_lit(6.0)));
             }
             LeakyRelu "leaky_relu" "LeakyReluBackward0" Refuse {"negative_slope" = 0.01} "`x` where positive, else `negative_slope x`" {
@@ -213,33 +213,33 @@ macro_rules! for_each_unary {
         };
             }
             Hardtanh "hardtanh" "HardtanhBackward0" Keep {"min_val" = -1.0, "max_val" = 1.0} "`x` limited to `[min_val, max_val]`" {
-                value |x, p| limit(x, p[0], p[1]);
+                plain true value |x, p| limit(x, p[0], p[1]);
                 with_input |g, x, p| g.keep(&(x.gt_lit(p[0]) & x.lt_lit(p[1])));
             }
             Hardsigmoid "hardsigmoid" "HardsigmoidBackward0" Refuse {} "`relu6(x + 3) / 6`" {
-                value |x, _| limit(&x.add_lit(3.0), 0.0, 6.0).mul_lit(1.0 / 6.0);
+                plain true value |x, _| limit(&x.add_lit(3.0), 0.0, 6.0).mul_lit(1.0 / 6.0);
                 with_input |g, x, _| g.mul_lit(1.0 / 6.0).keep(&(x.gt_lit(-3.0) & x.lt_lit(3.0)));
             }
             Hardswish "hardswish" "HardswishBackward0" Refuse {} "`x relu6(x + 3) / 6`" {
-                value |x, _| x.mul(&limit(&x.add_lit(3.0), 0.0, 6.0)).mul_lit(1.0 / 6.0);
+                plain true value |x, _| x.mul(&limit(&x.add_lit(3.0), 0.0, 6.0)).mul_lit(1.0 / 6.0);
                 with_input |g, x, _| {
             let middle = g.mul(&x.mul_lit(1.0 / 3.0).add_lit(0.5));
             V::select(&x.ge_lit(3.0), g, &V::select(&x.le_lit(-3.0), &g.lit(0.0), &middle))
         };
             }
             Softsign "softsign" "DivBackward0" Promote {} "`x / (1 + |x|)`" {
-                value |x, _| x.div(&x.abs().add_lit(1.0));
+                plain true value |x, _| x.div(&x.abs().add_lit(1.0));
                 with_input |g, x, _| g.div(&x.abs().add_lit(1.0).square());
             }
             Softshrink "softshrink" "SoftshrinkBackward0" Refuse {"lambd" = 0.5} "`x` moved by `lambd` towards 0" {
-                value |x, p| {
+                plain true value |x, p| {
             let low = V::select(&x.lt_lit(-p[0]), &x.add_lit(p[0]), &x.mul_lit(0.0));
             V::select(&x.gt_lit(p[0]), &x.add_lit(-p[0]), &low)
         };
                 with_input |g, x, p| g.keep(&!(x.ge_lit(-p[0]) & x.le_lit(p[0])));
             }
             Hardshrink "hardshrink" "HardshrinkBackward0" Refuse {"lambd" = 0.5} "`x`, but 0 where `|x| <= lambd`" {
-                value |x, p| x.keep(&!(x.ge_lit(-p[0]) & x.le_lit(p[0])));
+                plain true value |x, p| x.keep(&!(x.ge_lit(-p[0]) & x.le_lit(p[0])));
                 with_input |g, x, p| g.keep(&!(x.ge_lit(-p[0]) & x.le_lit(p[0])));
             }
             Tanhshrink "tanhshrink" "SubBackward0" Promote {} "`x - tanh(x)`" {
@@ -251,23 +251,23 @@ macro_rules! for_each_unary {
                 with_input |g, x, p| g.keep(&!x.le_lit(p[0]));
             }
             Floor "floor" "FloorBackward0" Keep {} "The nearest integer not above `x`" {
-                value |x, _| x.floor();
+                plain true value |x, _| x.floor();
                 constant;
             }
             Ceil "ceil" "CeilBackward0" Keep {} "The nearest integer not below `x`" {
-                value |x, _| x.ceil();
+                plain true value |x, _| x.ceil();
                 constant;
             }
             Round "round" "RoundBackward0" Keep {} "The nearest integer, ties to even" {
-                value |x, _| x.round();
+                plain true value |x, _| x.round();
                 constant;
             }
             Trunc "trunc" "TruncBackward0" Keep {} "`x` without its fractional part" {
-                value |x, _| x.trunc();
+                plain true value |x, _| x.trunc();
                 constant;
             }
             Frac "frac" "FracBackward0" Refuse {} "`x - trunc(x)`" {
-                value |x, _| x.sub(&x.trunc());
+                plain true value |x, _| x.sub(&x.trunc());
                 nothing |g| g.clone();
             }
             Erf "erf" "ErfBackward0" Promote {} "The error function" {
@@ -279,15 +279,15 @@ macro_rules! for_each_unary {
                 input |x, _| x.square().neg().exp().mul_lit(-FRAC_2_SQRT_PI);
             }
             Erfinv "erfinv" "ErfinvBackward0" Promote {} "The inverse of the error function" {
-                slow true value |x, _| x.erfinv();
+                value |x, _| x.erfinv();
                 output |y, _| y.square().exp().mul_lit(1.0 / FRAC_2_SQRT_PI);
             }
             Lgamma "lgamma" "LgammaBackward0" Promote {} "`log |gamma(x)|`" {
-                slow true value |x, _| x.lgamma();
+                value |x, _| x.lgamma();
                 input |x, _| x.digamma();
             }
             Digamma "digamma" "DigammaBackward0" Promote {} "The derivative of `lgamma`" {
-                slow true value |x, _| x.digamma();
+                value |x, _| x.digamma();
                 input |x, _| x.polygamma(1);
             }
             Sinc "sinc" "SincBackward0" Promote {} "`sin(pi x) / (pi x)`, 1 at 0" {
@@ -314,11 +314,11 @@ macro_rules! for_each_unary {
         };
             }
             Deg2Rad "deg2rad" "Deg2RadBackward0" Promote {} "Degrees to radians" {
-                value |x, _| x.mul_lit(PI / 180.0);
+                plain true value |x, _| x.mul_lit(PI / 180.0);
                 nothing |g| g.mul_lit(PI / 180.0);
             }
             Rad2Deg "rad2deg" "Rad2DegBackward0" Promote {} "Radians to degrees" {
-                value |x, _| x.mul_lit(180.0 / PI);
+                plain true value |x, _| x.mul_lit(180.0 / PI);
                 nothing |g| g.mul_lit(180.0 / PI);
             }
             I0 "i0" "I0Backward0" Promote {} "The modified Bessel function of the first kind, order 0" {
@@ -335,13 +335,13 @@ macro_rules! for_each_unary {
                 };
             }
             PowScalar "pow" "PowBackward0" Keep {"exponent" = 1.0} "`x^exponent`" {
-                value |x, p| power(x, p[0]);
+                plain true value |x, p| power(x, p[0]);
                 with_input |g, x, p| {
             if p[0] == 0.0 { g.lit(0.0) } else { g.mul(&power(x, p[0] - 1.0).mul_lit(p[0])) }
         };
             }
             NanToNum "nan_to_num" "NanToNumBackward0" KeepBool {"nan" = 0.0, "inf" = f64::MAX} "`nan` for NaN, plus or minus `inf` for the infinities, else `x`" {
-                value |x, p| {
+                plain true value |x, p| {
             let finite = V::select(&x.eq_lit(f64::INFINITY), &x.lit(p[1]), x);
             let finite = V::select(&x.eq_lit(f64::NEG_INFINITY), &x.lit(-p[1]), &finite);
             V::select(&x.is_nan(), &x.lit(p[0]), &finite)
@@ -371,7 +371,7 @@ macro_rules! rows {
     };
     (@row $variant:ident $doc:literal {}) => {};
     (@row $variant:ident $doc:literal {
-        $(slow $slow:literal)? $(light $light:literal)? $(angle $factor:literal)?
+        $(slow $slow:literal)? $(light $light:literal)? $(plain $plain:literal)? $(angle $factor:literal)?
         value |$x:tt, $p:tt| $f:expr;
         $form:ident $(|$($a:tt),*| $e:expr)?;
     }) => {
@@ -381,6 +381,7 @@ macro_rules! rows {
         impl Row for $variant {
             $(const SLOW: bool = $slow;)?
             $(const LIGHT: bool = $light;)?
+            $(const PLAIN: bool = $plain;)?
             $(const ANGLE: f64 = $factor;)?
             #[inline(always)]
             fn f<V: Algebra>($x: &V, $p: &[f64; 2]) -> V { $f }

@@ -28,10 +28,11 @@ pub struct IndexPlan {
     shape: SmallVec<[usize; 6]>,
 }
 
-/// Adds the places of a vector of indices to offsets; gives the greatest place, a negative one
-/// counting as huge. Without branches, so that it is one vector pass.
+/// Adds the places of rows of indices to offsets; gives the greatest place, a negative one counting as huge.
+/// Without branches, so that rows without gaps are vector passes.
 struct Places<'a> {
-    index: &'a [i64],
+    array: IndexArray<'a>,
+    common: &'a [usize],
     size: i64,
     stride: isize,
     offsets: &'a mut [isize],
@@ -41,12 +42,52 @@ impl Job for Places<'_> {
     type Output = u64;
     #[inline(always)]
     fn run(self) -> u64 {
+        let Places { array, common, size, stride, offsets } = self;
+        let mut dims: SmallVec<[(usize, isize); 6]> = SmallVec::new();
+        for (&n, &step) in common.iter().zip(array.strides).filter(|&(&n, _)| n != 1) {
+            match dims.last_mut() {
+                Some((last, outer)) if *outer == n as isize * step => {
+                    (*last, *outer) = (*last * n, step)
+                }
+                _ => dims.push((n, step)),
+            }
+        }
+        let (width, step) = dims.pop().unwrap_or((1, 0));
+        let mut walk = Walk::new(dims.iter().map(|&(n, step)| (n, [step])), 0);
+        let place = |index: i64| index + (size & (index >> 63));
+        // Wrapping: what is out of range is refused by the caller.
+        let moved = |place: i64| (place as isize).wrapping_mul(stride);
         let mut worst = 0u64;
-        for (offset, &index) in self.offsets.iter_mut().zip(self.index) {
-            let place = index + (self.size & (index >> 63));
-            worst = worst.max(place as u64);
-            // Wrapping: what is out of range is refused by the caller.
-            *offset = offset.wrapping_add((place as isize).wrapping_mul(self.stride));
+        for row in offsets.chunks_mut(width.max(1)) {
+            let from = array.data.wrapping_offset(walk.offset[0]);
+            match step {
+                1 => {
+                    // SAFETY: a row of the array, as the caller vouches, here and below.
+                    let index = unsafe { std::slice::from_raw_parts(from, row.len()) };
+                    for (offset, &index) in row.iter_mut().zip(index) {
+                        let place = place(index);
+                        worst = worst.max(place as u64);
+                        *offset = offset.wrapping_add(moved(place));
+                    }
+                }
+                0 => {
+                    // SAFETY: see above.
+                    let place = place(unsafe { *from });
+                    worst = worst.max(place as u64);
+                    for offset in row {
+                        *offset = offset.wrapping_add(moved(place));
+                    }
+                }
+                _ => {
+                    for (i, offset) in row.iter_mut().enumerate() {
+                        // SAFETY: see above.
+                        let place = place(unsafe { *from.wrapping_offset(i as isize * step) });
+                        worst = worst.max(place as u64);
+                        *offset = offset.wrapping_add(moved(place));
+                    }
+                }
+            }
+            walk.advance();
         }
         worst
     }
@@ -74,27 +115,18 @@ impl IndexPlan {
         for (dim, array) in arrays.iter().enumerate() {
             let Some(array) = array else { continue };
             let (size, stride) = (shape[dim] as i64, strides[dim]);
-            if let ([_], [1]) = (common, array.strides) {
-                // SAFETY: a vector of `count` elements, as the caller vouches.
-                let index = unsafe { std::slice::from_raw_parts(array.data, count) };
-                let job = Places { index, size, stride, offsets: &mut offsets };
-                if multiversion::run_narrow(job) >= size as u64 {
-                    let bad = index.iter().find(|&&i| !(-size..size).contains(&i));
-                    return Err(out_of_bounds(bad.map_or(0, |&i| i), dim, shape[dim]));
+            let job = Places { array: *array, common, size, stride, offsets: &mut offsets };
+            if multiversion::run_narrow(job) >= size as u64 && count > 0 {
+                let steps = common.iter().zip(array.strides).map(|(&n, &s)| (n, [s]));
+                let mut walk = Walk::new(steps, 0);
+                for _ in 0..count {
+                    // SAFETY: within the array, as the caller vouches.
+                    let index = unsafe { *array.data.wrapping_offset(walk.offset[0]) };
+                    if !(-size..size).contains(&index) {
+                        return Err(out_of_bounds(index, dim, shape[dim]));
+                    }
+                    walk.advance();
                 }
-                continue;
-            }
-            let steps = common.iter().zip(array.strides).map(|(&n, &s)| (n, [s]));
-            let mut walk = Walk::new(steps, 0);
-            for offset in &mut offsets {
-                // SAFETY: within the array, as the caller vouches.
-                let index = unsafe { *array.data.wrapping_offset(walk.offset[0]) };
-                let place = if index < 0 { index + size } else { index };
-                if place < 0 || place >= size {
-                    return Err(out_of_bounds(index, dim, shape[dim]));
-                }
-                *offset += place as isize * stride;
-                walk.advance();
             }
         }
         let indexed = |dim: usize| arrays.get(dim).is_some_and(Option::is_some);

@@ -106,6 +106,13 @@ pub(super) fn exp_normal_f32<M: Mode>(x: f32) -> f32 {
     reduced_f32::<M>(r) * power_of_two_f32(shifted)
 }
 
+/// `exp(hi + lo) factor` for a `lo` far below `hi <= 0`.
+#[inline(always)]
+pub(super) fn exp_times_f32<M: Mode>(hi: f32, lo: f32, factor: f32) -> f32 {
+    let (shifted, r) = reduce_f32::<M>(clamp!(hi, -110.0, 89.0), TWICE_F32);
+    scale_f32(reduced_f32::<M>(r + lo) * factor, shifted)
+}
+
 /// `exp(-square / 2)` for `0 <= square < 177`; 0 from 176 on.
 #[inline(always)]
 pub(super) fn bell_f32<M: Mode>(square: f32) -> f32 {

@@ -1,10 +1,12 @@
-//! The gamma function's logarithm and its derivatives, one double at a time.
+//! The gamma function's logarithm and its derivatives.
 
 use std::f64::consts::PI;
 
 use super::coefficients::{LGAMMA_1, LGAMMA_2};
-use super::poly64;
-use crate::kernels::block::Exact;
+use super::log::log_f64;
+use super::trig::kernel_f64;
+use super::{fma64, poly64, select, two_product};
+use crate::kernels::block::{Exact, Mode};
 
 const EULER: f64 = 0.5772156649015329;
 
@@ -93,45 +95,128 @@ fn around_two(z: f64) -> f64 {
     z * (z * poly64::<Exact, 19>(z, &LGAMMA_2) + (1.0 - EULER))
 }
 
-/// The derivative of [`lgamma`]; torch's values at the poles.
-pub fn digamma(x: f64) -> f64 {
-    if x == 0.0 {
-        return f64::NEG_INFINITY.copysign(-x);
+/// Terms of Stirling's series: `B(2k) / (2k (2k - 1))`, and of that of its derivative: `B(2k) / (2k)`.
+const STIRLING: [[f64; 10]; 2] = {
+    let mut terms = [[0.0; 10]; 2];
+    let mut k = 0;
+    while k < 10 {
+        let n = 2.0 * (k as f64 + 1.0);
+        terms[0][k] = BERNOULLI[k] / (n * (n - 1.0));
+        terms[1][k] = BERNOULLI[k] / n;
+        k += 1;
     }
-    if x < 0.0 {
-        if x == x.floor() {
-            return f64::NAN;
+    terms
+};
+
+/// From here on the series converge.
+const FAR: f64 = 8.0;
+
+/// The product `a (a + 1) ... (a + 7)` and its derivatives.
+struct Rising {
+    product: f64,
+    slope: f64,
+    /// Half the second derivative.
+    bend: f64,
+    /// The argument after those.
+    next: f64,
+}
+
+impl Rising {
+    /// For `a < 8`; beyond, the empty product.
+    #[inline(always)]
+    fn new<M: Mode>(a: f64) -> Self {
+        let (mut product, mut slope, mut bend) = (a, 1.0, 0.0);
+        for k in 1..8 {
+            let factor = a + f64::from(k);
+            bend = fma64::<M>(bend, factor, slope);
+            slope = fma64::<M>(slope, factor, product);
+            product *= factor;
         }
-        let r = x - x.round();
-        return digamma(1.0 - x) - PI / (PI * r).tan();
+        let near = a < FAR;
+        Self {
+            product: select(near, product, 1.0),
+            slope: select(near, slope, 0.0),
+            bend: select(near, bend, 0.0),
+            next: select(near, a + FAR, a),
+        }
     }
-    let (mut shift, mut y) = (0.0, x);
-    while y < 12.0 {
-        shift -= 1.0 / y;
-        y += 1.0;
-    }
+}
+
+/// `sin(pi x)` and `cos(pi x)` up to a common sign, exact at whole and half numbers.
+#[inline(always)]
+fn half_turns<M: Mode>(x: f64) -> (f64, f64) {
+    let r = x - x.round_ties_even();
+    let far = r.abs() > 0.25;
+    let t = select(far, 0.5 - r.abs(), r.abs());
+    let (angle, low) = two_product::<M>(t, PI);
+    let (s, c) = kernel_f64::<M>(angle, fma64::<M>(t, 1.2246467991473532e-16, low));
+    (select(far, c, s).copysign(r), select(far, s, c))
+}
+
+/// [`lgamma`] in double precision of a single, as good as that needs it.
+#[inline(always)]
+pub fn lgamma_single<M: Mode>(x: f64) -> f64 {
+    // The series at |x| or beyond, less the factors of the way there; below 1/2 by reflection.
+    let behind = x < 0.5;
+    let Rising { product, next: y, .. } = Rising::new::<M>(select(behind, 1.0 - x, x));
     let z = 1.0 / (y * y);
-    let mut sum = 0.0;
-    for k in (0..8).rev() {
-        sum = sum * z + BERNOULLI[k] / (2.0 * (k as f64 + 1.0));
-    }
-    shift + (y.ln() - 0.5 / y - sum * z)
+    let series = fma64::<M>(y - 0.5, log_f64::<M>(y) - 1.0, 0.918938533204672742 - 0.5)
+        + poly64::<M, 10>(z, &STIRLING[0]) / y;
+    let (sine, _) = half_turns::<M>(x);
+    let factor = log_f64::<M>(select(behind, PI * product / sine.abs(), product));
+    let value = select(behind, factor - series, series - factor);
+    let value = select(x == 1.0 || x == 2.0, 0.0, value);
+    let value = select(x.abs() == f64::INFINITY, f64::INFINITY, value);
+    select(x.is_nan(), x, value)
+}
+
+/// The derivative of [`lgamma`]; torch's values at the poles.
+#[inline(always)]
+pub fn digamma<M: Mode>(x: f64) -> f64 {
+    let behind = x < 0.0;
+    let Rising { product, slope, next: y, .. } = Rising::new::<M>(select(behind, 1.0 - x, x));
+    let z = 1.0 / (y * y);
+    let series = z * poly64::<M, 10>(z, &STIRLING[1]);
+    let value = (log_f64::<M>(y) - 0.5 / y - series) - slope / product;
+    let (sine, cosine) = half_turns::<M>(x);
+    let value = select(behind, value - PI * cosine / sine, value);
+    let value = select(behind && sine == 0.0, f64::NAN, value);
+    select(x == 0.0, f64::NEG_INFINITY.copysign(-x), value)
+}
+
+/// The derivative of [`digamma`]; infinite at the poles.
+#[inline(always)]
+fn trigamma<M: Mode>(x: f64) -> f64 {
+    let behind = x < 0.0;
+    let a = Rising::new::<M>(select(behind, 1.0 - x, x));
+    // The sum of 1 / (a + k)^2 is the square of that of 1 / (a + k) less twice its products.
+    let inverse = 1.0 / a.product;
+    let slope = a.slope * inverse;
+    let way = fma64::<M>(slope, slope, -2.0 * (a.bend * inverse));
+    let y = 1.0 / a.next;
+    let z = y * y;
+    let series = fma64::<M>(z * y, poly64::<M, 10>(z, &BERNOULLI), fma64::<M>(0.5, z, y));
+    let (sine, _) = half_turns::<M>(x);
+    let turned = PI / sine;
+    let value = series + way;
+    let value = select(behind, fma64::<M>(turned, turned, -value), value);
+    // Nearer to zero the square overflows.
+    select(x.abs() < 1e-155, f64::INFINITY, value)
 }
 
 /// The `n`-th derivative of [`digamma`].
-pub fn polygamma(n: u32, x: f64) -> f64 {
-    if n == 0 {
-        return digamma(x);
+#[inline(always)]
+pub fn polygamma<M: Mode>(n: u32, x: f64) -> f64 {
+    match n {
+        0 => digamma::<M>(x),
+        1 => trigamma::<M>(x),
+        _ => higher(n, x),
     }
+}
+
+/// [`polygamma`] from the second derivative on.
+fn higher(n: u32, x: f64) -> f64 {
     let factorial: f64 = (1..=n).map(f64::from).product();
-    if n == 1 && x < 0.5 {
-        if x == x.floor() {
-            return f64::INFINITY;
-        }
-        // Reflection of the trigamma function.
-        let s = sin_pi(x);
-        return PI * PI / (s * s) - polygamma(1, 1.0 - x);
-    }
     let sign = if n % 2 == 1 { 1.0 } else { -1.0 };
     sign * factorial * zeta(f64::from(n + 1), x)
 }

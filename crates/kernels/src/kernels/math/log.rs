@@ -75,6 +75,16 @@ fn log_plus_f64<M: Mode>(x: f64, c: f64) -> f64 {
     log_special!(x, fma64::<M>(e, LN2_HI_F64, f - (h - tail)), f64)
 }
 
+/// The terms of `log m = f - h + rest`.
+#[inline(always)]
+fn log_terms<M: Mode>(m: f64) -> (f64, f64, f64) {
+    let f = m - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let h = 0.5 * f * f;
+    (f, h, s * fma64::<M>(z, poly64::<M, 8>(z, &LOG_F64), h))
+}
+
 /// `log(x)`, 1 ulp.
 #[inline(always)]
 pub fn log_f32<M: Mode>(x: f32) -> f32 {
@@ -138,34 +148,42 @@ fn log_parts<M: Mode>(x: f64) -> (f64, f64) {
     fast_two_sum(hi, lo)
 }
 
-/// `log(x) / log(base)` with `1 / log(base)` given as a sum.
+/// `log(x) / log(base)`, with `1 / log(base)` and `log(2) / log(base)` given as sums; the high part of the
+/// second ends in zeros, so that its product with an exponent is exact.
 #[inline(always)]
-fn log_base<M: Mode>(x: f64, inverse: (f64, f64)) -> f64 {
-    let (hi, lo) = log_parts::<M>(x);
+fn log_base<M: Mode>(x: f64, inverse: (f64, f64), two: (f64, f64)) -> f64 {
+    let (e, m) = decompose_f64(x);
+    let (f, h, rest) = log_terms::<M>(m);
+    // log m as a sum, the first part of which is that of f - h.
+    let hi = f - h;
+    let lo = (f - hi) - h + rest;
     let (p, p_low) = two_product::<M>(hi, inverse.0);
-    let y = p + fma64::<M>(hi, inverse.1, fma64::<M>(lo, inverse.0, p_low));
-    log_special!(x, y, f64)
+    let (y, y_low) = fast_two_sum(e * two.0, p);
+    let low = fma64::<M>(hi, inverse.1, fma64::<M>(lo, inverse.0, p_low));
+    log_special!(x, y + (y_low + fma64::<M>(e, two.1, low)), f64)
 }
 
 /// `log2(x)`, 1 ulp; exact for powers of two.
 #[inline(always)]
 pub fn log2_f64<M: Mode>(x: f64) -> f64 {
-    log_base::<M>(x, (std::f64::consts::LOG2_E, 2.0355273740931033e-17))
+    log_base::<M>(x, (std::f64::consts::LOG2_E, 2.0355273740931033e-17), (1.0, 0.0))
 }
 
-/// `log10(x)`, 1 ulp; exact for powers of ten.
+/// `log10(x)`, 1 ulp.
 #[inline(always)]
 pub fn log10_f64<M: Mode>(x: f64) -> f64 {
-    log_base::<M>(x, (std::f64::consts::LOG10_E, 1.098319650216765e-17))
+    /// `log10(2)`.
+    const TWO: (f64, f64) = (0.30102999560767785, 5.630334806675098e-11);
+    log_base::<M>(x, (std::f64::consts::LOG10_E, 1.098319650216765e-17), TWO)
 }
 
-/// `log2(x)` of a single, which as a double is normal, with a relative error of 2^-35.
+/// `log2(x)` of a normal number with a relative error of 2^-35, enough for a single.
 #[inline(always)]
-fn log2_single<M: Mode>(x: f32) -> f64 {
-    let (e, m) = normal_parts(f64::from(x));
+fn log2_single<M: Mode>(x: f64) -> f64 {
+    let (e, m) = normal_parts(x);
     let f = m - 1.0;
     let log = fma64::<M>(f, poly64::<M, 13>(f, &LOG2_SINGLE), e);
-    let log = select(x == f32::INFINITY, f64::INFINITY, log);
+    let log = select(x == f64::INFINITY, f64::INFINITY, log);
     select(x == 0.0, f64::NEG_INFINITY, log)
 }
 
@@ -173,13 +191,13 @@ fn log2_single<M: Mode>(x: f32) -> f64 {
 #[inline(always)]
 pub fn log2_f32<M: Mode>(x: f32) -> f32 {
     // NaN compares false.
-    select(x >= 0.0, log2_single::<M>(x) as f32, f32::NAN)
+    select(x >= 0.0, log2_single::<M>(f64::from(x)) as f32, f32::NAN)
 }
 
 /// `log10(x)`, rounded once; exact for powers of ten.
 #[inline(always)]
 pub fn log10_f32<M: Mode>(x: f32) -> f32 {
-    let y = log2_single::<M>(x) * std::f64::consts::LOG10_2;
+    let y = log2_single::<M>(f64::from(x)) * std::f64::consts::LOG10_2;
     select(x >= 0.0, y as f32, f32::NAN)
 }
 
@@ -203,7 +221,7 @@ macro_rules! pow_special {
 pub fn pow_f32<M: Mode>(x: f32, y: f32) -> f32 {
     // In double precision, where a logarithm and a power good to 2^-34 leave the result as good as
     // rounded once.
-    let log = log2_single::<M>(x.abs());
+    let log = log2_single::<M>(f64::from(x.abs()));
     pow_special!(x, y, exp2_single::<M>(f64::from(y) * log), f32)
 }
 
@@ -249,4 +267,40 @@ pub fn acosh_f64<M: Mode>(x: f64) -> f64 {
 pub fn atanh_f64<M: Mode>(x: f64) -> f64 {
     let a = x.abs();
     (0.5 * log1p_f64::<M>(2.0 * a / (1.0 - a))).copysign(x)
+}
+
+/// `log(x)` of a normal number, enough for a single.
+#[inline(always)]
+fn log_single<M: Mode>(x: f64) -> f64 {
+    log2_single::<M>(x) * std::f64::consts::LN_2
+}
+
+/// Below this a function like `x` plus a cubic term is `x` to more than single precision, and the sums of
+/// which logarithms are taken below would have lost too much of it.
+const NEAR_ZERO: f64 = 1e-5;
+
+/// `asinh(x)`, rounded once.
+#[inline(always)]
+pub fn asinh_f32<M: Mode>(x: f32) -> f32 {
+    let a = f64::from(x.abs());
+    let y = log_single::<M>(a + fma64::<M>(a, a, 1.0).sqrt());
+    let y = select(a < NEAR_ZERO, a, y) as f32;
+    select(x.is_nan(), x, y).copysign(x)
+}
+
+/// `acosh(x)`, rounded once.
+#[inline(always)]
+pub fn acosh_f32<M: Mode>(x: f32) -> f32 {
+    let a = f64::from(x);
+    let y = log_single::<M>(a + ((a - 1.0) * (a + 1.0)).sqrt());
+    select(x >= 1.0, y as f32, f32::NAN)
+}
+
+/// `atanh(x)`, rounded once.
+#[inline(always)]
+pub fn atanh_f32<M: Mode>(x: f32) -> f32 {
+    let a = f64::from(x.abs());
+    let y = 0.5 * log_single::<M>((1.0 + a) / (1.0 - a));
+    let y = select(a < NEAR_ZERO, a, y) as f32;
+    select(a <= 1.0, y, f32::NAN).copysign(x)
 }

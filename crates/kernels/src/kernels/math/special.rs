@@ -1,10 +1,11 @@
 //! The error function and its kin.
 
 use super::coefficients::{
-    ERF_F32, ERF_F64, ERFC_F64, ERFC_TAIL_F32, ERFC_TAIL_F64, ERFINV_FAR, ERFINV_NEAR, I0_LARGE,
-    I0_SMALL, I1_LARGE, I1_SMALL, TAIL_ABOVE_F32, TAIL_BELOW_F32,
+    ERF_F32, ERF_F64, ERFC_F32, ERFC_F64, ERFC_TAIL_F32, ERFC_TAIL_F64, ERFINV_FAR, ERFINV_LARGE,
+    ERFINV_MIDDLE, ERFINV_NEAR, ERFINV_SMALL, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
+    TAIL_ABOVE_F32, TAIL_BELOW_F32,
 };
-use super::exp::{bell_f32, exp_f64, exp_normal_f32, exp_parts};
+use super::exp::{bell_f32, exp_f64, exp_normal_f32, exp_parts, exp_times_f32};
 use super::log::{log_f32, log_f64};
 use super::{fma32, fma64, poly32, poly64, select, two_product};
 use crate::kernels::block::{Exact, Mode};
@@ -79,6 +80,23 @@ pub fn erfc_f64<M: Mode>(x: f64) -> f64 {
     select(x.is_nan(), x, y)
 }
 
+/// `1 - erf(x)`, 3.5 ulp.
+#[inline(always)]
+pub fn erfc_f32<M: Mode>(x: f32) -> f32 {
+    let a = x.abs();
+    let small = 1.0 - fma32::<M>(x, poly32::<M, 8>(x * x, &ERF_F32), x);
+    // The result is 0 from 10.06 on.
+    let a = select(a > 10.3, 10.3, a);
+    let q = poly32::<M, 11>((a - 2.0) / (a + 2.0), &ERFC_F32) / fma32::<M>(2.0, a, 1.0);
+    // What rounding takes off the square matters.
+    let square = f64::from(a) * f64::from(a);
+    let high = square as f32;
+    let tail = exp_times_f32::<M>(-high, (f64::from(high) - square) as f32, q);
+    let large = select(x < 0.0, 2.0 - tail, tail);
+    let y = select(a < 0.5, small, large);
+    select(x.is_nan(), x, y)
+}
+
 /// The inverse of `erf`, 5 ulp: Giles' approximation.
 #[inline(always)]
 pub fn erfinv_f32<M: Mode>(x: f32) -> f32 {
@@ -90,23 +108,17 @@ pub fn erfinv_f32<M: Mode>(x: f32) -> f32 {
     select(x.abs() <= 1.0, y, f32::NAN)
 }
 
-/// The inverse of `erf`, 4 ulp: Winitzki's start, within a few percent everywhere, and three steps of
-/// Halley's method.
+/// The inverse of `erf`, 6 ulp: polynomials in `w = -log(1 - x^2)` and its root, in the way of Giles.
 #[inline(always)]
 pub fn erfinv_f64<M: Mode>(x: f64) -> f64 {
-    let a = x.abs();
-    let w = -log_f64::<M>((1.0 - a) * (1.0 + a));
-    let b = 2.0 / (std::f64::consts::PI * 0.147) - w * 0.5;
-    let mut y = ((b * b + w / 0.147).sqrt() - b).sqrt();
-    for _ in 0..3 {
-        // The tail is compared where erf is close to one.
-        let error = select(a < 0.5, erf_f64::<M>(y) - a, (1.0 - a) - erfc_f64::<M>(y));
-        let u = error * exp_f64::<M>(y * y) * 0.886226925452758;
-        y -= u / (1.0 + y * u);
-    }
-    let y = select(a < 1e-10, a * 0.886226925452758, y);
-    let y = select(a == 1.0, f64::INFINITY, y);
-    select(a <= 1.0, y, f64::NAN).copysign(x)
+    let w = -log_f64::<M>((1.0 - x) * (1.0 + x));
+    let root = w.sqrt();
+    let small = poly64::<M, 24>(w - 3.125, &ERFINV_SMALL);
+    let middle = poly64::<M, 19>(root - 3.25, &ERFINV_MIDDLE);
+    let large = poly64::<M, 18>(root - 5.0, &ERFINV_LARGE);
+    let y = x * select(w < 6.25, small, select(w < 16.0, middle, large));
+    let y = select(x.abs() == 1.0, f64::INFINITY.copysign(x), y);
+    select(x.abs() <= 1.0, y, f64::NAN)
 }
 
 /// The modified Bessel function `I0`, 4 ulp.

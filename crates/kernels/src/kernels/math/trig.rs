@@ -19,16 +19,22 @@ const PIO2_1: f64 = 1.57079632673412561417e+00;
 const PIO2_2: f64 = 6.07710050630396597660e-11;
 const PIO2_3: f64 = 2.02226624879595063154e-21;
 
-/// The quadrant in the low bits, and `x - quadrant pi/2` as a sum.
+/// The quadrant in the low bits, and `x - quadrant pi/2`.
 #[inline(always)]
-fn reduce_f32<M: Mode>(x: f32) -> (u64, f32, f32) {
+fn reduce_single<M: Mode>(x: f32) -> (u64, f64) {
     let x = x as f64;
     let t = fma64::<M>(x, std::f64::consts::FRAC_2_PI, ROUND_F64);
     let n = t - ROUND_F64;
     let r = fma64::<M>(n, -PIO2_1, x);
-    let r = fma64::<M>(n, -(PIO2_2 + PIO2_3), r);
+    (t.to_bits(), fma64::<M>(n, -(PIO2_2 + PIO2_3), r))
+}
+
+/// The quadrant in the low bits, and `x - quadrant pi/2` as a sum.
+#[inline(always)]
+fn reduce_f32<M: Mode>(x: f32) -> (u64, f32, f32) {
+    let (quadrant, r) = reduce_single::<M>(x);
     let hi = r as f32;
-    (t.to_bits(), hi, (r - hi as f64) as f32)
+    (quadrant, hi, (r - hi as f64) as f32)
 }
 
 /// The quadrant in the low bits, and `x - quadrant pi/2` as a sum.
@@ -62,7 +68,7 @@ fn sine_f32<M: Mode>(x: f32, shift: u64) -> f32 {
 
 /// Sine and cosine of a reduced argument.
 #[inline(always)]
-fn kernel_f64<M: Mode>(r: f64, low: f64) -> (f64, f64) {
+pub(super) fn kernel_f64<M: Mode>(r: f64, low: f64) -> (f64, f64) {
     let z = r * r;
     let s = fma64::<M>(z * r, poly64::<M, 7>(z, &SIN_F64), fma64::<M>(-0.5 * z, low, low)) + r;
     let h = 0.5 * z;
@@ -112,6 +118,33 @@ pub fn sin_f64<M: Mode>(x: f64) -> f64 {
 #[inline(always)]
 pub fn cos_f64<M: Mode>(x: f64) -> f64 {
     if M::LIBM { x.cos() } else { sine_f64::<M>(x, 1) }
+}
+
+/// `tan(x)`, rounded once: sine and cosine in double precision, as good as a single needs them.
+#[inline(always)]
+pub fn tan_f32<M: Mode>(x: f32) -> f32 {
+    if M::LIBM {
+        return f64::from(x).tan() as f32;
+    }
+    let (quadrant, r) = reduce_single::<M>(x);
+    let z = r * r;
+    let s = fma64::<M>(z * r, poly64::<M, 4>(z, &const { widened(&SIN_F32) }), r);
+    let c =
+        fma64::<M>(z, fma64::<M>(z, poly64::<M, 3>(z, &const { widened(&COS_F32) }), -0.5), 1.0);
+    let odd = quadrant & 1 == 1;
+    let y = (select(odd, -c, s)) / (select(odd, s, c));
+    select(x == 0.0, x, y as f32)
+}
+
+/// Coefficients in double precision.
+const fn widened<const N: usize>(c: &[f32; N]) -> [f64; N] {
+    let mut wide = [0.0; N];
+    let mut i = 0;
+    while i < N {
+        wide[i] = c[i] as f64;
+        i += 1;
+    }
+    wide
 }
 
 /// `tan(x)`, 2 ulp.

@@ -5,6 +5,7 @@ mod blocked;
 mod integer;
 mod simd;
 mod small;
+mod tiny;
 
 pub(super) use blocked::{
     KC, Room, SLACK, Tile, group, micro_rows, pack_columns, pack_rows, transpose,
@@ -156,6 +157,17 @@ pub unsafe fn bmm<T: Float>(
         return;
     }
     let (a, b, c) = (Src::new(a), Src::new(b), Dst::new(c));
+    let work = (m * n * k.max(1)).max(1);
+    if m.max(n).max(k) <= tiny::MOST && k > 0 && beta == T::ZERO {
+        let (sa, sb, sc) = (a_strides, b_strides, c_strides);
+        let problem = Problem { m, n, k, alpha, a, sa, b, sb, beta, c, sc };
+        let (steps, each) = ([a_step, b_step, c_step], BATCH_GRAIN / work);
+        crate::parallel::for_each(batch.div_ceil(each), |task| {
+            let (first, last) = (task * each, batch.min((task + 1) * each));
+            super::multiversion::run_narrow(tiny::Tiny { problem, steps, first, last });
+        });
+        return;
+    }
     let member = |i: usize, split: bool| {
         let i = i as isize;
         let problem = Problem {
@@ -174,7 +186,6 @@ pub unsafe fn bmm<T: Float>(
         // SAFETY: the caller vouches for every member.
         unsafe { problem.run(split) };
     };
-    let work = (m * n * k.max(1)).max(1);
     if work >= BATCH_GRAIN {
         // Members are tasks; one that is itself large is split further inside.
         crate::parallel::for_each(batch, |i| member(i, batch == 1));

@@ -149,3 +149,52 @@ fn the_same_bits_for_any_layout_tile_and_number_of_threads() {
     }
     crate::parallel::set_threads(before);
 }
+
+#[test]
+fn stacks_of_tiny_matrices() {
+    for (m, k, n) in [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 4, 1), (3, 3, 1), (1, 5, 8), (7, 2, 3)] {
+        let a: Vec<f64> = (0..2 * 9 * m * k).map(|i| (i * 7 % 11) as f64 - 5.0).collect();
+        let b: Vec<f64> = (0..2 * 9 * n * k).map(|i| (i * 5 % 13) as f64 - 6.0).collect();
+        for (la, lb, lc) in [(0, 0, 0), (1, 1, 0), (2, 0, 1), (0, 2, 0), (0, 4, 0)] {
+            let (sa, _) = layout(la, m, k);
+            let (sb, _) = layout(lb, k, n);
+            let (sc, _) = layout(lc, m, n);
+            let (step_a, step_b, step_c) = (2 * m * k, if lb == 4 { 0 } else { 2 * k * n }, m * n);
+            let mut c = vec![f64::NAN; 9 * m * n];
+            // SAFETY: the vectors cover nine members of these layouts.
+            unsafe {
+                let (from, to) = ((a.as_ptr(), b.as_ptr()), c.as_mut_ptr());
+                let (step_a, step_b) = (step_a as isize, step_b as isize);
+                bmm(
+                    9,
+                    m,
+                    n,
+                    k,
+                    2.0,
+                    from.0,
+                    sa,
+                    step_a,
+                    from.1,
+                    sb,
+                    step_b,
+                    0.0,
+                    to,
+                    sc,
+                    step_c as isize,
+                );
+            }
+            for member in 0..9 {
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let at = |s: Strides, r: usize, c: usize| {
+                        (r as isize * s.row + c as isize * s.column) as usize
+                    };
+                    let part = |l: usize| {
+                        a[member * step_a + at(sa, i, l)] * b[member * step_b + at(sb, l, j)]
+                    };
+                    let want = 2.0 * (0..k).map(part).sum::<f64>();
+                    assert_eq!(c[member * step_c + at(sc, i, j)], want, "{m} {k} {n} {la} {lb}");
+                }
+            }
+        }
+    }
+}

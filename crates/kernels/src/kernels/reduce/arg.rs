@@ -169,16 +169,19 @@ impl<T: Ordered> Job for Rows<'_, T> {
             // A few elements: one after the other, without branches, the processor being at several rows.
             let row = |output: usize, from: isize| {
                 let from = task.input.at(from);
+                let least = task.extreme == Extreme::Min;
+                // As integers, of which the compiler truly makes no branches.
                 // SAFETY: a run of n elements, of which there is one at least.
-                let (mut best, mut index) = (unsafe { *from }, 0u32);
+                let (mut best, mut index) = (unsafe { *from }.rank(least), 0u32);
                 for i in 1..n as u32 {
                     // SAFETY: as above.
-                    let x = unsafe { *from.add(i as usize) };
-                    let wins = beats(task.extreme, x, best);
-                    best = std::hint::select_unpredictable(wins, x, best);
+                    let rank = unsafe { *from.add(i as usize) }.rank(least);
+                    let wins = rank > best;
+                    best = std::hint::select_unpredictable(wins, rank, best);
                     index = std::hint::select_unpredictable(wins, i, index);
                 }
-                task.put(output, best, i64::from(index));
+                // SAFETY: index < n.
+                task.put(output, unsafe { *from.add(index as usize) }, i64::from(index));
             };
             if let [(_, [step])] = task.kept[..] {
                 for output in self.first..self.last {

@@ -36,10 +36,87 @@ pub(in crate::kernels) fn extreme<T: Ordered>(x: &[T], greatest: bool) -> Option
     None
 }
 
+/// Merges rows into `acc`, column by column, as `merge` does: NaN wins, the last of several; of equals the
+/// first. `false`, and nothing done, where there are no instructions for it.
+///
+/// # Safety
+/// Every row must be readable for `acc.len()` elements.
+#[inline(always)]
+pub(super) unsafe fn extreme_columns<T: Ordered>(
+    rows: &[*const T],
+    acc: &mut [T],
+    greatest: bool,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use crate::dtype::DType;
+        use crate::kernels::multiversion::{Level, level};
+        if level() >= Level::Avx2 {
+            let (from, count, to, n) = (rows.as_ptr(), rows.len(), acc.as_mut_ptr(), acc.len());
+            // SAFETY: the level is there; elements are of the type that the dtype says.
+            unsafe {
+                match T::DTYPE {
+                    DType::F32 => {
+                        let rows = std::slice::from_raw_parts(from.cast::<*const f32>(), count);
+                        let acc = std::slice::from_raw_parts_mut(to.cast::<f32>(), n);
+                        if greatest {
+                            columns_greatest_f32(rows, acc);
+                        } else {
+                            columns_least_f32(rows, acc);
+                        }
+                        return true;
+                    }
+                    DType::F64 => {
+                        let rows = std::slice::from_raw_parts(from.cast::<*const f64>(), count);
+                        let acc = std::slice::from_raw_parts_mut(to.cast::<f64>(), n);
+                        if greatest {
+                            columns_greatest_f64(rows, acc);
+                        } else {
+                            columns_least_f64(rows, acc);
+                        }
+                        return true;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    let _ = (rows, acc, greatest);
+    false
+}
+
 #[cfg(target_arch = "x86_64")]
 macro_rules! avx2 {
-    ($name:ident, $t:ident, $n:literal, $identity:expr, $op:tt, $better:ident,
-     $set:ident, $load:ident, $store:ident, $compare:ident, $or:ident, $mask:ident) => {
+    ($name:ident, $columns:ident, $t:ident, $n:literal, $identity:expr, $op:tt, $better:ident, $set:ident,
+     $load:ident, $store:ident, $compare:ident, $or:ident, $mask:ident, $blend:ident, $half:ident) => {
+        /// See [`extreme_columns`].
+        #[target_feature(enable = "avx2")]
+        unsafe fn $columns(rows: &[*const $t], acc: &mut [$t]) {
+            use std::arch::x86_64::*;
+            let (vectors, rest) = acc.as_chunks_mut::<$n>();
+            for (k, acc) in vectors.iter_mut().enumerate() {
+                // SAFETY: in bounds, of rows as long as `acc`.
+                unsafe {
+                    let mut best = $load(acc.as_ptr());
+                    for row in rows {
+                        let v = $load(row.add(k * $n));
+                        // Of equals, and where `best` is not a number, the second operand.
+                        let unordered = $compare::<_CMP_UNORD_Q>(v, v);
+                        best = $blend($better(v, best), v, unordered);
+                    }
+                    $store(acc.as_mut_ptr(), best);
+                }
+            }
+            let done = vectors.len() * $n;
+            for (i, acc) in rest.iter_mut().enumerate() {
+                for row in rows {
+                    // SAFETY: as above.
+                    let v = unsafe { *row.add(done + i) };
+                    *acc = if v $op *acc || v.is_nan() { v } else { *acc };
+                }
+            }
+        }
+
         #[target_feature(enable = "avx2")]
         unsafe fn $name(x: &[$t]) -> ($t, bool) {
             use std::arch::x86_64::*;
@@ -66,14 +143,19 @@ macro_rules! avx2 {
                 at += $n;
             }
             let mut lanes = [0.0; $n];
+            // Halves, so that few elements are left to be taken one by one.
+            best = $better(best, $half::<1>(best, best));
             // SAFETY: as many elements as a vector has.
             unsafe { $store(lanes.as_mut_ptr(), best) };
             let mut nan = $mask(nan) != 0;
-            let mut best = $identity;
-            for &v in lanes.iter().chain(&x[at..]) {
-                if v $op best {
-                    best = v;
-                }
+            let better = |a: $t, b: $t| if b $op a { b } else { a };
+            let mut best = match lanes[..$n / 2] {
+                [a, b] => better(a, b),
+                [a, b, c, d] => better(better(a, b), better(c, d)),
+                _ => $identity,
+            };
+            for &v in &x[at..] {
+                best = better(best, v);
                 nan |= v.is_nan();
             }
             (best, nan)
@@ -83,21 +165,25 @@ macro_rules! avx2 {
 
 #[cfg(target_arch = "x86_64")]
 avx2!(
-    greatest_f32, f32, 8, f32::NEG_INFINITY, >, _mm256_max_ps, _mm256_set1_ps, _mm256_loadu_ps,
-    _mm256_storeu_ps, _mm256_cmp_ps, _mm256_or_ps, _mm256_movemask_ps
+    greatest_f32, columns_greatest_f32, f32, 8, f32::NEG_INFINITY, >, _mm256_max_ps, _mm256_set1_ps, _mm256_loadu_ps,
+    _mm256_storeu_ps, _mm256_cmp_ps, _mm256_or_ps, _mm256_movemask_ps,
+    _mm256_blendv_ps, _mm256_permute2f128_ps
 );
 #[cfg(target_arch = "x86_64")]
 avx2!(
-    least_f32, f32, 8, f32::INFINITY, <, _mm256_min_ps, _mm256_set1_ps, _mm256_loadu_ps,
-    _mm256_storeu_ps, _mm256_cmp_ps, _mm256_or_ps, _mm256_movemask_ps
+    least_f32, columns_least_f32, f32, 8, f32::INFINITY, <, _mm256_min_ps, _mm256_set1_ps, _mm256_loadu_ps,
+    _mm256_storeu_ps, _mm256_cmp_ps, _mm256_or_ps, _mm256_movemask_ps,
+    _mm256_blendv_ps, _mm256_permute2f128_ps
 );
 #[cfg(target_arch = "x86_64")]
 avx2!(
-    greatest_f64, f64, 4, f64::NEG_INFINITY, >, _mm256_max_pd, _mm256_set1_pd, _mm256_loadu_pd,
-    _mm256_storeu_pd, _mm256_cmp_pd, _mm256_or_pd, _mm256_movemask_pd
+    greatest_f64, columns_greatest_f64, f64, 4, f64::NEG_INFINITY, >, _mm256_max_pd, _mm256_set1_pd, _mm256_loadu_pd,
+    _mm256_storeu_pd, _mm256_cmp_pd, _mm256_or_pd, _mm256_movemask_pd,
+    _mm256_blendv_pd, _mm256_permute2f128_pd
 );
 #[cfg(target_arch = "x86_64")]
 avx2!(
-    least_f64, f64, 4, f64::INFINITY, <, _mm256_min_pd, _mm256_set1_pd, _mm256_loadu_pd,
-    _mm256_storeu_pd, _mm256_cmp_pd, _mm256_or_pd, _mm256_movemask_pd
+    least_f64, columns_least_f64, f64, 4, f64::INFINITY, <, _mm256_min_pd, _mm256_set1_pd, _mm256_loadu_pd,
+    _mm256_storeu_pd, _mm256_cmp_pd, _mm256_or_pd, _mm256_movemask_pd,
+    _mm256_blendv_pd, _mm256_permute2f128_pd
 );

@@ -1,7 +1,7 @@
 //! What a reduction does to its elements: identity, load, merge, finish.
 #![allow(unsafe_code)]
 
-use super::extreme::extreme;
+use super::extreme::{extreme, extreme_columns};
 use crate::dtype::{Bool, Element};
 use crate::kernels::vexp::Real;
 
@@ -46,38 +46,48 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     /// Every row must be readable for `acc.len()` elements.
     #[inline(always)]
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Self::Acc]) {
-        if let &[r0, r1, r2, r3, r4, r5, r6, r7] = rows {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: i < acc.len(), which the caller vouches for.
-                let at = |row: *const T| self.load(unsafe { *row.add(i) });
-                let low = self.merge(self.merge(at(r0), at(r1)), self.merge(at(r2), at(r3)));
-                let high = self.merge(self.merge(at(r4), at(r5)), self.merge(at(r6), at(r7)));
-                *acc = self.merge(*acc, self.merge(low, high));
-            }
-            return;
+        // SAFETY: the caller's promise is passed on.
+        unsafe { columns_merged(self, rows, acc) };
+    }
+}
+
+/// [`Kind::columns`] by `load` and `merge`.
+///
+/// # Safety
+/// See there.
+#[inline(always)]
+unsafe fn columns_merged<T: Element, K: Kind<T>>(kind: K, rows: &[*const T], acc: &mut [K::Acc]) {
+    if let &[r0, r1, r2, r3, r4, r5, r6, r7] = rows {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: i < acc.len(), which the caller vouches for.
+            let at = |row: *const T| kind.load(unsafe { *row.add(i) });
+            let low = kind.merge(kind.merge(at(r0), at(r1)), kind.merge(at(r2), at(r3)));
+            let high = kind.merge(kind.merge(at(r4), at(r5)), kind.merge(at(r6), at(r7)));
+            *acc = kind.merge(*acc, kind.merge(low, high));
         }
-        let (fours, rest) = rows.as_chunks::<4>();
-        for &[r0, r1, r2, r3] in fours {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: as above.
-                let at = |row: *const T| self.load(unsafe { *row.add(i) });
-                let both = self.merge(self.merge(at(r0), at(r1)), self.merge(at(r2), at(r3)));
-                *acc = self.merge(*acc, both);
-            }
+        return;
+    }
+    let (fours, rest) = rows.as_chunks::<4>();
+    for &[r0, r1, r2, r3] in fours {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let at = |row: *const T| kind.load(unsafe { *row.add(i) });
+            let both = kind.merge(kind.merge(at(r0), at(r1)), kind.merge(at(r2), at(r3)));
+            *acc = kind.merge(*acc, both);
         }
-        let (pairs, rest) = rest.as_chunks::<2>();
-        for &[r0, r1] in pairs {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: as above.
-                let at = |row: *const T| self.load(unsafe { *row.add(i) });
-                *acc = self.merge(*acc, self.merge(at(r0), at(r1)));
-            }
+    }
+    let (pairs, rest) = rest.as_chunks::<2>();
+    for &[r0, r1] in pairs {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let at = |row: *const T| kind.load(unsafe { *row.add(i) });
+            *acc = kind.merge(*acc, kind.merge(at(r0), at(r1)));
         }
-        for &row in rest {
-            for (i, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: as above.
-                *acc = self.merge(*acc, self.load(unsafe { *row.add(i) }));
-            }
+    }
+    for &row in rest {
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *acc = kind.merge(*acc, kind.load(unsafe { *row.add(i) }));
         }
     }
 }
@@ -237,27 +247,46 @@ pub trait Ordered: Element {
     /// |x|, wrapping.
     #[must_use]
     fn magnitude(self) -> Self;
+    /// A number in the order of the values, or in the reverse if `least`; that of NaN is the greatest.
+    fn rank(self, least: bool) -> i64;
+}
+
+/// [`Ordered::rank`] of a float.
+#[inline(always)]
+fn float_rank(x: f64, least: bool) -> i64 {
+    // Adding zero makes one of both zeros.
+    let bits = ((if least { -x } else { x }) + 0.0).to_bits().cast_signed();
+    let rank = bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed();
+    std::hint::select_unpredictable(x.is_nan(), i64::MAX, rank)
+}
+
+/// [`Ordered::rank`] of an integer.
+#[inline(always)]
+fn whole_rank(x: i64, least: bool) -> i64 {
+    if least { !x } else { x }
 }
 
 macro_rules! ordered {
-    ($($t:ident: $low:expr, $high:expr, $x:ident => $abs:expr;)*) => {$(
+    ($($t:ident: $low:expr, $high:expr, $x:ident => $abs:expr, $rank:ident $wide:expr;)*) => {$(
         impl Ordered for $t {
             const LOWEST: Self = $low;
             const HIGHEST: Self = $high;
             #[inline(always)]
             fn magnitude(self) -> Self { let $x = self; $abs }
+            #[inline(always)]
+            fn rank(self, least: bool) -> i64 { $rank($wide(self), least) }
         }
     )*};
 }
 ordered! {
-    Bool: Bool(0), Bool(1), x => x;
-    u8: u8::MIN, u8::MAX, x => x;
-    i8: i8::MIN, i8::MAX, x => x.wrapping_abs();
-    i16: i16::MIN, i16::MAX, x => x.wrapping_abs();
-    i32: i32::MIN, i32::MAX, x => x.wrapping_abs();
-    i64: i64::MIN, i64::MAX, x => x.wrapping_abs();
-    f32: f32::NEG_INFINITY, f32::INFINITY, x => x.abs();
-    f64: f64::NEG_INFINITY, f64::INFINITY, x => x.abs();
+    Bool: Bool(0), Bool(1), x => x, whole_rank |x: Bool| i64::from(x.get());
+    u8: u8::MIN, u8::MAX, x => x, whole_rank i64::from;
+    i8: i8::MIN, i8::MAX, x => x.wrapping_abs(), whole_rank i64::from;
+    i16: i16::MIN, i16::MAX, x => x.wrapping_abs(), whole_rank i64::from;
+    i32: i32::MIN, i32::MAX, x => x.wrapping_abs(), whole_rank i64::from;
+    i64: i64::MIN, i64::MAX, x => x.wrapping_abs(), whole_rank std::convert::identity;
+    f32: f32::NEG_INFINITY, f32::INFINITY, x => x.abs(), float_rank f64::from;
+    f64: f64::NEG_INFINITY, f64::INFINITY, x => x.abs(), float_rank std::convert::identity;
 }
 
 /// Sums narrow integers in 32 bits, chunk by chunk, so that the lanes stay full.
@@ -372,6 +401,15 @@ macro_rules! extreme {
             #[inline(always)]
             fn finish(self, acc: T) -> T { acc }
             #[inline(always)]
+            unsafe fn columns(self, rows: &[*const T], acc: &mut [T]) {
+                // SAFETY: the caller's promise is passed on.
+                unsafe {
+                    if !$plain.is_some_and(|greatest| extreme_columns(rows, acc, greatest)) {
+                        columns_merged(self, rows, acc);
+                    }
+                }
+            }
+            #[inline(always)]
             fn block(self, x: &[T]) -> T {
                 if !T::DTYPE.is_float() {
                     let better = |a: T, b: T| if b $op a { b } else { a };
@@ -430,8 +468,8 @@ macro_rules! extreme {
 extreme! {
     Max, Some(true), T::LOWEST, >, x => x;
     Min, Some(false), T::HIGHEST, <, x => x;
-    MaxAbs, None, T::default(), >, x => x.magnitude();
-    MinAbs, None, T::HIGHEST, <, x => x.magnitude();
+    MaxAbs, None::<bool>, T::default(), >, x => x.magnitude();
+    MinAbs, None::<bool>, T::HIGHEST, <, x => x.magnitude();
 }
 
 /// Whether any element is true (non-zero).

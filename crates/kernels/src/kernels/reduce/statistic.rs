@@ -234,7 +234,7 @@ impl<T: Real + Ordered> Kind<T> for LogSumExp {
     }
     #[inline(always)]
     fn finish(self, acc: Shifted<T>) -> T {
-        acc.max + acc.sum.ln()
+        acc.max + acc.sum.vln()
     }
     #[inline(always)]
     fn block(self, x: &[T]) -> Shifted<T> {

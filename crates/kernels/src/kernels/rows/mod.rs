@@ -4,11 +4,13 @@
 //! worked along.
 #![allow(unsafe_code)]
 
+mod cross;
 mod loss;
 mod norm;
 mod planes;
 mod softmax;
 
+pub use cross::cross;
 pub use loss::{Targets, cross_entropy, cross_entropy_backward};
 pub use norm::{Incoming, layer_norm, layer_norm_backward};
 pub use planes::{Sets, channel_norm, channel_norm_backward};

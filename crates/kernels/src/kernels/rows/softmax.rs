@@ -91,13 +91,60 @@ fn over(along: Along, f: impl Fn(usize, usize) + Sync) {
     }
 }
 
-/// Offset and width of a tile.
-#[inline(always)]
-fn tile(along: Along, unit: usize) -> (isize, usize) {
-    let tiles = along.inner.div_ceil(TILE);
-    let start = unit % tiles * TILE;
-    let offset = unit / tiles * along.n * along.inner + start;
-    (offset as isize, TILE.min(along.inner - start))
+/// Columns worked on together: all of a tile, or if there are only a few, those of several rows that follow
+/// each other in memory as one row of more columns.
+#[derive(Clone, Copy)]
+struct Tile {
+    offset: isize,
+    /// Elements from row to row.
+    stride: usize,
+    /// Columns of a row; the last one may have fewer.
+    width: usize,
+    rows: usize,
+    last: usize,
+    /// Columns that are truly different.
+    period: usize,
+}
+
+impl Tile {
+    #[inline(always)]
+    fn new(Along { n, inner, .. }: Along, unit: usize) -> Self {
+        let together = (TILE / inner).clamp(1, n);
+        if together > 1 {
+            let rows = n.div_ceil(together);
+            let (offset, width) = ((unit * n * inner) as isize, together * inner);
+            let last = (n - (rows - 1) * together) * inner;
+            return Self { offset, stride: width, width, rows, last, period: inner };
+        }
+        let tiles = inner.div_ceil(TILE);
+        let start = unit % tiles * TILE;
+        let offset = (unit / tiles * n * inner + start) as isize;
+        let width = TILE.min(inner - start);
+        Self { offset, stride: inner, width, rows: n, last: width, period: width }
+    }
+
+    /// Where each row lies, and how many columns it has.
+    #[inline(always)]
+    fn rows(self) -> impl Iterator<Item = (isize, usize)> {
+        (0..self.rows).map(move |i| {
+            let width = if i + 1 == self.rows { self.last } else { self.width };
+            (self.offset + (i * self.stride) as isize, width)
+        })
+    }
+
+    /// Merges the columns that are the same in truth.
+    #[inline(always)]
+    fn join<T: Copy>(self, values: &mut [T; TILE], merge: impl Fn(T, T) -> T) {
+        if self.period == self.width {
+            return;
+        }
+        for at in self.period..self.width {
+            values[at % self.period] = merge(values[at % self.period], values[at]);
+        }
+        for at in self.period..self.width {
+            values[at] = values[at % self.period];
+        }
+    }
 }
 
 struct Forward<T> {
@@ -202,22 +249,21 @@ impl<T: Real + Ordered> Forward<T> {
 
     #[inline(always)]
     fn columns(&self, unit: usize) {
-        let Along { n, inner, .. } = self.along;
-        let (offset, width) = tile(self.along, unit);
-        let row = |i: usize| offset + (i * inner) as isize;
+        let tile = Tile::new(self.along, unit);
         let mut max = [T::NEG_INFINITY; TILE];
         let mut sum = [T::ZERO; TILE];
-        for i in 0..n {
-            let x = self.x.at(row(i));
+        for (at, width) in tile.rows() {
+            let x = self.x.at(at);
             for (j, max) in max[..width].iter_mut().enumerate() {
-                // SAFETY: row i of the tile.
+                // SAFETY: a row of the tile.
                 *max = max.max_nan(unsafe { *x.add(j) });
             }
         }
-        for i in 0..n {
-            let (x, y) = (self.x.at(row(i)), self.y.at(row(i)));
+        tile.join(&mut max, T::max_nan);
+        for (at, width) in tile.rows() {
+            let (x, y) = (self.x.at(at), self.y.at(at));
             for j in 0..width {
-                // SAFETY: row i of the tile. For the logarithm y may be x, so it is not written.
+                // SAFETY: a row of the tile. For the logarithm y may be x, so it is not written.
                 unsafe {
                     let e = (*x.add(j) - max[j]).vexp();
                     sum[j] += e;
@@ -227,13 +273,14 @@ impl<T: Real + Ordered> Forward<T> {
                 }
             }
         }
-        for j in 0..width {
-            sum[j] = if self.log { max[j] + sum[j].ln() } else { T::ONE / sum[j] };
+        tile.join(&mut sum, |a, b| a + b);
+        for (sum, &max) in sum[..tile.width].iter_mut().zip(&max) {
+            *sum = if self.log { max + sum.vln() } else { T::ONE / *sum };
         }
-        for i in 0..n {
-            let (x, y) = (self.x.at(row(i)), self.y.at(row(i)));
+        for (at, width) in tile.rows() {
+            let (x, y) = (self.x.at(at), self.y.at(at));
             for (j, &sum) in sum[..width].iter().enumerate() {
-                // SAFETY: row i of the tile.
+                // SAFETY: a row of the tile.
                 unsafe { *y.add(j) = if self.log { *x.add(j) - sum } else { *y.add(j) * sum } };
             }
         }
@@ -263,11 +310,9 @@ impl<T: Real + Ordered> Job for Backward<T> {
             return;
         }
         for unit in self.first..self.last {
-            let (offset, width) =
-                if inner == 1 { ((unit * n) as isize, 1) } else { tile(self.along, unit) };
-            let row = |i: usize| offset + (i * inner) as isize;
             if inner == 1 {
-                let (y, g, d) = (self.y.at(offset), self.g.at(offset), self.d.at(offset));
+                let at = (unit * n) as isize;
+                let (y, g, d) = (self.y.at(at), self.g.at(at), self.d.at(at));
                 let sum = self.row_sum(y, g);
                 for i in 0..n {
                     // SAFETY: i < n; the reads come before the write.
@@ -275,18 +320,20 @@ impl<T: Real + Ordered> Job for Backward<T> {
                 }
                 continue;
             }
+            let tile = Tile::new(self.along, unit);
             let mut sum = [T::ZERO; TILE];
-            for i in 0..n {
-                let (y, g) = (self.y.at(row(i)), self.g.at(row(i)));
+            for (at, width) in tile.rows() {
+                let (y, g) = (self.y.at(at), self.g.at(at));
                 for (j, sum) in sum[..width].iter_mut().enumerate() {
-                    // SAFETY: row i of the tile.
+                    // SAFETY: a row of the tile.
                     *sum += unsafe { if self.log { *g.add(j) } else { *y.add(j) * *g.add(j) } };
                 }
             }
-            for i in 0..n {
-                let (y, g, d) = (self.y.at(row(i)), self.g.at(row(i)), self.d.at(row(i)));
+            tile.join(&mut sum, |a, b| a + b);
+            for (at, width) in tile.rows() {
+                let (y, g, d) = (self.y.at(at), self.g.at(at), self.d.at(at));
                 for (j, &sum) in sum[..width].iter().enumerate() {
-                    // SAFETY: row i of the tile.
+                    // SAFETY: a row of the tile.
                     unsafe { *d.add(j) = self.element(*y.add(j), *g.add(j), sum) };
                 }
             }

@@ -114,3 +114,18 @@ fn counting() {
     assert_eq!(bincount(&many, None, 7, 9).unwrap(), BinCount::Counts(expected));
     assert_eq!(histogram(&[0.0f32, 1.0, 2.0, 4.0, 5.0], 4, 0.0, 4.0), [1, 1, 1, 1]);
 }
+
+#[test]
+fn few_keys_are_sorted_as_many_are() {
+    let noise = noise(1000);
+    for n in 1..=17 {
+        for start in 0..200 {
+            let x: Vec<i32> = noise[start..start + n].iter().map(|&x| (x % 7) as i32).collect();
+            let mut want: Vec<i64> = (0..n as i64).collect();
+            want.sort_by_key(|&i| x[i as usize]);
+            assert_eq!(sorted(&x, line(n), false).1, want, "{x:?}");
+            want.sort_by_key(|&i| (-x[i as usize], i));
+            assert_eq!(sorted(&x, line(n), true).1, want, "{x:?}");
+        }
+    }
+}
