@@ -334,8 +334,10 @@ __all__ = [
     "_nn_linear",
     "_nn_conv1d",
     "_nn_conv2d",
+    "_nn_conv3d",
     "_nn_conv_transpose1d",
     "_nn_conv_transpose2d",
+    "_nn_conv_transpose3d",
     "_nn_avg_pool2d",
     "_nn_max_pool2d",
     "_nn_adaptive_avg_pool2d",
@@ -1650,6 +1652,15 @@ def _nn_conv2d(
     dilation: Any = None,
     groups: Any = 1,
 ) -> Tensor: ...
+def _nn_conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = None,
+    padding: Any = None,
+    dilation: Any = None,
+    groups: Any = 1,
+) -> Tensor: ...
 def _nn_conv_transpose1d(
     input: Any,
     weight: Any,
@@ -1661,6 +1672,16 @@ def _nn_conv_transpose1d(
     dilation: Any = None,
 ) -> Tensor: ...
 def _nn_conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = None,
+    padding: Any = None,
+    output_padding: Any = None,
+    groups: Any = 1,
+    dilation: Any = None,
+) -> Tensor: ...
+def _nn_conv_transpose3d(
     input: Any,
     weight: Any,
     bias: Any = None,

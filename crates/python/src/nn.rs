@@ -200,6 +200,7 @@ macro_rules! convolutions {
 convolutions! {
     conv1d conv_transpose1d 1;
     conv2d conv_transpose2d 2;
+    conv3d conv_transpose3d 3;
 }
 
 fn windows(
@@ -387,8 +388,10 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;
     module.add("_nn_conv1d", wrap_pyfunction!(conv1d, module)?)?;
     module.add("_nn_conv2d", wrap_pyfunction!(conv2d, module)?)?;
+    module.add("_nn_conv3d", wrap_pyfunction!(conv3d, module)?)?;
     module.add("_nn_conv_transpose1d", wrap_pyfunction!(conv_transpose1d, module)?)?;
     module.add("_nn_conv_transpose2d", wrap_pyfunction!(conv_transpose2d, module)?)?;
+    module.add("_nn_conv_transpose3d", wrap_pyfunction!(conv_transpose3d, module)?)?;
     module.add("_nn_avg_pool2d", wrap_pyfunction!(avg_pool2d, module)?)?;
     module.add("_nn_max_pool2d", wrap_pyfunction!(max_pool2d, module)?)?;
     module.add("_nn_adaptive_avg_pool2d", wrap_pyfunction!(adaptive_avg_pool2d, module)?)?;

@@ -70,7 +70,7 @@ def _convolution(level: Level, name: str, x: Any, weight: Any, bias: Any, groups
     return Batched(made.transpose(0, 1) if batch else made.squeeze(0), level)
 
 
-@rule("_nn_conv1d", "_nn_conv2d")
+@rule("_nn_conv1d", "_nn_conv2d", "_nn_conv3d")
 def _convolved(
     level: Level, name: str, input: Any, weight: Any, bias: Any = None, stride: Any = None, padding: Any = None,
     dilation: Any = None, groups: int = 1,
@@ -78,10 +78,10 @@ def _convolved(
     def run(x: Any, w: Any, b: Any, g: int) -> Any:
         return getattr(_core, name)(x, w, b, stride, padding, dilation, g)
 
-    return _convolution(level, name, input, weight, bias, groups, 4 if name.endswith("2d") else 3, run)
+    return _convolution(level, name, input, weight, bias, groups, int(name[-2]) + 2, run)
 
 
-@rule("_nn_conv_transpose1d", "_nn_conv_transpose2d")
+@rule("_nn_conv_transpose1d", "_nn_conv_transpose2d", "_nn_conv_transpose3d")
 def _convolved_back(
     level: Level, name: str, input: Any, weight: Any, bias: Any = None, stride: Any = None, padding: Any = None,
     output_padding: Any = None, groups: int = 1, dilation: Any = None,
@@ -89,7 +89,7 @@ def _convolved_back(
     def run(x: Any, w: Any, b: Any, g: int) -> Any:
         return getattr(_core, name)(x, w, b, stride, padding, output_padding, g, dilation)
 
-    return _convolution(level, name, input, weight, bias, groups, 4 if name.endswith("2d") else 3, run)
+    return _convolution(level, name, input, weight, bias, groups, int(name[-2]) + 2, run)
 
 
 @rule("_nn_avg_pool2d", "_nn_max_pool2d", "_nn_adaptive_avg_pool2d", "_nn_adaptive_max_pool2d")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
@@ -95,6 +96,11 @@ def max_pool2d(
     return pair if return_indices else pair[0]
 
 
+def _unrecorded(input: Tensor) -> bool:
+    """Return whether nobody will ask which elements of large pools were the greatest."""
+    return input.numel() >= 4096 and not (input.requires_grad and _rg.is_grad_enabled())
+
+
 def max_pool1d(
     input: Tensor,
     kernel_size: Size,
@@ -106,13 +112,15 @@ def max_pool1d(
 ) -> Any:
     """Return the greatest elements of windows of ``(N, C, L)`` or ``(C, L)``."""
     size, step = _window1d("max_pool1d", input, kernel_size, stride)
+    around, hole = _one(padding, "padding"), _one(dilation, "dilation")
+    if not (return_indices or ceil_mode or around) and 2 <= size <= 4 and _unrecorded(input):
+        # As many passes over elements side by side take less than to keep where the greatest are.
+        span = input.shape[-1] - hole * (size - 1)
+        if span > 0 < step and hole > 0:
+            lines = [input[..., place * hole : place * hole + span : step] for place in range(size)]
+            return reduce(_rg.maximum, lines)
     values, places = max_pool2d_with_indices(
-        input.unsqueeze(-2),
-        (1, size),
-        (1, step),
-        (0, _one(padding, "padding")),
-        (1, _one(dilation, "dilation")),
-        ceil_mode,
+        input.unsqueeze(-2), (1, size), (1, step), (0, around), (1, hole), ceil_mode
     )
     if return_indices:
         return values.squeeze(-2), places.squeeze(-2)
@@ -228,7 +236,10 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     if input.dim() not in (3, 4):
         message = f"adaptive_max_pool2d(): Expected 3D or 4D tensor, but got {list(input.shape)}"
         raise RuntimeError(message)
-    values, places = _core._nn_adaptive_max_pool2d(input, _adaptive_sizes(output_size, input.shape[-2:]))
+    counts = _adaptive_sizes(output_size, input.shape[-2:])
+    if counts == [1, 1] and not return_indices and _unrecorded(input):
+        return input.amax((-2, -1), True)
+    values, places = _core._nn_adaptive_max_pool2d(input, counts)
     return (values, places) if return_indices else values
 
 
@@ -244,6 +255,8 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
         message = f"adaptive_avg_pool3d(): Expected 4D or 5D tensor, but got {list(input.shape)}"
         raise RuntimeError(message)
     depth, rows, columns = _adaptive_sizes(output_size, input.shape[-3:])
+    if depth == rows == columns == 1:
+        return input.mean((-3, -2, -1), True)
     # An average of averages of as many: first over rows and columns, then over the depth.
     flat = adaptive_avg_pool2d(input.flatten(0, -3), (rows, columns))
     lines = flat.reshape(*input.shape[:-2], rows * columns)

@@ -1,18 +1,14 @@
-"""Convolutions and pools over three dimensions, composed of those over two, and pools that are undone."""
+"""Pools over three dimensions, composed of those over two, and pools that are undone."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
-from rustgrad import _core
 from rustgrad.nn._convolve import _one, avg_pool1d, avg_pool2d, max_pool2d_with_indices
-from rustgrad.nn._images import pad
 
 if TYPE_CHECKING:
     from rustgrad._core import Tensor
-
-_c: Any = _core
 
 
 def _three(value: Any, name: str) -> tuple[int, int, int]:
@@ -31,102 +27,6 @@ def _batched(name: str, input: Tensor) -> Tensor:
         message = f"{name}: Expected 4D (unbatched) or 5D (batched) input, but got input of size: {list(input.shape)}"
         raise RuntimeError(message)
     return input if input.dim() == 5 else input.unsqueeze(0)
-
-
-def _slices_as_batch(volume: Tensor) -> Tensor:
-    """Return ``(N, C, D, H, W)`` as images ``(N * D, C, H, W)``."""
-    return volume.transpose(1, 2).flatten(0, 1)
-
-
-def _as_volume(images: Tensor, count: int) -> Tensor:
-    """Undo :func:`_slices_as_batch` for ``count`` volumes."""
-    return images.unflatten(0, (count, images.shape[0] // max(count, 1))).transpose(1, 2)
-
-
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    """Return the convolution of ``(N, C, D, H, W)`` or ``(C, D, H, W)``: the sum of those of the weight's slices."""
-    volume = _batched("conv3d", input)
-    steps, holes = _three(stride, "stride"), _three(dilation, "dilation")
-    kernel = weight.shape[2:]
-    if isinstance(padding, str):
-        if padding == "same":
-            if steps != (1, 1, 1):
-                message = "padding='same' is not supported for strided convolutions"
-                raise RuntimeError(message)
-            total = [hole * (k - 1) for hole, k in zip(holes, kernel, strict=True)]
-            around = [size for n in reversed(total) for size in (n // 2, n - n // 2)]
-            volume, around3 = pad(volume, around), (0, 0, 0)
-        elif padding == "valid":
-            around3 = (0, 0, 0)
-        else:
-            message = f"Invalid padding string: '{padding}'; it must be 'valid' or 'same'"
-            raise RuntimeError(message)
-    else:
-        around3 = _three(padding, "padding")
-    if around3[0]:
-        volume = pad(volume, (0, 0, 0, 0, around3[0], around3[0]))
-    reach = holes[0] * (kernel[0] - 1) + 1
-    depth = volume.shape[2]
-    if depth < reach:
-        message = (
-            f"Calculated padded input size per channel: {list(volume.shape[2:])}. Kernel size: {list(kernel)}. Kernel "
-            "size can't be greater than actual input size"
-        )
-        raise RuntimeError(message)
-    count = (depth - reach) // steps[0] + 1
-    total_ = None
-    for place in range(kernel[0]):
-        start = place * holes[0]
-        part = volume[:, :, start : start + (count - 1) * steps[0] + 1 : steps[0]]
-        made = _c._nn_conv2d(
-            _slices_as_batch(part), weight[:, :, place], None, steps[1:], around3[1:], holes[1:], groups
-        )
-        total_ = made if total_ is None else total_ + made
-    result = _as_volume(total_, volume.shape[0])  # type: ignore[arg-type]
-    if bias is not None:
-        result = result + bias.reshape(-1, 1, 1, 1)
-    return result if input.dim() == 5 else result.squeeze(0)
-
-
-def conv_transpose3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    groups: int = 1,
-    dilation: Any = 1,
-) -> Tensor:
-    """Return the transpose of :func:`conv3d`."""
-    volume = _batched("conv_transpose3d", input)
-    steps, holes, around = _three(stride, "stride"), _three(dilation, "dilation"), _three(padding, "padding")
-    more = _three(output_padding, "output_padding")
-    n, depth, kernel = volume.shape[0], volume.shape[2], weight.shape[2]
-    whole = (depth - 1) * steps[0] + holes[0] * (kernel - 1) + 1 + more[0]
-    images, result = _slices_as_batch(volume), None
-    for place in range(kernel):
-        made = _as_volume(
-            _c._nn_conv_transpose2d(
-                images, weight[:, :, place], None, steps[1:], around[1:], more[1:], groups, holes[1:]
-            ),
-            n,
-        )
-        if result is None:
-            result = made.new_zeros((n, made.shape[1], whole, *made.shape[3:]))
-        result = result.index_add(2, _rg.arange(depth) * steps[0] + place * holes[0], made)
-    result = result[:, :, around[0] : whole - around[0]]  # type: ignore[index]
-    if bias is not None:
-        result = result + bias.reshape(-1, 1, 1, 1)
-    return result if input.dim() == 5 else result.squeeze(0)
 
 
 def max_pool3d_with_indices(

@@ -72,8 +72,6 @@ from rustgrad.nn._normalise import layer_norm as layer_norm
 from rustgrad.nn._normalise import normalize as normalize
 from rustgrad.nn._normalise import rms_norm as rms_norm
 from rustgrad.nn._volumes import avg_pool3d as avg_pool3d
-from rustgrad.nn._volumes import conv3d as conv3d
-from rustgrad.nn._volumes import conv_transpose3d as conv_transpose3d
 from rustgrad.nn._volumes import lp_pool1d as lp_pool1d
 from rustgrad.nn._volumes import lp_pool2d as lp_pool2d
 from rustgrad.nn._volumes import max_pool3d as max_pool3d
@@ -89,8 +87,10 @@ _nn: Any = _core
 linear = _core._nn_linear
 conv1d = _nn._nn_conv1d
 conv2d = _nn._nn_conv2d
+conv3d = _nn._nn_conv3d
 conv_transpose1d = _nn._nn_conv_transpose1d
 conv_transpose2d = _nn._nn_conv_transpose2d
+conv_transpose3d = _nn._nn_conv_transpose3d
 relu = _nn._nn_relu
 relu6 = _nn._nn_relu6
 gelu = _nn._nn_gelu

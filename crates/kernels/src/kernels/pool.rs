@@ -43,6 +43,9 @@ pub enum Divisor {
     Given(f64),
 }
 
+/// The first row or column of the input under a window, the end, and how many the average counts.
+type Window = (usize, usize, usize);
+
 impl Pool {
     fn pixels(&self) -> usize {
         self.input[0] * self.input[1]
@@ -51,9 +54,9 @@ impl Pool {
         self.output[0] * self.output[1]
     }
 
-    /// The rows or columns of the input under a window, and how many the average counts.
+    /// A window.
     #[inline(always)]
-    fn window(&self, dim: usize, place: usize) -> (usize, usize, usize) {
+    fn window(&self, dim: usize, place: usize) -> Window {
         let (pad, n) = (self.padding[dim], self.input[dim]);
         if self.adaptive {
             let count = self.output[dim];
@@ -66,6 +69,11 @@ impl Pool {
         (start.saturating_sub(pad).min(n), end.saturating_sub(pad).min(n), counted)
     }
 
+    /// All windows along a dimension: their divisions take longer than their elements.
+    fn windows(&self, dim: usize) -> Vec<Window> {
+        (0..self.output[dim]).map(|place| self.window(dim, place)).collect()
+    }
+
     /// The windows along a row all of whose elements are inside, if their sizes are alike.
     fn inside(&self) -> (usize, usize) {
         if self.adaptive {
@@ -76,17 +84,16 @@ impl Pool {
         let last = (self.input[1] + pad).saturating_sub(reach).div_ceil(stride);
         (pad.div_ceil(stride), last.min(self.output[1]))
     }
+}
 
-    /// The divisor of a window.
+impl Divisor {
+    /// That of a window.
     #[inline(always)]
-    fn share<T: Float>(&self, divisor: Divisor, y: usize, x: usize) -> T {
-        let ((top, bottom, tall), (left, right, wide)) = (self.window(0, y), self.window(1, x));
-        let count = match divisor {
-            Divisor::Given(divisor) => divisor,
-            Divisor::Padded => (tall * wide) as f64,
-            Divisor::Inside => {
-                (bottom.saturating_sub(top) * right.saturating_sub(left)).max(1) as f64
-            }
+    fn share<T: Float>(self, (top, bottom, tall): Window, (left, right, wide): Window) -> T {
+        let count = match self {
+            Self::Given(divisor) => divisor,
+            Self::Padded => (tall * wide) as f64,
+            Self::Inside => (bottom.saturating_sub(top) * right.saturating_sub(left)).max(1) as f64,
         };
         T::from_f64(count)
     }
@@ -105,11 +112,12 @@ impl<T: Float> Job for Average<T> {
     #[inline(always)]
     fn run(self) {
         let p = self.pool;
+        let (rows, columns) = (p.windows(0), p.windows(1));
         for plane in self.planes.0..self.planes.1 {
             let image = self.from.at((plane * p.pixels()) as isize);
             let to = self.to.at((plane * p.places()) as isize);
-            for y in 0..p.output[0] {
-                let (top, bottom, _) = p.window(0, y);
+            for (y, &row) in rows.iter().enumerate() {
+                let (top, bottom, _) = row;
                 // Windows with all columns inside, side by side.
                 let (mut x, inside) = (0, p.inside());
                 while x < p.output[1] {
@@ -122,7 +130,7 @@ impl<T: Float> Job for Average<T> {
                             // SAFETY: as above.
                             _ => unsafe { side_by_side::<T, 0>(&p, image, top, bottom, x) },
                         };
-                        let count = p.share::<T>(self.divisor, y, x);
+                        let count = self.divisor.share::<T>(row, columns[x]);
                         for (i, sum) in sums.into_iter().enumerate() {
                             // SAFETY: a place of the plane.
                             unsafe { *to.add(y * p.output[1] + x + i) = sum / count };
@@ -130,17 +138,18 @@ impl<T: Float> Job for Average<T> {
                         x += SIDE_BY_SIDE;
                         continue;
                     }
-                    let (left, right, _) = p.window(1, x);
+                    let (left, right, _) = columns[x];
                     let mut sum = T::ZERO;
-                    for row in top..bottom {
+                    for line in top..bottom {
                         for column in left..right {
                             // SAFETY: the window was cut to the image.
-                            sum += unsafe { *image.add(row * p.input[1] + column) };
+                            sum += unsafe { *image.add(line * p.input[1] + column) };
                         }
                     }
                     // SAFETY: a place of the plane.
                     unsafe {
-                        *to.add(y * p.output[1] + x) = sum / p.share::<T>(self.divisor, y, x);
+                        *to.add(y * p.output[1] + x) =
+                            sum / self.divisor.share::<T>(row, columns[x]);
                     };
                     x += 1;
                 }
@@ -191,22 +200,23 @@ impl<T: Float> Job for Spread<T> {
     #[inline(always)]
     fn run(self) {
         let p = self.pool;
+        let (rows, columns) = (p.windows(0), p.windows(1));
         for plane in self.planes.0..self.planes.1 {
             let grad = self.from.at((plane * p.places()) as isize);
             let image = self.to.at((plane * p.pixels()) as isize);
             // SAFETY: a plane of the result, owned by this task.
             unsafe { std::slice::from_raw_parts_mut(image, p.pixels()) }.fill(T::ZERO);
-            for y in 0..p.output[0] {
-                let (top, bottom, _) = p.window(0, y);
-                for x in 0..p.output[1] {
-                    let (left, right, _) = p.window(1, x);
+            for (y, &row) in rows.iter().enumerate() {
+                let (top, bottom, _) = row;
+                for (x, &column) in columns.iter().enumerate() {
+                    let (left, right, _) = column;
                     // SAFETY: a place of the plane.
                     let grad = unsafe { *grad.add(y * p.output[1] + x) };
-                    let part = grad / p.share::<T>(self.divisor, y, x);
-                    for row in top..bottom {
+                    let part = grad / self.divisor.share::<T>(row, column);
+                    for line in top..bottom {
                         for column in left..right {
                             // SAFETY: the window was cut to the image.
-                            unsafe { *image.add(row * p.input[1] + column) += part };
+                            unsafe { *image.add(line * p.input[1] + column) += part };
                         }
                     }
                 }

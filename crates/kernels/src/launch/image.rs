@@ -8,8 +8,9 @@ use super::{fits, ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Result, bail};
 use crate::kernels::conv::direct::{self, Direct};
+use crate::kernels::conv::patches::{self, Patched};
 use crate::kernels::conv::summed::{self, Summed};
-use crate::kernels::conv::{Conv, patches, winograd};
+use crate::kernels::conv::{Conv, winograd};
 use crate::kernels::pool::{self, Divisor, Pool};
 use crate::storage::{Access, Core};
 
@@ -24,7 +25,7 @@ pub enum Factor {
     Weight,
 }
 
-/// Images summed at once by tiles or patches for the gradient of a weight, at most.
+/// Images summed at once by tiles for the gradient of a weight, at most.
 const SUMMED: usize = 8;
 
 /// How a factor is made: by tiles if that pays, and otherwise, or where tiles meet what is not finite,
@@ -32,7 +33,7 @@ const SUMMED: usize = 8;
 enum Way {
     Sums(Direct),
     Weight(Box<Summed>),
-    Patches,
+    Patches(Patched),
 }
 
 /// By tiles, if that pays, and the other way.
@@ -43,7 +44,9 @@ fn ways(conv: &Conv, wanted: Factor) -> (Option<winograd::Tiled>, Way) {
         Factor::Weight => (conv.tiled(), conv.gathers_back()),
     };
     let way = match wanted {
-        _ if patches => Way::Patches,
+        Factor::Output if patches => Way::Patches(conv.patched()),
+        Factor::Input if patches => Way::Patches(conv.patched_back()),
+        Factor::Weight if patches => Way::Patches(conv.patched_weight()),
         Factor::Output => Way::Sums(conv.direct()),
         Factor::Input => Way::Sums(conv.direct_back()),
         Factor::Weight => Way::Weight(Box::new(conv.summed())),
@@ -82,17 +85,18 @@ pub fn convolve(
     let mut reads: Vec<&Core> = vec![&a, &b];
     reads.extend(bias.as_deref());
     let (tiled, way) = ways(conv, wanted);
-    // Images of a task by tiles or patches: few enough for several tasks.
+    // Images of a task by tiles: few enough for several tasks.
     let several =
         if wanted == Factor::Weight { conv.batch.div_ceil(8).clamp(1, SUMMED) } else { 1 };
     let (tasks, parts) = match (&tiled, &way) {
         (None, Way::Sums(direct)) => (direct.tasks(), 1),
         (None, Way::Weight(summed)) => (summed.tasks(), summed.parts()),
-        _ if wanted == Factor::Weight => {
+        (None, Way::Patches(plan)) if wanted == Factor::Weight => (plan.tasks(), plan.parts()),
+        (None, Way::Patches(plan)) => (plan.tasks(), 1),
+        (Some(_), _) if wanted == Factor::Weight => {
             (conv.batch.div_ceil(several), conv.batch.div_ceil(several))
         }
         (Some(tiled), _) => (conv.batch * tiled.tasks(), 1),
-        _ => (conv.batch, 1),
     };
     // Tasks by tiles of one image, or of one part of the images for the gradient of a weight.
     let each = match &tiled {
@@ -219,35 +223,23 @@ pub fn convolve(
                         );
                     }
                 }
-                Way::Patches => {}
+                Way::Patches(_) => {}
             }
             Ok(())
         };
-        // The images of a task by patches.
-        let by_patches = |task: usize| -> Result<()> {
-            let buffer = room(conv.patches())?;
-            let buffer = ptr_mut::<T>(&buffer);
-            // SAFETY: as above; parts have sums of their own.
+        // A task by patches, of the images from `first` on.
+        let by_patches = |plan: &Patched, task: usize, first: usize, output: *mut T| -> Result<()> {
+            let buffer = room(plan.scratch())?;
+            let (x, y) = (first * image, first * out_image);
+            let (a, b) = match wanted {
+                Factor::Output => (x, 0),
+                Factor::Input => (0, y),
+                Factor::Weight => (x, y),
+            };
+            // SAFETY: as above; tasks for the weight have sums of their own.
             unsafe {
-                match wanted {
-                    Factor::Output => patches::forward::<T>(
-                        conv, pa.get().add(task * image), pb.get(), shift.get(),
-                        to.get().cast_mut().add(task * out_image), buffer,
-                    ),
-                    Factor::Input => patches::input_gradient::<T>(
-                        conv, pb.get().add(task * out_image), pa.get(),
-                        to.get().cast_mut().add(task * image), buffer,
-                    ),
-                    Factor::Weight => {
-                        let first = task * several;
-                        for i in first..conv.batch.min(first + several) {
-                            patches::weight_gradient::<T>(
-                                conv, pa.get().add(i * image), pb.get().add(i * out_image),
-                                sum(task), buffer, i == first,
-                            );
-                        }
-                    }
-                }
+                let (a, b) = (pa.get().add(a), pb.get().add(b));
+                patches::run::<T>(plan, task, a, b, shift.get(), output, ptr_mut::<T>(&buffer));
             }
             Ok(())
         };
@@ -278,7 +270,17 @@ pub fn convolve(
                     }
                     Ok(())
                 }
-                Way::Patches => by_patches(task),
+                Way::Patches(plan) => {
+                    let (first, n, to) = match wanted {
+                        Factor::Output => (task, 1, to.get().wrapping_add(task * out_image).cast_mut()),
+                        Factor::Input => (task, 1, to.get().wrapping_add(task * image).cast_mut()),
+                        Factor::Weight => {
+                            let first = task * several;
+                            (first, several.min(conv.batch - first), sum(task))
+                        }
+                    };
+                    by_patches(&plan.some(n), 0, first, to)
+                }
             }
         };
         let run = |task: usize| -> Result<()> {
@@ -286,7 +288,10 @@ pub fn convolve(
                 let output = match &way {
                     Way::Sums(_) => to.get().cast_mut(),
                     Way::Weight(summed) => sum(summed.part(task)),
-                    Way::Patches => return by_patches(task),
+                    Way::Patches(plan) => {
+                        let to = if wanted == Factor::Weight { sum(task) } else { to.get().cast_mut() };
+                        return by_patches(plan, task, 0, to);
+                    }
                 };
                 return sums(&way, task, prepared.get(), source.get(), output);
             };

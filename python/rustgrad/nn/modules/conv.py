@@ -111,7 +111,7 @@ class _ConvNd(Module):
         if self.padding_mode != "zeros":
             input = F.pad(input, self._around(), mode=self.padding_mode)
             padding = 0
-        function: Any = (_core._nn_conv1d, _core._nn_conv2d, F.conv3d)[self._dims - 1]
+        function: Any = (_core._nn_conv1d, _core._nn_conv2d, _core._nn_conv3d)[self._dims - 1]
         result: Tensor = function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         return result
 
@@ -195,7 +195,11 @@ class _ConvTranspose(_ConvNd):
                     f"requested an output size of {wanted}, which is not possible for an input size of {list(sizes)}"
                 )
                 raise ValueError(message)
-        function: Any = (_core._nn_conv_transpose1d, _core._nn_conv_transpose2d, F.conv_transpose3d)[self._dims - 1]
+        function: Any = (
+            _core._nn_conv_transpose1d,
+            _core._nn_conv_transpose2d,
+            _core._nn_conv_transpose3d,
+        )[self._dims - 1]
         result: Tensor = function(
             input, self.weight, self.bias, self.stride, self.padding, more, self.groups, self.dilation
         )

@@ -16,9 +16,8 @@ use crate::kernels::matmul::{
 
 /// Elements of framed planes worked on at once: they stay in L2.
 pub(super) const FRAMED: usize = 1 << 16;
-/// Multiply-adds of a task, at least; and tasks that a convolution is cut into if it has as many.
+/// Multiply-adds of a task, at least.
 pub(super) const GRAIN: usize = 1 << 19;
-pub(super) const TASKS: usize = 8;
 /// Rows of the weight that are packed at once: a multiple of the rows of every tile.
 const ROWS: usize = 48;
 
@@ -121,12 +120,13 @@ impl Direct {
             if turned { (conv.output, conv.input) } else { (conv.input, conv.output) };
         let each = |s: &Sweep| s.taps.len() * s.places();
         let work = (conv.groups * inputs * outputs * sweeps.iter().map(each).sum::<usize>()).max(1);
-        let bands = if conv.batch < TASKS && conv.batch > 0 {
-            TASKS.div_ceil(conv.batch).min(work / GRAIN).min(result[0] * result[1]).max(1)
+        let wanted = super::tasks();
+        let bands = if conv.batch < wanted && conv.batch > 0 {
+            wanted.div_ceil(conv.batch).min(work / GRAIN).min(result[0] * result[1]).max(1)
         } else {
             1
         };
-        let images = (GRAIN / work).clamp(1, conv.batch.div_ceil(TASKS).max(1));
+        let images = (GRAIN / work).clamp(1, conv.batch.div_ceil(wanted).max(1));
         let mut direct = Self {
             batch: conv.batch,
             groups: conv.groups,
@@ -152,10 +152,15 @@ impl Direct {
     /// Whether vectors of channels leave fewer lanes empty than vectors of places.
     fn by_panels(&self) -> bool {
         let filled = |n: usize| n as f64 / n.next_multiple_of(8).max(8) as f64;
+        // Tiles of one vector of channels leave the multipliers waiting: 8 take as long as 13 of 16.
+        let channels = |n: usize| {
+            let rest = if (1..=8).contains(&(n % 16)) { 13 } else { (n % 16).div_ceil(16) * 16 };
+            n as f64 / (n / 16 * 16 + rest) as f64
+        };
         let work = |s: &Sweep| (s.places() * s.taps.len()) as f64;
         let all = self.sweeps.iter().map(work).sum::<f64>();
         let places = self.sweeps.iter().map(|s| work(s) * filled(s.size[2])).sum::<f64>();
-        self.outputs >= 8 && filled(self.outputs) * all >= places
+        self.outputs >= 8 && channels(self.outputs) * all >= places
     }
 
     /// The same for one image by itself, in one task.

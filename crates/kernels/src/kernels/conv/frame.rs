@@ -32,6 +32,16 @@ impl Taps {
     pub(super) fn dense_rows(&self) -> bool {
         self.along[1].iter().enumerate().all(|(i, &(_, at))| i == at)
     }
+    /// Which elements along a dimension have their source between 0 and `size`, the first's being at `at`.
+    pub(super) fn within(&self, dim: usize, at: isize, size: usize) -> Range<usize> {
+        let inside = |&(_, step): &(usize, usize)| {
+            let at = at + step as isize;
+            at >= 0 && (at as usize) < size
+        };
+        let first = self.along[dim].iter().position(inside).unwrap_or(0);
+        let n = self.along[dim][first..].iter().take_while(|&tap| inside(tap)).count();
+        first..first + n
+    }
     /// The elements by their number in the whole kernel.
     pub(super) fn elements(&self) -> impl Iterator<Item = usize> + '_ {
         let [high, wide] = self.whole;
@@ -107,6 +117,14 @@ impl Sweep {
                 row += to - from;
                 (depth, from, to)
             })
+        })
+    }
+    /// Which elements of the kernel, along depth and height, have their source inside planes of `size` for
+    /// the results of a row.
+    pub(super) fn within(&self, size: [usize; 3], depth: usize, row: usize) -> [Range<usize>; 2] {
+        [(0, depth), (1, row)].map(|(dim, place)| {
+            let at = (place * self.step[dim]) as isize - self.before[dim];
+            self.taps.within(dim, at, size[dim])
         })
     }
     /// Elements from the sources of one row of results to those of the next.
@@ -229,7 +247,7 @@ fn steps(n: usize, step: usize) -> usize {
 const MOVED: usize = 8;
 
 #[inline(always)]
-fn copy<T: Real>(from: &[T], to: &mut [T]) {
+pub(super) fn copy<T: Real>(from: &[T], to: &mut [T]) {
     let (parts, _) = from.as_chunks::<MOVED>();
     let (targets, _) = to.as_chunks_mut::<MOVED>();
     for (to, from) in targets.iter_mut().zip(parts) {
@@ -252,7 +270,7 @@ fn copy<T: Real>(from: &[T], to: &mut [T]) {
 }
 
 #[inline(always)]
-fn blank<T: Real>(to: &mut [T]) {
+pub(super) fn blank<T: Real>(to: &mut [T]) {
     let (parts, _) = to.as_chunks_mut::<MOVED>();
     for part in parts {
         *part = [T::ZERO; MOVED];

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::Conv;
-use super::frame::Sweep;
+use super::frame::{Sweep, copy};
 use crate::kernels::matmul::{Float, Vector};
 
 /// Elements framed at once.
@@ -98,10 +98,11 @@ impl<T: Float> Lone<'_, T> {
                             for y in 0..rows {
                                 let to = grads.add(y * across);
                                 let from = grad.add(y * c.output[2]);
-                                std::ptr::copy_nonoverlapping(from, to, c.output[2]);
                                 for x in c.output[2]..across {
                                     *to.add(x) = T::ZERO;
                                 }
+                                let from = std::slice::from_raw_parts(from, c.output[2]);
+                                copy(from, std::slice::from_raw_parts_mut(to, c.output[2]));
                             }
                             let sums = Rows {
                                 rows,

@@ -10,6 +10,7 @@ pub mod patches;
 mod planes;
 mod strip;
 pub mod summed;
+mod turn;
 pub mod winograd;
 
 use frame::Taps;
@@ -64,6 +65,15 @@ impl Conv {
         let along =
             [0, 1, 2].map(|i| (0..self.kernel[i]).map(|k| (k, k * self.dilation[i])).collect());
         Taps::new(along, [self.kernel[1], self.kernel[2]])
+    }
+}
+
+/// Tasks that few images are cut into, if there is work for as many. The cut changes no bits: whatever is
+/// summed by one task is summed in the same order by any.
+fn tasks() -> usize {
+    match crate::parallel::threads() {
+        0 | 1 => 1,
+        n => 2 * n,
     }
 }
 

@@ -2,10 +2,14 @@
 //! broadcasts its sources to the weights of a panel of channels. No width of the image is a waste, and
 //! the frame is read element by element, wherever steps take it.
 //!
-//! What is made is what [`super::strip`] makes: the same chains of multiply-adds.
+//! What is made is what [`super::strip`] makes: the same chains of multiply-adds, but for rows of the
+//! kernel that lie in the padding, if leaving them out is worth it.
 
-use super::direct::{Direct, FRAMED, GRAIN, TASKS, block};
+use std::ops::Range;
+
+use super::direct::{Direct, FRAMED, GRAIN, block};
 use super::frame::Sweep;
+use super::turn::Turn;
 use crate::kernels::matmul::{Float, Vector, Work, transpose};
 
 /// Places worked on at once: enough for a panel of the weight to be packed and read for.
@@ -13,13 +17,19 @@ const PLACES: usize = 384;
 /// Terms of a block, at most: a panel of them and the sources of a tile of places stay in L1.
 const TERMS: usize = 128;
 /// Sums kept between blocks of channels.
-const SUMS: usize = 1 << 15;
+const SUMS: usize = 1 << 16;
 /// Channels of a part are a multiple of this, of every level's panels.
 const PART: usize = 32;
 /// Elements of the longest vector.
 const LANES: usize = 16;
 /// Passes over the weight from which on it is packed before.
 const PASSES: usize = 4;
+/// Places of a tile, at most.
+const TILE: usize = 8;
+/// Kinds of rows, by which rows of the kernel lie inside the image, that are told apart at most.
+const KINDS: usize = 16;
+/// Terms of a sum from which on they are.
+const LONG: usize = 128;
 
 /// How the work is cut.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +43,9 @@ pub(super) struct Cut {
     part: usize,
     /// Whether the weight is packed before.
     ready: bool,
+    /// Whether rows of the kernel in the padding are left out: a matter of the convolution alone, since
+    /// what is not finite tells.
+    sparse: bool,
 }
 
 impl Cut {
@@ -44,7 +57,7 @@ impl Cut {
             * d.sweeps.iter().map(|s| s.taps.len() * s.places()).sum::<usize>();
         let images = PLACES.div_ceil(places).max(GRAIN / work.max(1)).clamp(1, d.batch.max(1));
         let tasks = d.batch.div_ceil(images).max(1);
-        let wanted = TASKS.div_ceil(tasks).min(images * work / GRAIN).max(1);
+        let wanted = super::tasks().div_ceil(tasks).min(images * work / GRAIN).max(1);
         // Either the weight is read, or the image is framed, once for each: the smaller one.
         let rows = most(&|s| s.size[0] * s.size[1]);
         let weight = d.outputs * d.inputs * d.taps;
@@ -60,7 +73,31 @@ impl Cut {
         let parts = d.outputs.div_ceil(part).max(1);
         let bands = bands.min(rows);
         let passes = tasks * (images * places).div_ceil(PLACES).max(bands);
-        Self { images, bands, parts, part, ready: passes >= PASSES }
+        let sparse = d.sweeps.iter().all(|s| Self::pays(d, s));
+        Self { images, bands, parts, part, ready: passes >= PASSES, sparse }
+    }
+
+    /// Whether the rows of the kernel that lie in the padding are more than the tiles that end with each
+    /// kind of rows.
+    fn pays(d: &Direct, sweep: &Sweep) -> bool {
+        let [deep, high, wide] = sweep.size;
+        let (whole, all) = (sweep.taps.len(), d.batch * sweep.places());
+        if d.inputs * whole < LONG || deep * high > PLACES {
+            return false;
+        }
+        let counts = sweep.taps.counts();
+        let (mut kinds, mut left) = (Vec::new(), 0);
+        for row in 0..deep * high {
+            let [z, y] = sweep.within(d.source, row / high, row % high);
+            left += (counts[0] * counts[1] - z.len() * y.len()) * counts[2];
+            if !kinds.contains(&[z.clone(), y.clone()]) {
+                kinds.push([z, y]);
+            }
+        }
+        // In places of all terms.
+        let spared = d.batch * wide * left / whole.max(1);
+        let wasted = kinds.len() * TILE / 2 * all.div_ceil(PLACES);
+        kinds.len() <= KINDS && spared > wasted + all / 32
     }
 
     pub(super) fn tasks(&self, batch: usize) -> usize {
@@ -70,7 +107,7 @@ impl Cut {
     /// The same for one image by itself, in one task.
     pub(super) fn alone(&self) -> Self {
         let part = self.part * self.parts;
-        Self { images: 1, bands: 1, parts: 1, part, ready: false }
+        Self { images: 1, bands: 1, parts: 1, part, ready: false, sparse: self.sparse }
     }
 
     /// Elements of the packed weight, and parts of packing it.
@@ -154,9 +191,11 @@ impl Layout {
             }
             let places = rows * columns;
             let all = cut.images * deep * high.div_ceil(rows) * wide.div_ceil(columns);
-            let together = (FRAMED / frame).min(PLACES / places).clamp(1, all);
-            // Tiles of places may be filled up to eight.
-            let sums = together * places + 8;
+            let most = (FRAMED / frame).min(PLACES.div_ceil(places)).clamp(1, all);
+            let together = all.div_ceil(all.div_ceil(most));
+            // Tiles of places may be filled up, those of each kind of rows.
+            let kinds = if cut.sparse { KINDS } else { 1 };
+            let sums = together * places + TILE * kinds;
             return Self { sweep, channels, rows, columns, line, plane, frame, together, sums };
         }
     }
@@ -279,7 +318,7 @@ impl<T: Float> Work<T> for Run<'_, T> {
         let images = first..d.batch.min(first + cut.images);
         let made = part * cut.part..d.outputs.min((part + 1) * cut.part);
         let mut weight = self.weight;
-        let (mut segments, mut pixels) = (Vec::new(), Vec::new());
+        let (mut segments, mut rows, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         for of in &d.sweeps {
             segments.clear();
             let layout = Layout::new(d, &cut, of);
@@ -295,23 +334,43 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let terms = d.inputs * of.taps.len();
             let offsets = layout.sweep.taps.offsets(layout.channels, layout.plane, layout.line, 1);
             let elements: Vec<usize> = of.taps.elements().collect();
+            let mut kinds = Vec::<Kind>::new();
             for segments in segments.chunks(layout.together) {
-                pixels.clear();
+                for kind in &mut kinds {
+                    kind.pixels.clear();
+                }
+                rows.clear();
                 for (i, s) in segments.iter().enumerate() {
                     for y in 0..s.to - s.from {
+                        let kind = self.kind(of, &offsets, s.depth, s.from + y, &mut kinds);
+                        let pixels = &mut kinds[kind].pixels;
+                        rows.push((kind, pixels.len()));
                         let from = i * layout.frame + y * of.step[1] * layout.line;
                         for x in 0..s.right - s.left {
                             pixels.push(from + x * of.step[2]);
                         }
                     }
                 }
+                slots.clear();
+                let mut start = 0;
+                for kind in &mut kinds {
+                    kind.start = start;
+                    start += kind.pixels.len().next_multiple_of(TILE);
+                }
+                let mut row = rows.iter();
+                for s in segments {
+                    for &(kind, at) in row.by_ref().take(s.to - s.from) {
+                        let first = kinds[kind].start + at;
+                        slots.extend(first..first + s.right - s.left);
+                    }
+                }
                 let piece = Piece {
                     of,
                     layout: &layout,
-                    offsets: &offsets,
                     elements: &elements,
                     segments,
-                    pixels: &pixels,
+                    kinds: &kinds,
+                    slots: &slots,
                 };
                 for group in 0..d.groups {
                     // SAFETY: passed on.
@@ -330,21 +389,69 @@ impl<T: Float> Work<T> for Run<'_, T> {
 struct Piece<'a> {
     of: &'a Sweep,
     layout: &'a Layout,
-    offsets: &'a [usize],
     elements: &'a [usize],
     segments: &'a [Segment],
+    kinds: &'a [Kind],
+    /// Where the sums of each place lie.
+    slots: &'a [usize],
+}
+
+/// Rows of results that are made of the same rows of the kernel.
+struct Kind {
+    /// Along depth and height.
+    within: [Range<usize>; 2],
+    terms: Vec<Term>,
+    /// Terms of each channel read.
+    each: usize,
     /// Where in the frames the first source of each place lies.
-    pixels: &'a [usize],
+    pixels: Vec<usize>,
+    /// Where the sums of the first of these lie.
+    start: usize,
+}
+
+/// Where a term's source lies, from a place's first, and its number among all.
+#[derive(Clone, Copy)]
+struct Term {
+    source: u32,
+    weight: u32,
 }
 
 impl<T: Float> Run<'_, T> {
+    /// The kind of a row, among those known or as a new one.
+    fn kind(
+        &self,
+        of: &Sweep,
+        offsets: &[usize],
+        depth: usize,
+        row: usize,
+        kinds: &mut Vec<Kind>,
+    ) -> usize {
+        let [deep, high, wide] = of.taps.counts();
+        let within = if self.cut.sparse {
+            of.within(self.direct.source, depth, row)
+        } else {
+            [0..deep, 0..high]
+        };
+        if let Some(known) = kinds.iter().position(|kind| kind.within == within) {
+            return known;
+        }
+        let [z, y] = &within;
+        let terms = offsets.iter().enumerate().filter_map(|(i, &offset)| {
+            let inside = z.contains(&(i / (high * wide) % deep)) && y.contains(&(i / wide % high));
+            inside.then_some(Term { source: offset as u32, weight: i as u32 })
+        });
+        let (terms, each) = (terms.collect(), z.len() * y.len() * wide);
+        kinds.push(Kind { within, terms, each, pixels: Vec::new(), start: 0 });
+        kinds.len() - 1
+    }
+
     /// Some channels of a group in some segments.
     #[inline(always)]
     unsafe fn group<V: Vector<T = T>>(
         &self,
         piece: &Piece<'_>,
         of: usize,
-        made: std::ops::Range<usize>,
+        made: Range<usize>,
         weight: *const T,
     ) {
         let (d, layout) = (self.direct, piece.layout);
@@ -364,7 +471,6 @@ impl<T: Float> Run<'_, T> {
                     if row == made.start || channels < d.inputs {
                         self.fill(piece, of, channel, channels, pixels);
                     }
-                    let offsets = &piece.offsets[..channels * taps];
                     for row in rows.clone().step_by(panel) {
                         let n = panel.min(d.outputs - row);
                         let wide = n.next_multiple_of(V::WIDTH);
@@ -384,17 +490,20 @@ impl<T: Float> Run<'_, T> {
                             );
                             buffer.cast_const()
                         };
-                        let panel = Panel {
-                            offsets,
-                            frame: self.scratch.cast_const(),
-                            weight,
-                            sums: sums.add((row - rows.start) * layout.sums),
-                            first: channel == 0,
-                        };
-                        if n > V::WIDTH {
-                            panel.all::<V, 2>(piece.pixels);
-                        } else {
-                            panel.all::<V, 1>(piece.pixels);
+                        for kind in piece.kinds {
+                            let sums = sums.add((row - rows.start) * layout.sums);
+                            let panel = Panel {
+                                terms: &kind.terms[..channels * kind.each],
+                                frame: self.scratch.cast_const(),
+                                weight,
+                                sums: sums.add(kind.start * wide),
+                                first: channel == 0,
+                            };
+                            if n > V::WIDTH {
+                                panel.all::<V, 2>(&kind.pixels);
+                            } else {
+                                panel.all::<V, 1>(&kind.pixels);
+                            }
                         }
                     }
                 }
@@ -450,7 +559,7 @@ impl<T: Float> Run<'_, T> {
     ) {
         let (d, of) = (self.direct, piece.of);
         let places = d.result.iter().product::<usize>();
-        let mut sums = sums;
+        let mut slots = piece.slots;
         for s in piece.segments {
             let whole = of.every[1] == 1 && of.every[2] == 1 && of.size[2] == d.result[2];
             let columns = s.right - s.left;
@@ -477,77 +586,25 @@ impl<T: Float> Run<'_, T> {
                         };
                         Turn {
                             from: sums.add(first),
+                            slots: &slots[..length],
                             apart: wide,
                             to: to.add(first * places),
                             plane: places,
                             every: of.every[2],
                             bias,
                         }
-                        .run::<V>(length, V::WIDTH.min(n - first));
+                        .run::<V>(V::WIDTH.min(n - first));
                     }
-                    sums = sums.add(length * wide);
                 }
+                slots = &slots[length..];
             }
         }
-    }
-}
-
-/// Sums that are turned: a vector of channels for each place to places for each channel.
-struct Turn<T> {
-    from: *const T,
-    apart: usize,
-    to: *mut T,
-    plane: usize,
-    every: usize,
-    bias: *const T,
-}
-
-impl<T: Float> Turn<T> {
-    #[inline(always)]
-    unsafe fn run<V: Vector<T = T>>(&self, length: usize, channels: usize) {
-        let whole = self.every == 1 && length >= V::WIDTH && V::WIDTH > 1;
-        // SAFETY: places and channels are the caller's.
-        unsafe {
-            if whole {
-                let mut at = 0;
-                while at < length {
-                    // The last lie over those before.
-                    let place = at.min(length - V::WIDTH);
-                    let mut square = [V::splat(T::ZERO); 8];
-                    for (i, lane) in square.iter_mut().enumerate().take(V::WIDTH) {
-                        *lane = V::load(self.from.add((place + i) * self.apart));
-                    }
-                    V::turn(&mut square);
-                    for (i, lane) in square.iter().enumerate().take(V::WIDTH) {
-                        if i < channels {
-                            let bias = V::splat(self.shift(i));
-                            bias.plus(*lane).store(self.to.add(i * self.plane + place));
-                        }
-                    }
-                    at += V::WIDTH;
-                }
-                return;
-            }
-            for i in 0..channels {
-                let bias = self.shift(i);
-                let to = self.to.add(i * self.plane);
-                for place in 0..length {
-                    *to.add(place * self.every) = bias + *self.from.add(place * self.apart + i);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn shift(&self, channel: usize) -> T {
-        // SAFETY: the caller's bias, if there is one.
-        if self.bias.is_null() { T::ZERO } else { unsafe { *self.bias.add(channel) } }
     }
 }
 
 /// What the innermost loop reads and writes.
 struct Panel<'a, T> {
-    offsets: &'a [usize],
+    terms: &'a [Term],
     frame: *const T,
     weight: *const T,
     sums: *mut T,
@@ -595,19 +652,18 @@ impl<T: Float> Panel<'_, T> {
             let from: [*const T; ROWS] =
                 std::array::from_fn(|i| self.frame.add(pixels[i.min(last)]));
             let mut sums = [[V::splat(T::ZERO); VECTORS]; ROWS];
-            let mut weight = self.weight;
-            for &offset in self.offsets {
+            for term in self.terms {
+                let weight = self.weight.add(term.weight as usize * VECTORS * V::WIDTH);
                 let mut columns = [V::splat(T::ZERO); VECTORS];
                 for (v, column) in columns.iter_mut().enumerate() {
                     *column = V::load(weight.add(v * V::WIDTH));
                 }
                 for (sums, from) in sums.iter_mut().zip(&from) {
-                    let x = V::splat(*from.add(offset));
+                    let x = V::splat(*from.add(term.source as usize));
                     for (sum, &column) in sums.iter_mut().zip(&columns) {
                         *sum = x.fused(column, *sum);
                     }
                 }
-                weight = weight.add(VECTORS * V::WIDTH);
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (v, &sum) in sums.iter().enumerate() {

@@ -1,9 +1,12 @@
 //! Convolutions as patches gathered to columns and matrix products, where that is faster: for kernels
-//! of one element the image is the matrix, and gradients of the input are added where they belong.
+//! of one element the image is the matrix, gradients of the input are added where they belong, and small
+//! images share a product.
 //!
-//! A group of channels of one image is a matrix of [`Conv::depth`] rows, one column per place of the
+//! A group of channels of some images is a matrix of [`Conv::depth`] rows, one column per place of the
 //! output; the three products of it, the weight and the output's gradient are the convolution and its
 //! gradients.
+
+use std::ops::Range;
 
 use super::Conv;
 use crate::kernels::matmul::{Float, Strides, gemm, lines};
@@ -16,6 +19,37 @@ const TINY: usize = 1 << 14;
 const FEW: usize = 6;
 /// Places in all images up to which the weight's gradient is not worth turning the output's.
 const SHORT: usize = 128;
+/// Columns of a product, about: enough for the other matrix to be packed for, few enough to stay in L2.
+const COLUMNS: usize = 384;
+/// Elements of what a product makes, or is made of, at once, about.
+const ELEMENTS: usize = 1 << 17;
+/// Rows of a product that makes the input's gradient, at least.
+const ROWS: usize = 96;
+/// Multiply-adds of a task, at least; and sums of the weight's gradient, at most.
+const GRAIN: usize = 1 << 20;
+const TASKS: usize = 8;
+
+/// Which product is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Output,
+    Input,
+    Weight,
+}
+
+/// A convolution by patches, and how its work is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Patched {
+    conv: Conv,
+    kind: Kind,
+    /// Images of a task, and of a product.
+    images: usize,
+    together: usize,
+    /// Channels of the input's gradient that a task makes of a group.
+    part: usize,
+    /// Rows of places of a product.
+    lines: usize,
+}
 
 impl Conv {
     fn multiply_adds(&self) -> usize {
@@ -33,19 +67,38 @@ impl Conv {
         if self.is_lone() {
             return self.stride != [1; 3];
         }
-        self.gathers() || self.stride != [1; 3] || self.groups == 1 && self.channels <= FEW
+        let strided = self.stride != [1; 3] && !self.is_dense_back();
+        self.gathers() || strided || self.groups == 1 && self.channels <= FEW
+    }
+    /// Whether every place of the input is made of several elements of the kernel, in long enough rows.
+    fn is_dense_back(&self) -> bool {
+        let taps: usize = self.kernel.iter().product();
+        let steps: usize = self.stride.iter().product();
+        taps >= 4 * steps && self.input[2] >= 16 * self.stride[2]
     }
     /// Whether the gradient of the weight is.
     pub fn gathers_back(&self) -> bool {
         self.gathers() || !self.is_lone() && self.batch * self.places() <= SHORT
     }
+    /// Rows of places.
+    fn lines(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
     /// Whether the patches are the image itself.
     fn is_image(&self) -> bool {
         self.is_single() && self.stride == [1; 3] && self.padding == [0; 3]
     }
-    /// Elements of the buffer that an image's patches need.
-    pub fn patches(&self) -> usize {
-        if self.is_image() || self.is_lone() { 0 } else { self.depth() * self.places() }
+    /// The output by patches.
+    pub fn patched(&self) -> Patched {
+        Patched::new(self, Kind::Output)
+    }
+    /// The gradient of the input.
+    pub fn patched_back(&self) -> Patched {
+        Patched::new(self, Kind::Input)
+    }
+    /// The gradient of the weight.
+    pub fn patched_weight(&self) -> Patched {
+        Patched::new(self, Kind::Weight)
     }
 
     /// The places `first..last` of the output for which element `k` of the kernel lies inside the
@@ -60,16 +113,22 @@ impl Conv {
         (first, end.min(self.output[dim]).max(first))
     }
 
-    /// Calls `line` for every row of the matrix of patches and every row of places: with the row, the
-    /// first place, the places inside the input, and where the first of these is read.
+    /// Calls `line` for every row of the matrix of patches of some channels and some rows of places: with
+    /// the row, the first place counted from these, the places inside the input, and where the first of
+    /// them is read.
     #[inline(always)]
-    fn rows(&self, mut line: impl FnMut(usize, usize, (usize, usize), usize)) {
-        let [deep, high, wide] = self.output;
+    fn rows(
+        &self,
+        channels: usize,
+        lines: Range<usize>,
+        mut line: impl FnMut(usize, usize, (usize, usize), usize),
+    ) {
+        let [_, high, wide] = self.output;
         let of = |i: usize, place: usize, k: usize| {
             place * self.stride[i] + k * self.dilation[i] - self.padding[i]
         };
         let mut row = 0;
-        for channel in 0..self.channels / self.groups {
+        for channel in 0..channels {
             for kz in 0..self.kernel[0] {
                 let (front, back) = self.inside(0, kz);
                 for ky in 0..self.kernel[1] {
@@ -77,17 +136,19 @@ impl Conv {
                     for kx in 0..self.kernel[2] {
                         let (left, right) = self.inside(2, kx);
                         let first = if left == right { 0 } else { of(2, left, kx) };
-                        for z in 0..deep {
-                            for y in 0..high {
-                                let place = (z * high + y) * wide;
-                                let within = z >= front && z < back && y >= top && y < bottom;
-                                if within && left < right {
-                                    let plane = channel * self.input[0] + of(0, z, kz);
-                                    let at = plane * self.input[1] + of(1, y, ky);
-                                    line(row, place, (left, right), at * self.input[2] + first);
-                                } else {
-                                    line(row, place, (0, 0), 0);
-                                }
+                        let (mut z, mut y) = (lines.start / high, lines.start % high);
+                        for place in 0..lines.len() {
+                            let within = z >= front && z < back && y >= top && y < bottom;
+                            if within && left < right {
+                                let plane = channel * self.input[0] + of(0, z, kz);
+                                let at = plane * self.input[1] + of(1, y, ky);
+                                line(row, place * wide, (left, right), at * self.input[2] + first);
+                            } else {
+                                line(row, place * wide, (0, 0), 0);
+                            }
+                            y += 1;
+                            if y == high {
+                                (z, y) = (z + 1, 0);
                             }
                         }
                         row += 1;
@@ -98,11 +159,12 @@ impl Conv {
     }
 }
 
-/// Gathers the patches of a group of channels of one image.
+/// Gathers the patches of a group of channels of one image to columns in rows `across` long.
 struct Gather<T> {
     conv: Conv,
     image: Src<T>,
     columns: Dst<T>,
+    across: usize,
 }
 
 impl<T: Float> Job for Gather<T> {
@@ -110,9 +172,9 @@ impl<T: Float> Job for Gather<T> {
     #[inline(always)]
     fn run(self) {
         let (wide, step) = (self.conv.output[2], self.conv.stride[2]);
-        let places = self.conv.places();
-        self.conv.rows(|row, place, (left, right), from| {
-            let to = self.columns.at((row * places + place) as isize);
+        let (channels, lines) = (self.conv.channels / self.conv.groups, 0..self.conv.lines());
+        self.conv.rows(channels, lines, |row, place, (left, right), from| {
+            let to = self.columns.at((row * self.across + place) as isize);
             // SAFETY: one line of the matrix of patches, which the caller owns.
             let to = unsafe { std::slice::from_raw_parts_mut(to, wide) };
             to[..left].fill(T::ZERO);
@@ -134,10 +196,13 @@ impl<T: Float> Job for Gather<T> {
     }
 }
 
-/// Adds the patches back to a group of channels of one image.
+/// Adds the patches of some channels and rows of places back to an image.
 struct Scatter<T> {
     conv: Conv,
     columns: Src<T>,
+    across: usize,
+    channels: usize,
+    lines: (usize, usize),
     image: Dst<T>,
 }
 
@@ -145,14 +210,15 @@ impl<T: Float> Job for Scatter<T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let (step, places) = (self.conv.stride[2], self.conv.places());
-        self.conv.rows(|row, place, (left, right), to| {
+        let step = self.conv.stride[2];
+        let lines = self.lines.0..self.lines.1;
+        self.conv.rows(self.channels, lines, |row, place, (left, right), to| {
             if left == right {
                 return;
             }
             // SAFETY: one line of the matrix of patches; `inside` keeps the other within the image.
             unsafe {
-                let from = self.columns.at((row * places + place + left) as isize);
+                let from = self.columns.at((row * self.across + place + left) as isize);
                 let from = std::slice::from_raw_parts(from, right - left);
                 let to = self.image.at(to as isize);
                 if step == 1 {
@@ -161,6 +227,8 @@ impl<T: Float> Job for Scatter<T> {
                         *to += from;
                     }
                 } else {
+                    // A step known at compile time makes vectors of the loop.
+                    let step = if step == 2 { 2 } else { step };
                     for (i, &from) in from.iter().enumerate() {
                         *to.add(i * step) += from;
                     }
@@ -238,105 +306,323 @@ fn turned(columns: usize) -> Strides {
     Strides { row: 1, column: columns as isize }
 }
 
-/// The patches of a group of one image: gathered into `scratch`, or the image itself.
-///
-/// # Safety
-/// The image holds the group's channels, `scratch` as many elements as [`Conv::patches`] says.
-unsafe fn gathered<T: Float>(conv: &Conv, image: *const T, scratch: *mut T) -> *const T {
-    if conv.is_image() {
-        return image;
+impl Patched {
+    fn new(conv: &Conv, kind: Kind) -> Self {
+        let conv = conv.flat();
+        let (rows, places) = (conv.depth(), conv.places().max(1));
+        let lone = kind == Kind::Input && conv.is_lone();
+        let work = (conv.outputs * rows * places).max(1);
+        let batch = conv.batch.max(1);
+        // Images that share a product are copied: worth it where the product takes much longer.
+        let most = if lone { 1 } else { (COLUMNS / places).clamp(1, batch) };
+        let together = batch.div_ceil(batch.div_ceil(most));
+        let mut made = Self { conv, kind, images: together, together, part: 0, lines: 0 };
+        let wide = conv.output[2].max(1);
+        made.lines = conv.lines().max(1);
+        match kind {
+            Kind::Output => {}
+            Kind::Weight => {
+                let tasks = TASKS.min(batch * work / GRAIN).max(1);
+                made.images = batch.div_ceil(tasks).max(together);
+            }
+            Kind::Input if conv.is_image() || lone => {}
+            Kind::Input => {
+                let channels = conv.channels / conv.groups;
+                let taps = rows / channels.max(1);
+                if together == 1 {
+                    made.lines = made.lines.min((COLUMNS / wide).max(1));
+                }
+                let columns = together * made.lines * wide;
+                let most = (ELEMENTS / columns).max(ROWS) / taps.max(1);
+                let wanted = super::tasks()
+                    .div_ceil(batch.div_ceil(together))
+                    .min(work * together / GRAIN)
+                    .max(channels.div_ceil(most.max(1)));
+                made.part = channels.div_ceil(wanted.clamp(1, (rows / ROWS).max(1)));
+            }
+        }
+        made.part = if made.part == 0 { conv.channels / conv.groups } else { made.part };
+        made
     }
-    multiversion::run(Gather { conv: *conv, image: Src::new(image), columns: Dst::new(scratch) });
-    scratch
+
+    /// The same for so many images, in one task.
+    pub fn some(&self, batch: usize) -> Self {
+        let conv = Conv { batch, ..self.conv };
+        let part = conv.channels / conv.groups;
+        Self { conv, images: batch, part, ..*self }
+    }
+    fn apart(&self) -> usize {
+        (self.conv.channels / self.conv.groups).div_ceil(self.part.max(1)).max(1)
+    }
+    /// Independent parts of the work.
+    pub fn tasks(&self) -> usize {
+        self.conv.batch.div_ceil(self.images) * self.apart()
+    }
+    /// Sums over some images each, to be added in order, if the gradient of the weight is made: one of
+    /// each task.
+    pub fn parts(&self) -> usize {
+        self.tasks()
+    }
+    #[cfg(test)]
+    pub(super) fn is_weight(&self) -> bool {
+        self.kind == Kind::Weight
+    }
+    /// Elements of a matrix of patches, of the output's gradient, or of the output.
+    fn sizes(&self) -> [usize; 2] {
+        let c = &self.conv;
+        let columns = self.together * c.places();
+        let taps: usize = c.kernel.iter().product();
+        let own = if self.together == 1 { 0 } else { c.outputs / c.groups * columns };
+        let patches = match self.kind {
+            Kind::Input if c.is_lone() => 0,
+            _ if c.is_image() && self.together == 1 => 0,
+            Kind::Input => self.part * taps * self.together * self.lines * c.output[2],
+            _ => c.depth() * columns,
+        };
+        [patches, own]
+    }
+    /// Elements of the buffer that a task works in.
+    pub fn scratch(&self) -> usize {
+        self.sizes().iter().sum()
+    }
 }
 
-/// The output of one image, from `input` (its channels), `weight` and, if not null, `bias`.
-///
-/// # Safety
-/// All are dense and of the sizes `conv` says; `scratch` holds [`Conv::patches`] elements.
-pub unsafe fn forward<T: Float>(
-    conv: &Conv,
+/// One task.
+struct Run<'a, T> {
+    plan: &'a Patched,
+    /// Its images.
+    images: Range<usize>,
     input: *const T,
     weight: *const T,
     bias: *const T,
-    output: *mut T,
-    scratch: *mut T,
-) {
-    let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
-    let beta = if bias.is_null() { T::ZERO } else { T::ONE };
-    for group in 0..conv.groups {
-        // SAFETY: the group's parts of what the caller vouches for.
-        unsafe {
-            let to = output.add(group * m * n);
-            if !bias.is_null() {
-                for i in 0..m {
-                    let value = *bias.add(group * m + i);
-                    std::slice::from_raw_parts_mut(to.add(i * n), n).fill(value);
+    output: *const T,
+    /// What is made.
+    to: *mut T,
+    patches: *mut T,
+    /// The output of several images, or its gradient, as one matrix.
+    own: *mut T,
+}
+
+impl<T: Float> Run<'_, T> {
+    fn all(self, part: usize) {
+        let plan = self.plan;
+        let c = &plan.conv;
+        let mut image = self.images.start;
+        while image < self.images.end {
+            let n = plan.together.min(self.images.end - image);
+            for group in 0..c.groups {
+                // SAFETY: images, groups and parts of what the caller vouches for.
+                unsafe {
+                    match plan.kind {
+                        Kind::Output => self.output(group, image, n),
+                        Kind::Weight => self.weight(group, image, n),
+                        Kind::Input => self.input(group, image, n, part),
+                    }
                 }
             }
-            let image = input.add(group * (conv.channels / conv.groups) * conv.pixels());
-            let columns = gathered(conv, image, scratch);
-            let w = weight.add(group * m * k);
-            gemm(m, n, k, T::ONE, w, lines(k), columns, lines(n), beta, to, lines(n));
+            image += n;
         }
     }
-}
 
-/// The gradient of one image from that of its output.
-///
-/// # Safety
-/// As for [`forward`].
-pub unsafe fn input_gradient<T: Float>(
-    conv: &Conv,
-    grad: *const T,
-    weight: *const T,
-    input: *mut T,
-    scratch: *mut T,
-) {
-    let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
-    let size = conv.channels / conv.groups * conv.pixels();
-    if conv.is_lone() {
-        let (grad, weight) = (Src::new(grad), Src::new(weight));
-        multiversion::run(Spread { conv: *conv, grad, weight, image: Dst::new(input) });
-        return;
+    /// The first channel of a group of an image.
+    fn image(&self, group: usize, image: usize) -> usize {
+        let c = &self.plan.conv;
+        (image * c.groups + group) * (c.channels / c.groups) * c.pixels()
     }
-    for group in 0..conv.groups {
-        // SAFETY: the group's parts of what the caller vouches for.
+    /// The same of the output.
+    fn made(&self, group: usize, image: usize) -> usize {
+        let c = &self.plan.conv;
+        (image * c.groups + group) * (c.outputs / c.groups) * c.places()
+    }
+
+    /// The patches of a group of some images: gathered, or the image itself.
+    unsafe fn gathered(&self, group: usize, image: usize, n: usize) -> *const T {
+        let c = self.plan.conv;
+        // SAFETY: the images; the buffer holds what the plan says.
         unsafe {
-            let (w, g) = (weight.add(group * m * k), grad.add(group * m * n));
-            let image = input.add(group * size);
-            let to = if conv.is_image() { image } else { scratch };
-            gemm(k, n, m, T::ONE, w, turned(k), g, lines(n), T::ZERO, to, lines(n));
-            if !conv.is_image() {
-                std::slice::from_raw_parts_mut(image, size).fill(T::ZERO);
-                let columns = Src::new(scratch.cast_const());
-                multiversion::run(Scatter { conv: *conv, columns, image: Dst::new(image) });
+            if n == 1 && c.is_image() {
+                return self.input.add(self.image(group, image));
+            }
+            for i in 0..n {
+                let from = Src::new(self.input.add(self.image(group, image + i)));
+                let columns = Dst::new(self.patches.add(i * c.places()));
+                let across = n * c.places();
+                multiversion::run(Gather { conv: c, image: from, columns, across });
+            }
+        }
+        self.patches
+    }
+
+    /// The output's gradient of a group of some images as one matrix.
+    unsafe fn grads(&self, group: usize, image: usize, n: usize) -> *const T {
+        let c = &self.plan.conv;
+        let places = c.places();
+        // SAFETY: as above.
+        unsafe {
+            if n == 1 {
+                return self.output.add(self.made(group, image));
+            }
+            for i in 0..n {
+                let from = self.output.add(self.made(group, image + i));
+                for row in 0..c.outputs / c.groups {
+                    let to = self.own.add((row * n + i) * places);
+                    std::ptr::copy_nonoverlapping(from.add(row * places), to, places);
+                }
+            }
+        }
+        self.own
+    }
+
+    unsafe fn output(&self, group: usize, image: usize, n: usize) {
+        let c = &self.plan.conv;
+        let (m, k, places) = (c.outputs / c.groups, c.depth(), c.places());
+        // SAFETY: as above.
+        unsafe {
+            let columns = self.gathered(group, image, n);
+            let shift = |i: usize| {
+                if self.bias.is_null() { T::ZERO } else { *self.bias.add(group * m + i) }
+            };
+            let to = if n == 1 { self.to.add(self.made(group, image)) } else { self.own };
+            let all = n * places;
+            let beta = if n > 1 || self.bias.is_null() { T::ZERO } else { T::ONE };
+            if beta == T::ONE {
+                for i in 0..m {
+                    std::slice::from_raw_parts_mut(to.add(i * all), all).fill(shift(i));
+                }
+            }
+            let w = self.weight.add(group * m * k);
+            gemm(m, all, k, T::ONE, w, lines(k), columns, lines(all), beta, to, lines(all));
+            if n == 1 {
+                return;
+            }
+            for image_ in 0..n {
+                let result = self.to.add(self.made(group, image + image_));
+                for i in 0..m {
+                    let from =
+                        std::slice::from_raw_parts(to.add((i * n + image_) * places), places);
+                    let result = std::slice::from_raw_parts_mut(result.add(i * places), places);
+                    let shift = shift(i);
+                    for (to, &from) in result.iter_mut().zip(from) {
+                        *to = from + shift;
+                    }
+                }
+            }
+        }
+    }
+
+    unsafe fn weight(&self, group: usize, image: usize, n: usize) {
+        let c = &self.plan.conv;
+        let (m, k, all) = (c.outputs / c.groups, c.depth(), n * c.places());
+        let beta = if image == self.images.start { T::ZERO } else { T::ONE };
+        // SAFETY: as above.
+        unsafe {
+            let columns = self.gathered(group, image, n);
+            let (g, w) = (self.grads(group, image, n), self.to.add(group * m * k));
+            gemm(m, k, all, T::ONE, g, lines(all), columns, turned(all), beta, w, lines(k));
+        }
+    }
+
+    unsafe fn input(&self, group: usize, image: usize, n: usize, part: usize) {
+        let plan = self.plan;
+        let c = plan.conv;
+        let (m, k, places) = (c.outputs / c.groups, c.depth(), c.places());
+        let inputs = c.channels / c.groups;
+        let taps = k / inputs.max(1);
+        let first = part * plan.part;
+        let channels = plan.part.min(inputs - first);
+        // SAFETY: as above.
+        unsafe {
+            if c.is_lone() {
+                if group == 0 {
+                    let grad = Src::new(self.output.add(self.made(0, image)));
+                    let to = Dst::new(self.to.add(self.image(0, image)));
+                    let weight = Src::new(self.weight);
+                    multiversion::run(Spread { conv: c, grad, weight, image: to });
+                }
+                return;
+            }
+            let grads = self.grads(group, image, n);
+            let w = self.weight.add(group * m * k + first * taps);
+            let (rows, all) = (channels * taps, n * places);
+            let at = |i: usize| self.to.add(self.image(group, image + i) + first * c.pixels());
+            if n == 1 && c.is_image() {
+                gemm(
+                    rows,
+                    all,
+                    m,
+                    T::ONE,
+                    w,
+                    turned(k),
+                    grads,
+                    lines(all),
+                    T::ZERO,
+                    at(0),
+                    lines(all),
+                );
+                return;
+            }
+            for i in 0..n {
+                std::slice::from_raw_parts_mut(at(i), channels * c.pixels()).fill(T::ZERO);
+            }
+            for top in (0..c.lines()).step_by(plan.lines) {
+                let end = c.lines().min(top + plan.lines);
+                let left = (end - top) * c.output[2];
+                // Several images, or some rows of one.
+                let columns = if n == 1 { left } else { all };
+                let grads = grads.add(top * c.output[2]);
+                let to = self.patches;
+                gemm(
+                    rows,
+                    columns,
+                    m,
+                    T::ONE,
+                    w,
+                    turned(k),
+                    grads,
+                    lines(all),
+                    T::ZERO,
+                    to,
+                    lines(columns),
+                );
+                for i in 0..n {
+                    multiversion::run(Scatter {
+                        conv: c,
+                        columns: Src::new(to.add(i * places).cast_const()),
+                        across: columns,
+                        channels,
+                        lines: (top, end),
+                        image: Dst::new(at(i)),
+                    });
+                }
             }
         }
     }
 }
 
-/// Adds what one image contributes to the gradient of the weight; the first one sets it.
+/// Task `task` of [`Patched::tasks`]. `a` and `b` are the two factors in the order input, weight, output;
+/// `bias` is null, or one element for each channel of the output.
 ///
 /// # Safety
-/// As for [`forward`].
-pub unsafe fn weight_gradient<T: Float>(
-    conv: &Conv,
-    input: *const T,
-    grad: *const T,
-    weight: *mut T,
+/// All are dense and of the convolution's sizes, `to` is what is made; `scratch` holds as many elements as
+/// [`Patched::scratch`] says. Tasks write different elements, but for the weight's gradient, of which each
+/// task makes a sum of its own.
+pub unsafe fn run<T: Float>(
+    plan: &Patched,
+    task: usize,
+    a: *const T,
+    b: *const T,
+    bias: *const T,
+    to: *mut T,
     scratch: *mut T,
-    first: bool,
 ) {
-    let (m, k, n) = (conv.outputs / conv.groups, conv.depth(), conv.places());
-    let beta = if first { T::ZERO } else { T::ONE };
-    for group in 0..conv.groups {
-        // SAFETY: the group's parts of what the caller vouches for.
-        unsafe {
-            let image = input.add(group * (conv.channels / conv.groups) * conv.pixels());
-            let columns = gathered(conv, image, scratch);
-            let (g, w) = (grad.add(group * m * n), weight.add(group * m * k));
-            gemm(m, k, n, T::ONE, g, lines(n), columns, turned(n), beta, w, lines(k));
-        }
-    }
+    let null = std::ptr::null();
+    let (input, weight, output) = match plan.kind {
+        Kind::Output => (a, b, null),
+        Kind::Input => (null, a, b),
+        Kind::Weight => (a, null, b),
+    };
+    let (first, part) = (task / plan.apart() * plan.images, task % plan.apart());
+    let images = first..plan.conv.batch.min(first + plan.images);
+    let own = scratch.wrapping_add(plan.sizes()[0]);
+    Run { plan, images, input, weight, bias, output, to, patches: scratch, own }.all(part);
 }

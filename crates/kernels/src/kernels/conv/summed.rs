@@ -12,6 +12,8 @@ const GRAIN: usize = 1 << 20;
 const TASKS: usize = 16;
 /// Elements of the kernels of a task's channels, at least: each task turns the output's gradient.
 const ELEMENTS: usize = 144;
+/// Sums of a task, at most, if there need not be more: they stay in L2.
+const SUMS: usize = 1 << 16;
 
 /// Such sums.
 #[derive(Clone, Debug)]
@@ -45,6 +47,12 @@ impl Conv {
         let blocks = conv.channels.div_ceil(channels);
         let parts = wanted.div_ceil(blocks.max(1)).clamp(1, conv.batch.max(1));
         let images = conv.batch.div_ceil(parts).max(1);
+        // Channels do not mix, so they may be cut by the number of threads.
+        let least = super::tasks()
+            .div_ceil(parts)
+            .max(conv.channels * taps * (conv.outputs / conv.groups) / SUMS);
+        let channels = conv.channels.div_ceil(least.clamp(1, blocks.max(1))).max(1);
+        let blocks = conv.channels.div_ceil(channels);
         let [_, columns] = chunk(conv.output);
         let sweep = Sweep {
             taps: conv.taps(),

@@ -47,14 +47,13 @@ impl<T: Float + Ordered> Job for Scan<T> {
     #[inline(always)]
     fn run(self) {
         let p = self.pool;
+        let (rows, columns) = (p.windows(0), p.windows(1));
         for plane in self.planes.0..self.planes.1 {
             let image = self.from.at((plane * p.pixels()) as isize);
             // SAFETY: a plane of the input.
             let image = unsafe { std::slice::from_raw_parts(image, p.pixels()) };
-            for y in 0..p.output[0] {
-                let (top, bottom, _) = p.window(0, y);
-                for x in 0..p.output[1] {
-                    let (left, right, _) = p.window(1, x);
+            for (y, &(top, bottom, _)) in rows.iter().enumerate() {
+                for (x, &(left, right, _)) in columns.iter().enumerate() {
                     // Whole rows are one run.
                     let whole = right - left == p.input[1];
                     let runs = if whole { 1 } else { bottom - top };
@@ -116,7 +115,7 @@ fn greatest<T: Float + Ordered>(
 /// Where a value first stands among elements that have it.
 #[inline(always)]
 fn position<T: Float>(run: &[T], value: T) -> usize {
-    let (chunks, _) = run.as_chunks::<32>();
+    let (chunks, _) = run.as_chunks::<8>();
     let mut start = 0;
     for chunk in chunks {
         let mut any = false;
@@ -126,7 +125,7 @@ fn position<T: Float>(run: &[T], value: T) -> usize {
         if any {
             break;
         }
-        start += 32;
+        start += 8;
     }
     let mut at = start;
     while at < run.len() && run[at] != value {

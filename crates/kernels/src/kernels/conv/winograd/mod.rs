@@ -35,10 +35,8 @@ const APART: usize = 16;
 const CHANNELS: usize = 16;
 /// Channels made by a task or a part of the transformed weight: a multiple of the rows of every tile.
 const PART: usize = 48;
-/// Multiplications of a task, at least; tasks that few images are cut into if there are as many; and
-/// tiles of a band, at least.
+/// Multiplications of a task, and tiles of a band, at least.
 const GRAIN: usize = 1 << 18;
-const TASKS: usize = 8;
 const BAND: usize = 24;
 
 /// A convolution by tiles: of images with their weight, or of an output's gradient with the weight
@@ -125,7 +123,7 @@ impl Tiled {
     fn cut(self, batch: usize) -> Self {
         let [rows, columns] = self.tiles();
         let work = PLACES * rows * columns * self.inputs * self.outputs;
-        let wanted = TASKS.div_ceil(batch.max(1)).min(work / GRAIN).max(1);
+        let wanted = super::tasks().div_ceil(batch.max(1)).min(work / GRAIN).max(1);
         let bands = wanted.min((rows * columns / BAND).clamp(1, rows));
         let parts = wanted.div_ceil(bands).min(self.outputs / (2 * PART)).max(1);
         let part = self.outputs.div_ceil(parts).next_multiple_of(PART).min(self.outputs);
