@@ -400,3 +400,35 @@ def test_what_is_not_finite_has_no_decomposition() -> None:
 def test_complex_results_are_refused() -> None:
     with pytest.raises(NotImplementedError, match="eigvalsh takes symmetric matrices"):
         L.eigvals(T.eye(2))
+
+
+def hard(n: int, dtype: Any) -> Any:
+    """Return a stack of symmetric matrices: none, equal values, few of them, a steep fall, and far from one."""
+    g = T.Generator().manual_seed(n)
+    a = T.randn(n, n, dtype=dtype, generator=g)
+    size = 1e25 if dtype is T.float32 else 1e200
+    fall = 2.0 ** (-T.arange(n, dtype=dtype) * min(1.0, 12 / n))
+    some = [T.zeros(n, n, dtype=dtype), T.eye(n, dtype=dtype), T.ones(n, n, dtype=dtype), T.outer(fall, fall)]
+    return T.stack([a + a.mT, *some, (a + a.mT) * size, (a + a.mT) / size])
+
+
+@pytest.mark.parametrize("dtype", [T.float64, T.float32])
+@pytest.mark.parametrize("n", [2, 3, 8, 12, 13, 40, 90])
+def test_hard_matrices_in_stacks_and_alone(n: int, dtype: Any) -> None:
+    stack = hard(n, dtype)
+    eps = T.finfo(dtype).eps * 8 * n
+    for a in (stack, *(one.unsqueeze(0) for one in stack)):
+        unit = T.eye(n, dtype=dtype).expand(a.shape)
+        size = a.abs().amax((-2, -1), True).clamp(min=T.finfo(dtype).tiny)
+        w, v = L.eigh(a)
+        u, s, vh = L.svd(a)
+        q, r = L.qr(a)
+        for made in (v, u, vh, q):
+            assert (made.mT @ made - unit).abs().max().item() < eps
+        for made in ((v * (w.unsqueeze(-2) / size)) @ v.mT, (u * (s.unsqueeze(-2) / size)) @ vh, q @ (r / size)):
+            assert (made - a / size).abs().max().item() < eps * n
+        for made, known in ((L.eigvalsh(a), w), (L.svdvals(a), s)):
+            assert ((made - known).abs() / size.squeeze(-1)).max().item() < eps * n
+        assert bool((w.diff() >= 0).all())
+        assert bool((s.diff() <= 0).all())
+        assert bool((s >= 0).all())

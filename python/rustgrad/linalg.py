@@ -233,7 +233,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
 @takes_out
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Return the ascending eigenvalues of symmetric matrices."""
-    return _converged("linalg.eigvalsh", _c._linalg_eigh, A, _triangle(UPLO))[0]  # type: ignore[no-any-return]
+    return _converged("linalg.eigvalsh", _c._linalg_eigvalsh, A, _triangle(UPLO))[0]  # type: ignore[no-any-return]
 
 
 def eig(A: Tensor) -> Any:
@@ -250,19 +250,24 @@ def eigvals(A: Tensor) -> Tensor:
     raise NotImplementedError(message)
 
 
-@takes_out
-def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
-    """Return U, descending singular values and V transposed; ``driver`` is for other devices."""
+def _no_driver(driver: str | None) -> None:
     if driver is not None:
         message = "torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
         raise RuntimeError(message)
+
+
+@takes_out
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
+    """Return U, descending singular values and V transposed; ``driver`` is for other devices."""
+    _no_driver(driver)
     return return_types.linalg_svd(_converged("linalg.svd", _c._linalg_svd, A, full_matrices))
 
 
 @takes_out
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Return the descending singular values."""
-    return svd(A, False, driver=driver).S  # type: ignore[no-any-return]
+    _no_driver(driver)
+    return _converged("linalg.svd", _c._linalg_svdvals, A)[0]  # type: ignore[no-any-return]
 
 
 def _need_pivots(name: str, pivot: bool) -> None:
@@ -293,17 +298,24 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     return return_types.linalg_lu_factor_ex(_c._linalg_lu_factor(A))
 
 
+def _inverse(swaps: list[int], rows: int) -> list[int]:
+    """Return where each row of a matrix comes from after the exchanges."""
+    order = list(range(rows))
+    for place, other in enumerate(swaps):
+        order[place], order[other - 1] = order[other - 1], order[place]
+    inverse = [0] * rows
+    for place, row in enumerate(order):
+        inverse[row] = place
+    return inverse
+
+
 def _permutation(pivots: Tensor, rows: int) -> Tensor:
     """Return the matrices P of ``A = P L U`` as integers of which column is one in each row."""
+    if pivots.dim() == 1:
+        return _rg.tensor(_inverse(pivots.tolist(), rows), dtype=_rg.int64)
     flat = []
     for swaps in pivots.reshape(math.prod(pivots.shape[:-1]), pivots.shape[-1]).tolist():
-        order = list(range(rows))
-        for place, other in enumerate(swaps):
-            order[place], order[other - 1] = order[other - 1], order[place]
-        inverse = [0] * rows
-        for place, row in enumerate(order):
-            inverse[row] = place
-        flat.append(inverse)
+        flat.append(_inverse(swaps, rows))
     return _rg.tensor(flat, dtype=_rg.int64).reshape(*pivots.shape[:-1], rows)
 
 
@@ -312,9 +324,8 @@ def _lu_parts(LU: Tensor, pivots: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     k = min(m, n)
     L = LU[..., :k].tril(-1) + _rg.eye(m, k, dtype=LU.dtype)
     U = LU[..., :k, :].triu()
-    place = _permutation(pivots, m)
-    P = _rg.zeros((*LU.shape[:-2], m, m), dtype=LU.dtype).scatter_(-1, place.unsqueeze(-1), 1.0)
-    return P, L, U
+    P = _rg.eye(m, dtype=LU.dtype)
+    return P[_permutation(pivots, m)] if m else P.expand(*LU.shape[:-2], m, m), L, U
 
 
 @takes_out
@@ -342,12 +353,14 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """Return the first columns of the product of reflections ``1 - tau v v^T``, v below the diagonal of A."""
     m, n = A.shape[-2:]
-    Q = _rg.eye(m, n, dtype=A.dtype).expand(*A.shape[:-2], m, n)
-    vectors = A.tril(-1) + _rg.eye(m, n, dtype=A.dtype)
-    for place in reversed(range(tau.shape[-1])):
-        v = vectors[..., place : place + 1]
-        Q = Q - tau[..., place, None, None] * (v @ (v.mT @ Q))
-    return Q.contiguous()
+    count = tau.shape[-1]
+    V = (A.tril(-1) + _rg.eye(m, n, dtype=A.dtype))[..., :count]
+    scale = tau.unsqueeze(-1)
+    # The product is 1 - V T V^T, where T (1 + diag(tau) U) = diag(tau) with what is above the diagonal of V^T V.
+    inner = scale * (V.mT @ V).triu(1)
+    turned = scale * V.mT[..., :n]
+    shares = solve_triangular(inner, turned, upper=True, unitriangular=True)
+    return _rg.eye(m, n, dtype=A.dtype) - V @ shares
 
 
 # Norms and what is made of them.

@@ -56,6 +56,8 @@ decompositions! {
     qr, "_linalg_qr" (complete: bool) => |a| a.linalg_qr(complete).map(two), "Q and R.";
     eigh, "_linalg_eigh" (upper: bool) => |a| a.linalg_eigh(upper).map(two), "Eigenvalues and eigenvectors of symmetric matrices.";
     svd, "_linalg_svd" (full: bool) => |a| a.linalg_svd(full).map(Vec::from), "U, S and Vh.";
+    eigvalsh, "_linalg_eigvalsh" (upper: bool) => |a| Ok(vec![a.linalg_eigvalsh(upper)?]), "Eigenvalues of symmetric matrices.";
+    svdvals, "_linalg_svdvals" () => |a| Ok(vec![a.linalg_svdvals()?]), "Singular values.";
     lu_factor, "_linalg_lu_factor" () => |a| a.linalg_lu_factor().map(Vec::from), "L and U in one, the exchanged rows, and where a pivot was zero.";
 }
 

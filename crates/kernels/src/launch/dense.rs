@@ -6,9 +6,10 @@ use super::blocks::copy_core;
 use super::{ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Error, Result, bail, ensure};
-use crate::kernels::dense::{self as kernel, Given, Rows};
-use crate::kernels::matmul::Strides;
+use crate::kernels::dense::{self as kernel, Few, Given, LANES, MOST, Rows, Sides};
+use crate::kernels::matmul::{Strides, lines};
 use crate::kernels::raw::{Dst, Src, split};
+use crate::shape::Dims;
 use crate::storage::{Access, Core};
 
 /// Matrices of the last two dimensions.
@@ -37,6 +38,26 @@ fn each(count: usize, work: usize, f: impl Fn(usize) + Sync) {
     split(count, work / 8, |first, last| (first..last).for_each(&f));
 }
 
+/// Matrices that are taken several at a time: the least that are, and the greatest.
+const FEW: usize = 3;
+/// Of those whose factors are cheap, the greatest.
+const CHEAP: usize = 8;
+
+/// Does something to each matrix of a stack from the first to before the last of a few.
+fn each_few(count: usize, work: usize, f: impl Fn(usize, usize) + Sync) {
+    let groups = count.div_ceil(LANES);
+    each(groups, (work * LANES).max(256), |i| f(i * LANES, count.min((i + 1) * LANES)));
+}
+
+/// The parts that belong to matrices from one to before another, of so many elements each.
+///
+/// # Safety
+/// There must be one task for each, and nobody else.
+unsafe fn parts<'a, T>(all: Dst<T>, (from, to): (usize, usize), size: usize) -> &'a mut [T] {
+    // SAFETY: the caller's promise; fresh cores are dense.
+    unsafe { std::slice::from_raw_parts_mut(all.at((from * size) as isize), (to - from) * size) }
+}
+
 /// L and U of each matrix in one, which row each row was exchanged with, and of each matrix zero or one
 /// more than the place of the first zero on the diagonal.
 pub fn lu(input: &Arc<Core>) -> Result<(Arc<Core>, Vec<usize>, Vec<usize>)> {
@@ -47,7 +68,22 @@ pub fn lu(input: &Arc<Core>) -> Result<(Arc<Core>, Vec<usize>, Vec<usize>)> {
         dispatch!(float input.dtype(), T => {
             let (at, to) = (Dst::new(ptr_mut::<T>(&out)), Dst::new(swaps.as_mut_ptr()));
             let found = Dst::new(infos.as_mut_ptr());
-            each(count, rows * columns * k, |i| {
+            let few = count >= FEW && rows == columns && rows <= CHEAP;
+            if few {
+                each_few(count, rows * rows * rows, |first, last| {
+                    // SAFETY: as below.
+                    unsafe {
+                        let all = parts(at, (first, last), rows * rows);
+                        let swaps = parts(to, (first, last), rows);
+                        kernel::lu_of_few(Few { n: rows, a: all }, swaps);
+                        for (i, a) in all.chunks_exact(rows * rows).enumerate() {
+                            let zero = (0..rows).find(|&j| a[j * (rows + 1)] == 0.0);
+                            *found.at((first + i) as isize) = zero.map_or(0, |j| j + 1);
+                        }
+                    }
+                });
+            }
+            each(if few { 0 } else { count }, rows * columns * k, |i| {
                 // SAFETY: each matrix, its exchanges and its info are touched by one task only; the core
                 // is fresh and dense.
                 unsafe {
@@ -135,9 +171,38 @@ pub fn substitute(a: &Core, b: &Arc<Core>, upper: bool, unit: bool) -> Result<Ar
     Ok(out)
 }
 
+/// Solves many small systems several at a time, where they are that.
+fn few_solved(packed: &Core, swaps: &[usize], b: &Core) -> Result<bool> {
+    let Stack { count, rows: n, columns } = Stack::of(packed)?;
+    let Stack { count: sides, rows, columns: k } = Stack::of(b)?;
+    let same = n == columns && n == rows && sides == count && swaps.len() == count * n;
+    let fits = same && n > 0 && n <= CHEAP && k > 0 && count >= FEW && packed.dtype() == b.dtype();
+    if !fits || !packed.is_contiguous() {
+        return Ok(false);
+    }
+    let access = Access::new(&[packed], None);
+    dispatch!(float b.dtype(), T => {
+        let (a, to) = (Src::new(ptr::<T>(packed)), Dst::new(ptr_mut::<T>(b)));
+        each_few(count, n * n * (k + 4), |first, last| {
+            // SAFETY: `packed` is locked, every matrix of `b` has one task; the core is fresh and dense.
+            unsafe {
+                let (from, size) = (a.at((first * n * n) as isize), (last - first) * n * n);
+                let packed = std::slice::from_raw_parts(from, size);
+                let swaps = &swaps[first * n..last * n];
+                kernel::solve_few::<T>((n, k), packed, swaps, parts(to, (first, last), n * k));
+            }
+        });
+    }, else return Err(missing(b.dtype())));
+    drop(access);
+    Ok(true)
+}
+
 /// `A x = b` for each matrix of two stacks, with what [`lu`] gave of square matrices.
 pub fn lu_solve(packed: &Core, swaps: &[usize], b: &Arc<Core>) -> Result<Arc<Core>> {
     let out = copy_core(b)?;
+    if few_solved(packed, swaps, &out)? {
+        return Ok(out);
+    }
     exchange(&out, swaps, Stack::of(packed)?.rows)?;
     substitute_in(packed, &out, false, true)?;
     substitute_in(packed, &out, true, false)?;
@@ -150,6 +215,20 @@ pub fn cholesky(input: &Arc<Core>) -> Result<(Arc<Core>, Vec<usize>)> {
     let Stack { count, rows: n, columns } = Stack::of(input)?;
     ensure!(n == columns, runtime, "cholesky of {:?}", input.shape());
     let mut infos = vec![0; count];
+    if count >= FEW && n > 0 && n <= CHEAP {
+        let out = copy_core(input)?;
+        dispatch!(float input.dtype(), T => {
+            let (at, found) = (Dst::new(ptr_mut::<T>(&out)), Dst::new(infos.as_mut_ptr()));
+            each_few(count, n * n * n, |first, last| {
+                // SAFETY: every matrix and its info have one task; the core is fresh and dense.
+                unsafe {
+                    let a = parts(at, (first, last), n * n);
+                    kernel::cholesky_of_few(Few { n, a }, parts(found, (first, last), 1));
+                }
+            });
+        }, else return Err(missing(input.dtype())));
+        return Ok((out, infos));
+    }
     // The factor is made in rows of the upper triangle, and turned at the end.
     let work = turned(input)?;
     if count * n > 0 {
@@ -171,6 +250,212 @@ pub fn cholesky(input: &Arc<Core>) -> Result<(Arc<Core>, Vec<usize>)> {
         }, else return Err(missing(input.dtype())));
     }
     Ok((turned(&work)?, infos))
+}
+
+/// Fresh results, one part of that shape for each matrix.
+fn fresh(input: &Core, tail: &[usize]) -> Result<Arc<Core>> {
+    let mut shape = Dims::from_slice(&input.shape()[..input.shape().len() - 2]);
+    shape.extend_from_slice(tail);
+    Core::alloc(input.dtype(), &shape)
+}
+
+/// Whether all elements of a dense core are numbers.
+fn finite(core: &Core) -> Result<bool> {
+    Ok(dispatch!(float core.dtype(), T => {
+        // SAFETY: a fresh dense core.
+        let all = unsafe { parts(Dst::new(ptr_mut::<T>(core)), (0, 1), core.numel()) };
+        all.iter().all(|x| x.is_finite())
+    }, else return Err(missing(core.dtype()))))
+}
+
+fn need_finite(name: &str, core: &Core) -> Result<()> {
+    ensure!(
+        finite(core)?,
+        runtime,
+        "{name}: The algorithm failed to converge because the input matrix contained non-finite values."
+    );
+    Ok(())
+}
+
+/// Q with `k` columns, and R, of each matrix.
+pub fn qr(input: &Arc<Core>, complete: bool) -> Result<(Arc<Core>, Arc<Core>)> {
+    let Stack { count, rows: m, columns: n } = Stack::of(input)?;
+    let k = if complete { m } else { m.min(n) };
+    let (q, r) = (fresh(input, &[m, k])?, fresh(input, &[k, n])?);
+    let work = copy_core(input)?;
+    dispatch!(float input.dtype(), T => {
+        let from = Src::new(ptr::<T>(&work));
+        let (q, r) = (Dst::new(ptr_mut::<T>(&q)), Dst::new(ptr_mut::<T>(&r)));
+        let one = |i: usize| {
+            // SAFETY: every matrix has one task; the cores are fresh and dense.
+            unsafe {
+                let a = Given::new(from.at((i * m * n) as isize), lines(n));
+                kernel::qr::<T>(a, (m, n, k), parts(q, (i, i + 1), m * k), parts(r, (i, i + 1), k * n));
+            }
+        };
+        if count >= FEW && m > 0 && n > 0 && m.max(n) <= MOST {
+            each_few(count, m * n * k * 4, |first, last| {
+                let mut left = [false; LANES];
+                let left = &mut left[..last - first];
+                // SAFETY: as above.
+                unsafe {
+                    let size = (last - first) * m * n;
+                    let a = std::slice::from_raw_parts(from.at((first * m * n) as isize), size);
+                    let (q, r) = (parts(q, (first, last), m * k), parts(r, (first, last), k * n));
+                    kernel::qr_of_few::<T>((m, n, k), a, q, r, left);
+                }
+                for (i, _) in left.iter().enumerate().filter(|(_, left)| **left) {
+                    one(first + i);
+                }
+            });
+        } else {
+            each(count, m * n * k * 2 + 64, one);
+        }
+    }, else return Err(missing(input.dtype())));
+    Ok((q, r))
+}
+
+/// Ascending eigenvalues of each symmetric matrix, of which one triangle is read, and eigenvectors.
+pub fn eigh(
+    name: &str,
+    input: &Arc<Core>,
+    upper: bool,
+    vectors: bool,
+) -> Result<(Arc<Core>, Option<Arc<Core>>)> {
+    let Stack { count, rows: n, columns } = Stack::of(input)?;
+    ensure!(n == columns, runtime, "{name} of {:?}", input.shape());
+    let work = copy_core(input)?;
+    need_finite(name, &work)?;
+    let values = fresh(input, &[n])?;
+    let vectors = if vectors { Some(fresh(input, &[n, n])?) } else { None };
+    dispatch!(float input.dtype(), T => {
+        let (from, to) = (Src::new(ptr::<T>(&work)), Dst::new(ptr_mut::<T>(&values)));
+        let beside = vectors.as_ref().map(|core| Dst::new(ptr_mut::<T>(core)));
+        let few = count >= FEW && n > 0 && n <= MOST;
+        if few {
+            each_few(count, n * n * n * 20, |first, last| {
+                // SAFETY: every matrix has one task; the cores are fresh and dense.
+                unsafe {
+                    let size = (last - first) * n * n;
+                    let a = std::slice::from_raw_parts(from.at((first * n * n) as isize), size);
+                    let vectors = match beside {
+                        Some(all) => parts(all, (first, last), n * n),
+                        None => &mut [],
+                    };
+                    kernel::eigen_of_few::<T>(n, a, upper, parts(to, (first, last), n), vectors);
+                }
+            });
+        }
+        each(if few { 0 } else { count }, n * n * n * 4 + 128, |i| {
+            // SAFETY: every matrix has one task; the cores are fresh and dense.
+            unsafe {
+                let a = Given::new(from.at((i * n * n) as isize), lines(n));
+                let vectors = beside.map(|all| parts(all, (i, i + 1), n * n));
+                kernel::eigh::<T>(a, n, upper, parts(to, (i, i + 1), n), vectors);
+            }
+        });
+    }, else return Err(missing(input.dtype())));
+    Ok((values, vectors))
+}
+
+/// Descending singular values of each matrix, and if wanted U and V transposed, reduced or square.
+pub fn svd(
+    name: &str,
+    input: &Arc<Core>,
+    vectors: Option<bool>,
+) -> Result<(Arc<Core>, Option<(Arc<Core>, Arc<Core>)>)> {
+    let Stack { count, rows: m, columns: n } = Stack::of(input)?;
+    let k = m.min(n);
+    let work = copy_core(input)?;
+    need_finite(name, &work)?;
+    let values = fresh(input, &[k])?;
+    let full = vectors == Some(true);
+    let (left, right) = if full { (m, n) } else { (k, k) };
+    let sides = match vectors {
+        Some(_) => Some((fresh(input, &[m, left])?, fresh(input, &[right, n])?)),
+        None => None,
+    };
+    dispatch!(float input.dtype(), T => {
+        let (from, to) = (Src::new(ptr::<T>(&work)), Dst::new(ptr_mut::<T>(&values)));
+        let beside = sides
+            .as_ref()
+            .map(|(u, v)| (Dst::new(ptr_mut::<T>(u)), Dst::new(ptr_mut::<T>(v))));
+        let one = |i: usize| {
+            // SAFETY: every matrix has one task; the cores are fresh and dense.
+            unsafe {
+                let a = Given::new(from.at((i * m * n) as isize), lines(n));
+                let sides = beside.map(|(u, v)| Sides {
+                    left: parts(u, (i, i + 1), m * left),
+                    right: parts(v, (i, i + 1), right * n),
+                    full,
+                });
+                kernel::svd::<T>(a, (m, n), parts(to, (i, i + 1), k), sides);
+            }
+        };
+        let reduced = !full || m == n;
+        if count >= FEW && reduced && k > 0 && m.max(n) <= MOST {
+            each_few(count, m * n * k * 30, |first, last| {
+                let mut left = [false; LANES];
+                let left = &mut left[..last - first];
+                // SAFETY: as above.
+                unsafe {
+                    let size = (last - first) * m * n;
+                    let a = std::slice::from_raw_parts(from.at((first * m * n) as isize), size);
+                    let (u, v): (&mut [T], &mut [T]) = match beside {
+                        Some((u, v)) => {
+                            (parts(u, (first, last), m * k), parts(v, (first, last), k * n))
+                        }
+                        None => (&mut [], &mut []),
+                    };
+                    kernel::svd_of_few::<T>((m, n), a, parts(to, (first, last), k), u, v, left);
+                }
+                for (i, _) in left.iter().enumerate().filter(|(_, left)| **left && beside.is_some()) {
+                    one(first + i);
+                }
+            });
+        } else {
+            each(count, m * n * k * 8 + 128, one);
+        }
+    }, else return Err(missing(input.dtype())));
+    Ok((values, sides))
+}
+
+/// The shortest solutions of least squares, `n` × `k` for each matrix, and the ranks.
+pub fn least_squares(
+    input: &Arc<Core>,
+    right: &Arc<Core>,
+    rcond: f64,
+) -> Result<(Arc<Core>, Vec<usize>)> {
+    let Stack { count, rows: m, columns: n } = Stack::of(input)?;
+    let Stack { columns: k, .. } = Stack::of(right)?;
+    let dims = input.shape().len() - 1;
+    ensure!(
+        right.dtype() == input.dtype()
+            && right.shape()[..].len() == dims + 1
+            && right.shape()[..dims] == input.shape()[..dims],
+        runtime,
+        "least squares of {:?} and {:?}",
+        input.shape(),
+        right.shape()
+    );
+    let (a, b) = (copy_core(input)?, copy_core(right)?);
+    let out = fresh(input, &[n, k])?;
+    let mut ranks = vec![0; count];
+    let found = Dst::new(ranks.as_mut_ptr());
+    dispatch!(float input.dtype(), T => {
+        let (a, b) = (Src::new(ptr::<T>(&a)), Src::new(ptr::<T>(&b)));
+        let to = Dst::new(ptr_mut::<T>(&out));
+        each(count, m * n * m.min(n) * 4 + 128, |i| {
+            // SAFETY: every matrix has one task; the cores are fresh and dense.
+            unsafe {
+                let a = Given::new(a.at((i * m * n) as isize), lines(n));
+                let b = Given::new(b.at((i * m * k) as isize), lines(k));
+                let rank = kernel::least_squares::<T>(a, b, (m, n, k), rcond, parts(to, (i, i + 1), n * k));
+                *found.at(i as isize) = rank;
+            }
+        });
+    }, else return Err(missing(input.dtype())));
+    Ok((out, ranks))
 }
 
 /// The matrices of a stack transposed, dense.

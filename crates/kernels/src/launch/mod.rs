@@ -29,7 +29,7 @@ pub use along::{
 pub use attention::{Sight, attention, attention_backward};
 pub use channels::{Normalised, channel_norm, channel_norm_backward};
 pub use ctc::{Alignments, ctc_loss, ctc_loss_backward};
-pub use dense::{cholesky, lu, lu_solve, substitute};
+pub use dense::{cholesky, eigh, least_squares, lu, lu_solve, qr, substitute, svd};
 pub use fused::{Classes, cross_entropy, cross_entropy_backward, layer_norm, layer_norm_backward};
 pub use grid::{grid_sample, grid_sample_backward};
 pub use image::{Factor, average_pool, convolve, maximum_pool};

@@ -1,30 +1,20 @@
 //! Decompositions and what is solved with them, over stacks of matrices.
 //!
-//! Numbers are computed in double precision whatever the dtype. The rules are written in
+//! The rules are written in
 //! differentiable operations on what was saved, so they serve passes of any order.
 
-mod dense;
 mod rules;
 
 use smallvec::{SmallVec, smallvec};
 
-use self::dense::Matrix;
 use self::rules::Rules;
 use super::Op;
 use crate::dtype::DType;
-use crate::error::{Result, ensure};
+use crate::error::{Result, bail, ensure};
 use crate::graph::{Save, attach, recording, recording1};
 use crate::launch;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
-
-/// The matrices of a stack, one after the other.
-struct Stack {
-    lead: Dims,
-    rows: usize,
-    columns: usize,
-    data: Vec<f64>,
-}
 
 /// The sizes of a stack of matrices of floats.
 fn matrices(name: &str, tensor: &Tensor) -> Result<Dims> {
@@ -108,38 +98,6 @@ impl Pivots {
             let sign = if odd && self.n > 0 { -1.0 } else { 1.0 };
             (sign, &self.diagonals[i * self.n..(i + 1) * self.n])
         })
-    }
-}
-
-impl Stack {
-    fn new(name: &str, tensor: &Tensor) -> Result<Self> {
-        let shape = matrices(name, tensor)?;
-        let (lead, last) = shape.split_at(shape.len() - 2);
-        let data = tensor.detach().to_dtype(DType::F64)?.to_vec::<f64>()?;
-        Ok(Self { lead: Dims::from_slice(lead), rows: last[0], columns: last[1], data })
-    }
-
-    fn square(name: &str, tensor: &Tensor) -> Result<Self> {
-        square(name, tensor)?;
-        Self::new(name, tensor)
-    }
-
-    fn count(&self) -> usize {
-        self.lead.iter().product()
-    }
-
-    fn matrices(&self) -> impl Iterator<Item = Matrix> + '_ {
-        let size = self.rows * self.columns;
-        (0..self.count()).map(move |i| {
-            Matrix::new(self.rows, self.columns, &self.data[i * size..(i + 1) * size])
-        })
-    }
-
-    /// A tensor with one part per matrix of the stack.
-    fn collect(&self, data: &[f64], tail: &[usize], dtype: DType) -> Result<Tensor> {
-        let mut shape = self.lead.clone();
-        shape.extend_from_slice(tail);
-        Tensor::from_slice(data, &shape)?.to_dtype(dtype)
     }
 }
 
@@ -260,17 +218,10 @@ impl Tensor {
     /// If this is no stack of matrices.
     #[track_caller]
     pub fn linalg_qr(&self, complete: bool) -> Result<(Self, Self)> {
-        let stack = Stack::new("linalg.qr", self)?;
-        let (m, n) = (stack.rows, stack.columns);
-        let k = if complete { m } else { m.min(n) };
-        let (mut qs, mut rs) = (Vec::new(), Vec::new());
-        for matrix in stack.matrices() {
-            let (q, r) = dense::qr(&matrix, k);
-            qs.extend(q.data);
-            rs.extend(r.data);
-        }
-        let q = stack.collect(&qs, &[m, k], self.dtype())?;
-        let r = stack.collect(&rs, &[k, n], self.dtype())?;
+        let shape = matrices("linalg.qr", self)?;
+        let (m, n) = (shape[shape.len() - 2], shape[shape.len() - 1]);
+        let (q, r) = launch::qr(&self.shared_core(), complete)?;
+        let (q, r) = (Self::from_core(q), Self::from_core(r));
         if recording1(self) {
             let rule = Rules::Qr { refused: complete && m > n };
             let saves = [Save::Output(0), Save::Output(1), Save::Input(0)];
@@ -285,37 +236,31 @@ impl Tensor {
     /// If the matrices are not square, or hold what is not finite.
     #[track_caller]
     pub fn linalg_eigh(&self, upper: bool) -> Result<(Self, Self)> {
-        let name = "linalg.eigh";
-        let stack = Stack::square(name, self)?;
-        ensure!(
-            stack.data.iter().all(|x| x.is_finite()),
-            runtime,
-            "{name}: The algorithm failed to converge because the input matrix contained \
-             non-finite values."
-        );
-        let n = stack.rows;
-        let (mut values, mut vectors) = (Vec::new(), Vec::new());
-        for mut matrix in stack.matrices() {
-            for i in 0..n {
-                for j in 0..i {
-                    if upper {
-                        matrix[(i, j)] = matrix[(j, i)];
-                    } else {
-                        matrix[(j, i)] = matrix[(i, j)];
-                    }
-                }
-            }
-            let (w, v) = dense::eigh(matrix);
-            values.extend(w);
-            vectors.extend(v.transposed().data);
-        }
-        let values = stack.collect(&values, &[n], self.dtype())?;
-        let vectors = stack.collect(&vectors, &[n, n], self.dtype())?;
+        square("linalg.eigh", self)?;
+        let (values, vectors) = launch::eigh("linalg.eigh", &self.shared_core(), upper, true)?;
+        let values = Self::from_core(values);
+        let vectors = vectors.map_or_else(
+            || Self::zeros(&self.shape(), self.dtype()),
+            |core| Ok(Self::from_core(core)),
+        )?;
         if recording1(self) {
             let saves = [Save::Output(0), Save::Output(1)];
             attach(Op::rule(Rules::Eigh), &[self], &saves, &[&values, &vectors])?;
         }
         Ok((values, vectors))
+    }
+
+    /// The eigenvalues alone; with a derivative to come, this takes as long as [`Self::linalg_eigh`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn linalg_eigvalsh(&self, upper: bool) -> Result<Self> {
+        if recording1(self) {
+            return Ok(self.linalg_eigh(upper)?.0);
+        }
+        square("linalg.eigh", self)?;
+        Ok(Self::from_core(launch::eigh("linalg.eigh", &self.shared_core(), upper, false)?.0))
     }
 
     /// `A = U diag(S) Vh`, reduced or with square U and Vh.
@@ -324,32 +269,30 @@ impl Tensor {
     /// If this is no stack of matrices, or holds what is not finite.
     #[track_caller]
     pub fn linalg_svd(&self, full: bool) -> Result<[Self; 3]> {
-        let name = "linalg.svd";
-        let stack = Stack::new(name, self)?;
-        ensure!(
-            stack.data.iter().all(|x| x.is_finite()),
-            runtime,
-            "{name}: The algorithm failed to converge because the input matrix contained \
-             non-finite values."
-        );
-        let (m, n) = (stack.rows, stack.columns);
-        let k = m.min(n);
-        let (mut us, mut ss, mut vs) = (Vec::new(), Vec::new(), Vec::new());
-        for matrix in stack.matrices() {
-            let (u, s, v) = dense::svd(&matrix, full);
-            us.extend(u.data);
-            ss.extend(s);
-            vs.extend(v.data);
-        }
-        let (left, right) = if full { (m, n) } else { (k, k) };
-        let u = stack.collect(&us, &[m, left], self.dtype())?;
-        let s = stack.collect(&ss, &[k], self.dtype())?;
-        let v = stack.collect(&vs, &[right, n], self.dtype())?;
+        matrices("linalg.svd", self)?;
+        let (s, sides) = launch::svd("linalg.svd", &self.shared_core(), Some(full))?;
+        let s = Self::from_core(s);
+        let Some((u, v)) = sides else { bail!(runtime, "linalg.svd without vectors") };
+        let (u, v) = (Self::from_core(u), Self::from_core(v));
         if recording1(self) {
             let saves = [Save::Output(0), Save::Output(1), Save::Output(2)];
             attach(Op::rule(Rules::Svd), &[self], &saves, &[&u, &s, &v])?;
         }
         Ok([u, s, v])
+    }
+
+    /// The singular values alone; with a derivative to come, this takes as long as [`Self::linalg_svd`].
+    ///
+    /// # Errors
+    /// As there.
+    #[track_caller]
+    pub fn linalg_svdvals(&self) -> Result<Self> {
+        if recording1(self) {
+            let [_, s, _] = self.linalg_svd(false)?;
+            return Ok(s);
+        }
+        matrices("linalg.svd", self)?;
+        Ok(Self::from_core(launch::svd("linalg.svd", &self.shared_core(), None)?.0))
     }
 
     /// The shortest solutions of least squares and the ranks: singular values below `rcond` times the
@@ -360,22 +303,21 @@ impl Tensor {
     #[track_caller]
     pub fn linalg_lstsq(&self, other: &Self, rcond: f64) -> Result<(Self, Self)> {
         let name = "torch.linalg.lstsq";
-        let (stack, right) = (Stack::new(name, self)?, Stack::new(name, other)?);
+        let (shape, right) = (matrices(name, self)?, matrices(name, other)?);
+        let dims = shape.len() - 1;
         ensure!(
-            stack.lead == right.lead && stack.rows == right.rows,
+            right.len() == shape.len()
+                && shape[..dims] == right[..dims]
+                && self.dtype() == other.dtype(),
             runtime,
             "{name}: input.size(-2) should match other.size(-2), and so should what is before ({:?} and {:?})",
-            self.shape().as_slice(),
-            other.shape().as_slice()
+            shape.as_slice(),
+            right.as_slice()
         );
-        let (mut data, mut ranks) = (Vec::new(), Vec::new());
-        for (a, b) in stack.matrices().zip(right.matrices()) {
-            let (x, rank) = dense::least_squares(&a, &b, rcond);
-            data.extend(x.data);
-            ranks.push(rank as i64);
-        }
-        let solution = stack.collect(&data, &[stack.columns, right.columns], self.dtype())?;
-        Ok((solution, Self::from_slice(&ranks, &stack.lead)?))
+        let (a, b) = (self.shared_core(), other.shared_core());
+        let (solution, ranks) = launch::least_squares(&a, &b, rcond)?;
+        let ranks: Vec<i64> = ranks.into_iter().map(|rank| rank as i64).collect();
+        Ok((Self::from_core(solution), Self::from_slice(&ranks, &shape[..dims - 1])?))
     }
 
     /// L and U packed in one, the rows exchanged (from 1), and for each matrix zero or the place of

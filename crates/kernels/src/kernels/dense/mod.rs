@@ -5,16 +5,30 @@
 //! the recursion; Golub & Van Loan, *Matrix Computations*, chapters 3 and 4.
 #![allow(unsafe_code)]
 
+mod bidiagonal;
+mod blocks;
 mod cholesky;
-mod eigen;
+mod divide;
+mod implicit;
+mod lanes;
+mod least;
 mod lu;
+mod qd;
 mod qr;
+mod secular;
+mod spectral;
 mod triangle;
+mod tridiagonal;
+mod vectors;
 
 pub use cholesky::cholesky;
-pub use eigen::{eigen, orthogonalize};
+pub use lanes::{
+    Few, LANES, MOST, cholesky_of_few, eigen_of_few, lu_of_few, qr_of_few, solve_few, svd_of_few,
+};
+pub use least::least_squares;
 pub use lu::lu;
-pub use qr::{Reflected, multiply, orthogonal, reflect, reflect_longest, restore};
+pub use qr::qr;
+pub use spectral::{Sides, eigh, svd};
 pub use triangle::substitute;
 
 use super::matmul::{self, Float, Strides};
