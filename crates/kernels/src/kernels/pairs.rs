@@ -28,7 +28,7 @@ fn place(n: usize, i: usize, j: usize) -> usize {
 
 #[inline(always)]
 fn raised<T: Real>(x: T, power: f64) -> T {
-    T::from_f64(x.to_f64().powf(power))
+    if power == 2.0 { x * x } else { T::from_f64(x.to_f64().powf(power)) }
 }
 
 /// Rows whose distances from one are taken together.
@@ -92,6 +92,10 @@ impl<T: Real> Job for Distances<'_, T> {
                     Metric::Sum => joined(row, columns, j, |x| x.abs(), sum),
                     Metric::Euclid => joined(row, columns, j, |x| x * x, sum),
                     Metric::Most => joined(row, columns, j, |x| x.abs(), |x, y| x.max_nan(y)),
+                    // Products become vectors, which powers do not.
+                    Metric::Power(p) if p == 3.0 => {
+                        joined(row, columns, j, |x| x.abs() * x * x, sum)
+                    }
                     Metric::Power(p) => joined(row, columns, j, |x| raised(x.abs(), p), sum),
                 };
                 for made in &mut made {

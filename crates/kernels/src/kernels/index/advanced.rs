@@ -47,7 +47,7 @@ impl Job for Places<'_> {
         for (&n, &step) in common.iter().zip(array.strides).filter(|&(&n, _)| n != 1) {
             match dims.last_mut() {
                 Some((last, outer)) if *outer == n as isize * step => {
-                    (*last, *outer) = (*last * n, step)
+                    (*last, *outer) = (*last * n, step);
                 }
                 _ => dims.push((n, step)),
             }
