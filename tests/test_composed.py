@@ -490,6 +490,13 @@ def test_widths_of_intervals() -> None:
     y = T.tensor([1.0, 3.0, 2.0])
     assert T.trapezoid(y).item() == 4.5
     assert T.trapezoid(y, dx=2).item() == 9
+    assert T.trapezoid(T.tensor([1, 3, 2]), dx=2).item() == 9
+    assert T.trapezoid(y[:1]).item() == 0
+    rows = T.arange(12.0).view(3, 4) ** 2
+    for dim in (0, -1):
+        assert T.allclose(
+            T.trapezoid(rows, dx=0.5, dim=dim), T.cumulative_trapezoid(rows, dx=0.5, dim=dim).select(dim, -1)
+        )
     assert T.cumulative_trapezoid(y, T.tensor([0.0, 1.0, 3.0])).tolist() == [2, 7]
     assert [one.tolist() for one in T.gradient(T.tensor([1.0, 4.0, 9.0]))] == [[3, 4, 5]]
     assert y.diff(prepend=T.zeros(1)).tolist() == [1, 2, -1]
