@@ -175,7 +175,9 @@ def grid_sample(
             # A row of the grid at a time: two numbers are no length to go by.
             extent = _rg.tensor([sizes[1], sizes[0]], dtype=grid.dtype).repeat(grid.shape[-2], 1)
         places = (grid + 1) / 2 * (extent - 1) if align_corners else ((grid + 1) * extent - 1) / 2
-        if padding_mode != "zeros":
+        if sizes[0] == sizes[1]:
+            places = bounded(places, sizes[0])
+        elif padding_mode != "zeros":
             places = _rg.stack([bounded(places[..., 0], sizes[1]), bounded(places[..., 1], sizes[0])], -1)
         return input._grid_sample(places)
     flat = input.reshape(n, channels, math.prod(sizes))
