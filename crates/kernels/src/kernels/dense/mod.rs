@@ -15,6 +15,7 @@ mod least;
 mod lu;
 mod qd;
 mod qr;
+mod rotations;
 mod secular;
 mod spectral;
 mod triangle;
@@ -22,12 +23,11 @@ mod tridiagonal;
 mod vectors;
 
 pub use cholesky::cholesky;
-pub use lanes::{
-    Few, LANES, MOST, cholesky_of_few, eigen_of_few, lu_of_few, qr_of_few, solve_few, svd_of_few,
-};
+pub use lanes::{Few, LANES, MOST, cholesky_of_few, lu_of_few, qr_of_few, solve_few};
 pub use least::least_squares;
 pub use lu::lu;
 pub use qr::qr;
+pub use rotations::{eigen_of_few, svd_of_few};
 pub use spectral::{Sides, eigh, svd};
 pub use triangle::substitute;
 
