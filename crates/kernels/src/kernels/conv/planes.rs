@@ -7,9 +7,6 @@ use crate::kernels::matmul::{Float, Vector, Work};
 
 /// Elements framed at once.
 const FRAMED: usize = 1 << 15;
-/// Elements of a frame up to which the next one is filled before one is read: vectors that are read would
-/// wait for elements just written one by one.
-const AHEAD: usize = 1 << 10;
 /// Multiply-adds of a task, at least.
 const GRAIN: usize = 1 << 17;
 
@@ -59,7 +56,7 @@ impl Planes {
     }
 
     pub(super) fn scratch(&self, d: &Direct) -> usize {
-        let each = |s: &Sweep| 2 * (s.rows(self.rows) * s.line(16) + 16) + s.taps.len();
+        let each = |s: &Sweep| s.rows(self.rows) * s.line(16) + 16 + s.taps.len();
         d.sweeps.iter().map(each).max().unwrap_or(0)
     }
 }
@@ -90,36 +87,20 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let offsets = s.taps.offsets(1, 0, line, s.step[2]);
             let elements: Vec<usize> = s.taps.elements().collect();
             let frame = self.scratch.wrapping_add(taps);
-            let size = s.rows(cut.rows) * line + 16;
-            let ahead = usize::from(size <= AHEAD);
-            let place = |band: usize| {
-                let (plane, top) = (band / cut.bands, band % cut.bands * cut.rows);
-                let frame = frame.wrapping_add((band - start) % 2 * ahead * size);
-                (plane, top, cut.rows.min(s.size[1] - top), frame)
-            };
-            let fill = |band: usize| {
-                let (plane, top, rows, frame) = place(band);
-                // SAFETY: the plane, and one of two frames.
-                unsafe {
-                    let source = self.input.add(plane * d.source[1] * d.source[2]);
-                    fill::<V::Pack>(s, source, d.source, top, rows, frame, line);
-                }
-            };
+            let lines = s.rows(cut.rows);
             // SAFETY: the parts of scratch, the plane's weight, its source and its results.
             unsafe {
-                std::slice::from_raw_parts_mut(frame, (1 + ahead) * size).fill(T::ZERO);
-                for band in start..end + ahead {
-                    if band < end {
-                        fill(band);
-                    }
-                    let Some(band) = band.checked_sub(ahead).filter(|&band| band >= start) else {
-                        continue;
-                    };
-                    let (plane, top, rows, frame) = place(band);
+                std::slice::from_raw_parts_mut(frame, lines * line + 16).fill(T::ZERO);
+                for band in start..end {
+                    let (plane, band) = (band / cut.bands, band % cut.bands);
+                    let top = band * cut.rows;
+                    let rows = cut.rows.min(s.size[1] - top);
                     let group = plane % d.groups;
                     for (i, &element) in elements.iter().enumerate() {
                         *self.scratch.add(i) = *self.weight.add(group * taps + element);
                     }
+                    let source = self.input.add(plane * d.source[1] * d.source[2]);
+                    fill::<V::Pack>(s, source, d.source, top, rows, frame, line);
                     let band = Band {
                         weight: self.scratch.cast_const(),
                         wide,
