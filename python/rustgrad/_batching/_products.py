@@ -165,8 +165,8 @@ def _einsum(level: Level, name: str, equation: str, *operands: Any) -> Any:
     return Batched(getattr(_core, name)(f"{','.join(terms)}->{free}{result}", *values), level)
 
 
-@rule("_linalg_cholesky", "_linalg_det", "_linalg_eigh", "_linalg_inv", "_linalg_lu_factor", "_linalg_qr",
-      "_linalg_slogdet", "_linalg_svd")  # fmt: skip
+@rule("_linalg_cholesky", "_linalg_det", "_linalg_eigh", "_linalg_eigvalsh", "_linalg_inv", "_linalg_lu_factor",
+      "_linalg_qr", "_linalg_slogdet", "_linalg_svd", "_linalg_svdvals")  # fmt: skip
 def _of_matrices(level: Level, name: str, x: Any, *args: Any) -> Any:
     return wrapped(level, getattr(_core, name)(x.value, *args))
 
