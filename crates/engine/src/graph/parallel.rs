@@ -17,20 +17,27 @@ use crate::error::{Error, Result};
 use crate::parallel;
 use crate::tensor::Tensor;
 
-/// Bytes moved below which waking other threads costs more than it brings (about 50 microseconds
-/// of memory traffic).
+/// Cost (in bytes moved) below which waking other threads takes more than it brings (about 50
+/// microseconds of memory traffic).
 const WORTH: usize = 1 << 20;
 
-/// Bytes moved by a node on average below which handing nodes from thread to thread, which costs one to two
+/// Cost of a node on average below which handing nodes from thread to thread, which takes one to two
 /// microseconds each, takes more than it brings.
 const GRAIN: usize = 1 << 17;
 
 /// Whether the plan's work pays for waking other threads. A chain does not: its operations are
 /// split themselves.
 pub(super) fn pays(plan: &Plan<'_>) -> bool {
-    let forced = parallel::threshold() <= 1;
-    let grains = plan.work / GRAIN >= plan.steps.len();
-    parallel::threads() > 1 && (forced || (plan.work >= WORTH && grains && plan.branches()))
+    if parallel::threads() <= 1 || parallel::threshold() <= 1 {
+        return parallel::threads() > 1;
+    }
+    // Asked of those plans only whose gradients are not tiny: it looks at all nodes.
+    let worth = || {
+        let cost =
+            plan.steps.iter().fold(0_usize, |sum, step| sum.saturating_add(step.node.cost()));
+        cost >= WORTH && cost / GRAIN >= plan.steps.len()
+    };
+    plan.work >= WORTH / 16 && worth() && plan.branches()
 }
 
 /// A gradient on its way: from which step (0: a root) and which of its edges, to which output.

@@ -543,16 +543,20 @@ impl Node {
         }
     }
 
+    /// The bytes of the node's gradient: what a pass over it moves at least.
+    pub(crate) fn work(&self) -> usize {
+        self.out_meta(0).bytes()
+    }
+
     /// A rough figure of what running the node costs, in bytes moved: a processor that moves one makes
     /// about a multiply-add of each of the two products that a gradient takes meanwhile.
-    pub(crate) fn work(&self) -> usize {
-        let meta = self.out_meta(0);
+    pub(crate) fn cost(&self) -> usize {
         let depth = match &self.op {
             Op::Rule(rule) => rule.depth(self),
             _ => 0,
         };
-        let numel = || meta.shape().iter().product::<usize>();
-        meta.bytes().saturating_add(if depth == 0 { 0 } else { numel().saturating_mul(depth) })
+        let numel = || self.out_meta(0).shape().iter().product::<usize>();
+        self.work().saturating_add(if depth == 0 { 0 } else { numel().saturating_mul(depth) })
     }
 
     /// The size of a dimension of an input, counted from the last; 0 if it is not known.

@@ -54,13 +54,6 @@ impl Reduction {
 
 /// Reduces the dimensions set in `mask` into a fresh core over the others.
 pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>> {
-    let kept: crate::shape::Dims = input
-        .shape()
-        .iter()
-        .enumerate()
-        .filter(|&(dim, _)| mask >> dim & 1 == 0)
-        .map(|(_, &n)| n)
-        .collect();
     let dtype = input.dtype();
     // What counts is whether elements are zero, or what they are as int64: one kernel does for all types.
     let first = match what {
@@ -69,10 +62,15 @@ pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>
         _ => dtype,
     };
     if first != dtype {
-        let cast = crate::kernels::copy::cast_block(dtype, first);
-        let input = super::blocks::map(cast, &[0.0; 2], first, input.shape(), &[input])?;
-        return reduce(what, &input, mask);
+        return reduce(what, &super::blocks::cast(input, first)?, mask);
     }
+    let kept: crate::shape::Dims = input
+        .shape()
+        .iter()
+        .enumerate()
+        .filter(|&(dim, _)| mask >> dim & 1 == 0)
+        .map(|(_, &n)| n)
+        .collect();
     let out = Core::alloc(what.result(dtype), &kept)?;
     if super::program::reduce(what, input, mask, &out) {
         return Ok(out);
@@ -127,8 +125,7 @@ pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>
         Reduction::Norm(p) if p == 0.0 => {
             drop(access);
             let count = reduce(Reduction::CountNonzero, input, mask)?;
-            let cast = crate::kernels::copy::cast_block(DType::I64, dtype);
-            return super::blocks::map(cast, &[0.0; 2], dtype, count.shape(), &[&count]);
+            return super::blocks::cast(&count, dtype);
         }
         Reduction::Norm(p) => floats!(kernel::Norm { p }),
     }
