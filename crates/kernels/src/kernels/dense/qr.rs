@@ -123,11 +123,9 @@ pub(super) fn reflect_longest<T: Float>(
 /// # Safety
 /// The matrix must be readable.
 pub(super) unsafe fn columns_of<T: Float>(a: Given<T>, m: usize, n: usize) -> Vec<T> {
-    let mut columns = Vec::with_capacity(m * n);
-    for j in 0..n {
-        // SAFETY: within the matrix.
-        columns.extend((0..m).map(|i| unsafe { *a.at(i, j) }));
-    }
+    let mut columns = vec![T::ZERO; m * n];
+    // SAFETY: within the matrix.
+    in_tiles(m, n, |i, j| columns[j * m + i] = unsafe { *a.at(i, j) });
     columns
 }
 
@@ -138,15 +136,19 @@ pub(super) fn as_rows<T: Float>(
     order: impl Fn(usize) -> usize,
     to: &mut [T],
 ) {
-    /// Rows and columns turned at once, so that few lines of the cache are in use.
-    const TILE: usize = 16;
     let n = to.len() / m.max(1);
+    in_tiles(m, n, |i, j| to[i * n + j] = columns[order(j) * m + i]);
+}
+
+/// All pairs of a row and a column, in an order in which few lines of the cache are in use.
+#[inline(always)]
+fn in_tiles(m: usize, n: usize, mut f: impl FnMut(usize, usize)) {
+    const TILE: usize = 16;
     for top in (0..m).step_by(TILE) {
         for left in (0..n).step_by(TILE) {
             for j in left..n.min(left + TILE) {
-                let column = &columns[order(j) * m..][..m];
                 for i in top..m.min(top + TILE) {
-                    to[i * n + j] = column[i];
+                    f(i, j);
                 }
             }
         }

@@ -354,3 +354,22 @@ fn least_squares_of_every_rank() {
         close(&product(n, 2, rank, &across, &shares), &x);
     }
 }
+
+#[test]
+fn a_small_singular_value_that_no_diagonal_shows() {
+    // Ones with minus ones above them: the least singular value is about 2 to the minus 38.
+    let n = 40;
+    let a: Vec<f64> = (0..n * n)
+        .map(|at| match (at / n).cmp(&(at % n)) {
+            std::cmp::Ordering::Less => -1.0,
+            std::cmp::Ordering::Equal => 1.0,
+            std::cmp::Ordering::Greater => 0.0,
+        })
+        .collect();
+    let (b, mut x) = (draw(n), vec![0.0; n]);
+    let (from, right) = (Given::new(a.as_ptr(), lines(n)), Given::new(b.as_ptr(), lines(1)));
+    for (rcond, rank) in [(1e-9, n - 1), (1e-15, n)] {
+        // SAFETY: matrices of our own.
+        assert_eq!(unsafe { least_squares(from, right, (n, n, 1), rcond, &mut x) }, rank);
+    }
+}
