@@ -528,7 +528,10 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 def matrix_exp(A: Tensor) -> Tensor:
-    """Return the matrix exponentials, by scaling, Taylor's series and squaring (Moler & Van Loan, 2003)."""
+    """Return the matrix exponentials, by scaling, Taylor's series and squaring (Moler & Van Loan, 2003).
+
+    The series is summed as Paterson & Stockmeyer (1973) do, and as far as Al-Mohy & Higham (2011) find enough.
+    """
     if not A.is_floating_point():
         message = f"linalg.matrix_exp: Expected a floating point tensor as input. Got {A.dtype}"
         raise RuntimeError(message)
@@ -536,13 +539,19 @@ def matrix_exp(A: Tensor) -> Tensor:
     if A.numel() == 0:
         return A.clone()
     size = A.detach().abs().sum(-2).amax().item()
-    squarings = max(0, math.ceil(math.log2(size / 0.5))) if math.isfinite(size) and size > 0.5 else 0
-    small = A / 2**squarings
-    eye = _rg.eye(A.shape[-1], dtype=A.dtype)
-    terms = 16 if A.dtype is _rg.float64 else 9
-    result = eye + small / terms
-    for order in range(terms - 1, 0, -1):
-        result = eye + (small @ result) / order
+    squarings = max(0, math.ceil(math.log2(size / 0.75))) if math.isfinite(size) and size > 0.75 else 0
+    # As many powers as a sum of so many of them has factors: a polynomial of their last one.
+    width = 4 if A.dtype is _rg.float64 else 3
+    powers = [_rg.eye(A.shape[-1], dtype=A.dtype).expand(A.shape), A * 0.5**squarings]
+    while len(powers) <= width:
+        powers.append(powers[-1] @ powers[1])
+    *lower, last = powers
+    factors = [[1 / math.factorial(row * width + i) for i in range(width)] for row in range(width)]
+    sums = _rg.tensor(factors, dtype=A.dtype) @ _rg.stack(lower, -3).flatten(-2)
+    *rest, result = sums.unflatten(-1, A.shape[-2:]).unbind(-3)
+    result = last / math.factorial(width * width) + result
+    for part in reversed(rest):
+        result = part + last @ result
     for _ in range(squarings):
         result = result @ result
     return result  # type: ignore[no-any-return]
