@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::along::dense;
+use super::matmul::{addmm, gemm};
 use super::{fits, ptr, ptr_mut};
 use crate::dtype::{DType, dispatch};
 use crate::error::{Result, bail};
@@ -12,6 +13,7 @@ use crate::kernels::conv::patches::{self, Patched};
 use crate::kernels::conv::summed::{self, Summed};
 use crate::kernels::conv::{Conv, winograd};
 use crate::kernels::pool::{self, Divisor, Pool};
+use crate::shape::contiguous_strides;
 use crate::storage::{Access, Core};
 
 /// One of the three products of a convolution: each comes from the other two factors.
@@ -54,6 +56,33 @@ fn ways(conv: &Conv, wanted: Factor) -> (Option<winograd::Tiled>, Way) {
     (tiled, way)
 }
 
+/// A factor of a convolution whose kernel sees all of its input at once: a product of matrices.
+fn product(
+    conv: &Conv,
+    wanted: Factor,
+    [a, b]: [&Arc<Core>; 2],
+    bias: Option<&Core>,
+    shape: &[usize],
+) -> Result<Arc<Core>> {
+    let (images, outputs, depth) = (conv.batch, conv.outputs, conv.depth());
+    let rows =
+        |core: &Arc<Core>, m: usize, n: usize| core.view(&[m, n], &[n as isize, 1], core.offset());
+    let columns =
+        |core: &Arc<Core>, m: usize, n: usize| core.view(&[n, m], &[1, n as isize], core.offset());
+    let made = match (wanted, bias) {
+        (Factor::Output, bias) => {
+            let (a, b) = (rows(a, images, depth)?, columns(b, outputs, depth)?);
+            match bias {
+                Some(bias) => return addmm(bias, &a, &b, shape),
+                None => gemm(&a, &b)?,
+            }
+        }
+        (Factor::Input, _) => gemm(&*rows(b, images, outputs)?, &*rows(a, outputs, depth)?)?,
+        (Factor::Weight, _) => gemm(&*columns(b, images, outputs)?, &*rows(a, images, depth)?)?,
+    };
+    made.into_layout(shape, &contiguous_strides(shape))
+}
+
 /// The factor `wanted` of a convolution, dense and of the given shape. `a` and `b` are the other two
 /// in the order input, weight, output; `bias` is added to the output.
 pub fn convolve(
@@ -79,6 +108,9 @@ pub fn convolve(
     fits("a convolution", &b, second, dtype)?;
     if let Some(bias) = &bias {
         fits("a convolution", bias, conv.outputs, dtype)?;
+    }
+    if conv.sees_all() {
+        return product(conv, wanted, [&a, &b], bias.as_deref(), shape);
     }
     let out = Core::alloc(dtype, shape)?;
     fits("a convolution", &out, made, dtype)?;

@@ -53,6 +53,10 @@ impl Conv {
     pub fn pixels(&self) -> usize {
         self.input.iter().product()
     }
+    /// Whether the kernel covers all of the input, from the one place there is.
+    pub fn sees_all(&self) -> bool {
+        self.groups == 1 && self.kernel == self.input && self.padding == [0; 3]
+    }
     /// The same with all pixels in one row, if none has to do with another.
     fn flat(&self) -> Self {
         if self.kernel == [1; 3] && self.stride == [1; 3] && self.padding == [0; 3] {
