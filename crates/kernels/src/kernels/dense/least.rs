@@ -166,7 +166,9 @@ fn sound<T: Float>(columns: &[T], length: usize, n: usize, rcond: f64) -> bool {
         // SAFETY: as above.
         unsafe { substitute((n, 1), triangle.turned(), Rows::new(at, 1), false, false) };
         let length = T::from_f64(norm(&vector));
-        vector.iter_mut().for_each(|x| *x = *x / length);
+        for x in &mut vector {
+            *x = *x / length;
+        }
     }
     // What is no number is not sound; the least of them is unknown if a norm was none.
     vector.iter().all(|x| x.to_f64().is_finite()) && greatest * rcond * MARGIN <= least
