@@ -40,6 +40,12 @@ pub(super) fn resized(shape: &[usize], dim: usize, n: usize) -> Dims {
     shape
 }
 
+/// The sizes of the dimensions that are not set in `mask`.
+pub(super) fn kept(shape: &[usize], mask: u64) -> Dims {
+    let sizes = shape.iter().enumerate().filter(|&(dim, _)| mask >> dim & 1 == 0);
+    sizes.map(|(_, &n)| n).collect()
+}
+
 /// Position, and if asked for value, of the extreme over the dimensions in `mask`, which must not
 /// be empty.
 pub fn argreduce(
@@ -48,13 +54,7 @@ pub fn argreduce(
     mask: u64,
     wants_value: bool,
 ) -> Result<(Option<Arc<Core>>, Arc<Core>)> {
-    let kept: Dims = input
-        .shape()
-        .iter()
-        .enumerate()
-        .filter(|&(dim, _)| mask >> dim & 1 == 0)
-        .map(|(_, &n)| n)
-        .collect();
+    let kept = kept(input.shape(), mask);
     let indices = Core::alloc(DType::I64, &kept)?;
     let values = if wants_value { Some(Core::alloc(input.dtype(), &kept)?) } else { None };
     if indices.numel() == 0 {

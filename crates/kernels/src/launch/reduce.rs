@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::along::kept;
 use super::ptr;
 use crate::dtype::{Bool, DType, dispatch};
 use crate::error::{Result, bail};
@@ -64,14 +65,7 @@ pub fn reduce(what: Reduction, input: &Arc<Core>, mask: u64) -> Result<Arc<Core>
     if first != dtype {
         return reduce(what, &super::blocks::cast(input, first)?, mask);
     }
-    let kept: crate::shape::Dims = input
-        .shape()
-        .iter()
-        .enumerate()
-        .filter(|&(dim, _)| mask >> dim & 1 == 0)
-        .map(|(_, &n)| n)
-        .collect();
-    let out = Core::alloc(what.result(dtype), &kept)?;
+    let out = Core::alloc(what.result(dtype), &kept(input.shape(), mask))?;
     if super::program::reduce(what, input, mask, &out) {
         return Ok(out);
     }

@@ -42,7 +42,7 @@ pub unsafe fn least_squares<T: Float>(
                     x[i * k + side] = value;
                 }
             }
-            let triangle = Given::new(columns.as_ptr(), Strides { row: 1, column: m as isize });
+            let triangle = in_columns(&columns, m);
             // SAFETY: n × n elements of the columns, and all of x.
             unsafe { substitute((n, k), triangle, Rows::new(x.as_mut_ptr(), k), true, false) };
             return n;
@@ -95,6 +95,11 @@ pub unsafe fn least_squares<T: Float>(
         }
     }
     rank
+}
+
+/// A matrix whose columns of `length` elements lie one after the other.
+fn in_columns<T>(columns: &[T], length: usize) -> Given<T> {
+    Given::new(columns.as_ptr(), Strides { row: 1, column: length as isize })
 }
 
 /// What is known of a triangle's singular values.
@@ -153,7 +158,7 @@ fn sound<T: Float>(columns: &[T], length: usize, n: usize, rcond: f64) -> bool {
     if rank < n {
         return false;
     }
-    let triangle = Given::new(columns.as_ptr(), Strides { row: 1, column: length as isize });
+    let triangle = in_columns(columns, length);
     let mut vector: Vec<T> = vector.into_iter().map(T::from_f64).collect();
     let norm = |vector: &[T]| dot_of(vector, vector).to_f64().sqrt();
     for _ in 0..2 {
@@ -165,9 +170,9 @@ fn sound<T: Float>(columns: &[T], length: usize, n: usize, rcond: f64) -> bool {
         let at = vector.as_mut_ptr();
         // SAFETY: as above.
         unsafe { substitute((n, 1), triangle.turned(), Rows::new(at, 1), false, false) };
-        let length = T::from_f64(norm(&vector));
+        let after = T::from_f64(norm(&vector));
         for x in &mut vector {
-            *x = *x / length;
+            *x = *x / after;
         }
     }
     // What is no number is not sound; the least of them is unknown if a norm was none.
