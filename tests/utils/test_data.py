@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import random
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from oracle import T
 
@@ -110,10 +113,131 @@ def test_samplers() -> None:
         data.DataLoader(Squares(3), batch_size=0)
 
 
-@pytest.mark.rustgrad_only
-def test_workers_are_refused() -> None:
-    with pytest.raises(NotImplementedError, match="num_workers=0"):
-        data.DataLoader(Squares(3), num_workers=2)
+class Drawn(T.utils.data.Dataset[Any]):  # type: ignore[misc]
+    """Random numbers, and who drew them."""
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, i: int) -> tuple[Any, float, float, int]:
+        info = data.get_worker_info()
+        assert info.seed % 4 == (DRAWN_SEED + info.id) % 4
+        return T.rand(()), random.random(), np.random.rand(), info.id
+
+
+class Shares(T.utils.data.IterableDataset[Any]):  # type: ignore[misc]
+    """Numbers, each from one worker."""
+
+    def __iter__(self) -> Any:
+        info = data.get_worker_info()
+        return iter(range(info.id if info else 0, 11, info.num_workers if info else 1))
+
+
+class Failing(Squares):
+    """A data set whose last sample raises an exception."""
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        if i == self.n - 1:
+            message = "no such file"
+            raise OSError(message)
+        return super().__getitem__(i)
+
+
+class Dying(Squares):
+    """A data set that ends the process."""
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        os._exit(3)
+
+
+DRAWN_SEED = 0
+WORKERS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning", "ignore:.*worker process")
+
+
+@WORKERS
+@pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"batch_size": None}, {"batch_size": 3, "shuffle": True}])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_give_what_one_process_gives(options: dict[str, Any], workers: int) -> None:
+    """The batches and their order do not depend on who makes them."""
+    passes = []
+    for number in (0, workers):
+        T.manual_seed(3)
+        loader = data.DataLoader(Squares(7), num_workers=number, **options)
+        passes.append([(T.as_tensor(x).tolist(), T.as_tensor(y).tolist()) for x, y in loader])
+    assert passes[0] == passes[1]
+
+
+@WORKERS
+def test_large_tensors_arrive_whole() -> None:
+    """What lies apart from the rest is put back, views and twice the same tensor included."""
+    x = T.arange(60_000.0).view(100, 600)
+    same: Any = [(x, x, x.t()), {"a": x[3:], "b": x.double()}]
+    for got, want in zip(data.DataLoader(same, batch_size=None, num_workers=1), same, strict=True):
+        pairs = zip(got, want, strict=True) if isinstance(want, tuple) else [(got[k], want[k]) for k in want]
+        assert all(T.equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+
+
+@WORKERS
+def test_workers_are_seeded_as_torchs() -> None:
+    T.manual_seed(5)
+    global DRAWN_SEED
+    DRAWN_SEED = int(T.empty((), dtype=T.int64).random_())
+    T.manual_seed(5)
+    batches = [[part.tolist() for part in batch] for batch in data.DataLoader(Drawn(), batch_size=3, num_workers=2)]
+    assert [batch[3] for batch in batches] == [[0, 0, 0], [1, 1, 1]]
+    # What torch gives.
+    first = [[part[0] for part in batch[:3]] for batch in batches]
+    assert np.allclose(first, [[0.71060067, 0.97320599, 0.48524967], [0.29051864, 0.7347412, 0.0807273]])
+
+
+@WORKERS
+def test_iterable_data_sets_share_their_samples() -> None:
+    loader = data.DataLoader(Shares(), batch_size=2, num_workers=2)
+    assert [batch.tolist() for batch in loader] == [[0, 2], [1, 3], [4, 6], [5, 7], [8, 10], [9]]
+    assert sum(len(batch) for batch in data.DataLoader(Shares(), batch_size=2, num_workers=3, drop_last=True)) == 10
+    assert len(list(data.DataLoader(Count(), batch_size=None, num_workers=2))) == 10
+
+
+@WORKERS
+def test_workers_stay() -> None:
+    """With ``persistent_workers`` a pass may be left in the middle, and the next one is whole."""
+    loader = data.DataLoader(Squares(6), num_workers=2, persistent_workers=True)
+    passes = iter(loader)
+    assert int(next(passes)[1]) == 0
+    for _ in range(2):
+        assert [int(y) for _, y in loader] == [0, 1, 4, 9, 16, 25]
+
+
+@WORKERS
+def test_failures_of_workers() -> None:
+    with pytest.raises(OSError, match=r"(?s)Caught OSError in DataLoader worker process 1\..*no such file"):
+        list(data.DataLoader(Failing(4), num_workers=2))
+    with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        list(data.DataLoader(Dying(4), num_workers=1))
+    with pytest.raises(ValueError, match="Caught ValueError in DataLoader worker process 0"):
+        list(data.DataLoader(Squares(4), num_workers=1, worker_init_fn=refuse))
+    with pytest.raises(ValueError, match="persistent_workers option needs num_workers > 0"):
+        data.DataLoader(Squares(4), persistent_workers=True)
+    with pytest.raises(ValueError, match="multiprocessing_context can only be used"):
+        data.DataLoader(Squares(4), multiprocessing_context="fork")
+
+
+def refuse(number: int) -> None:
+    """Fail in the place of ``worker_init_fn``."""
+    message = f"not {number}"
+    raise ValueError(message)
+
+
+def test_shares_of_processes() -> None:
+    parts = [list(data.DistributedSampler(range(7), num_replicas=3, rank=i, shuffle=False)) for i in range(3)]
+    assert parts == [[0, 3, 6], [1, 4, 0], [2, 5, 1]]
+    sampler = data.distributed.DistributedSampler(range(7), 2, 0, seed=3, drop_last=True)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert len(first) == len(sampler) == 3
+    assert first != list(sampler)
+    with pytest.raises(ValueError, match="Invalid rank 2, rank should be in the interval"):
+        data.DistributedSampler(range(7), 2, 2)
 
 
 def test_strings_of_samples_stay_in_a_tuple() -> None:
