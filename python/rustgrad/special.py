@@ -19,20 +19,54 @@ from rustgrad import lgamma as gammaln
 from rustgrad import log1p as log1p
 from rustgrad import logit as logit
 from rustgrad import logsumexp as logsumexp
-from rustgrad import round as round
 from rustgrad import sigmoid as expit
 from rustgrad import sinc as sinc
 from rustgrad import xlogy as xlogy
 from rustgrad._batching import base
+from rustgrad._bessel import airy_ai as airy_ai
+from rustgrad._bessel import bessel_j0 as bessel_j0
+from rustgrad._bessel import bessel_j1 as bessel_j1
+from rustgrad._bessel import bessel_y0 as bessel_y0
+from rustgrad._bessel import bessel_y1 as bessel_y1
+from rustgrad._bessel import erfcx as erfcx
+from rustgrad._bessel import i0e as i0e
+from rustgrad._bessel import i1 as i1
+from rustgrad._bessel import i1e as i1e
+from rustgrad._bessel import modified_bessel_i0 as modified_bessel_i0
+from rustgrad._bessel import modified_bessel_i1 as modified_bessel_i1
+from rustgrad._bessel import modified_bessel_k0 as modified_bessel_k0
+from rustgrad._bessel import modified_bessel_k1 as modified_bessel_k1
+from rustgrad._bessel import scaled_modified_bessel_k0 as scaled_modified_bessel_k0
+from rustgrad._bessel import scaled_modified_bessel_k1 as scaled_modified_bessel_k1
+from rustgrad._bessel import spherical_bessel_j0 as spherical_bessel_j0
 from rustgrad._composed import mvlgamma as multigammaln
 from rustgrad._incomplete import gammainc as gammainc
 from rustgrad._incomplete import gammaincc as gammaincc
 from rustgrad._out import takes_out
+from rustgrad._polynomials import chebyshev_polynomial_t as chebyshev_polynomial_t
+from rustgrad._polynomials import chebyshev_polynomial_u as chebyshev_polynomial_u
+from rustgrad._polynomials import chebyshev_polynomial_v as chebyshev_polynomial_v
+from rustgrad._polynomials import chebyshev_polynomial_w as chebyshev_polynomial_w
+from rustgrad._polynomials import hermite_polynomial_h as hermite_polynomial_h
+from rustgrad._polynomials import hermite_polynomial_he as hermite_polynomial_he
+from rustgrad._polynomials import laguerre_polynomial_l as laguerre_polynomial_l
+from rustgrad._polynomials import legendre_polynomial_p as legendre_polynomial_p
+from rustgrad._polynomials import shifted_chebyshev_polynomial_t as shifted_chebyshev_polynomial_t
+from rustgrad._polynomials import shifted_chebyshev_polynomial_u as shifted_chebyshev_polynomial_u
+from rustgrad._polynomials import shifted_chebyshev_polynomial_v as shifted_chebyshev_polynomial_v
+from rustgrad._polynomials import shifted_chebyshev_polynomial_w as shifted_chebyshev_polynomial_w
+from rustgrad._polynomials import zeta as zeta
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln", "i0",
-    "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi",
-    "round", "sinc", "softmax", "xlog1py", "xlogy",
+    "airy_ai", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "chebyshev_polynomial_t", "chebyshev_polynomial_u",
+    "chebyshev_polynomial_v", "chebyshev_polynomial_w", "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2",
+    "expit", "expm1", "gammainc", "gammaincc", "gammaln", "hermite_polynomial_h", "hermite_polynomial_he", "i0",
+    "i0e", "i1", "i1e", "laguerre_polynomial_l", "legendre_polynomial_p", "log1p", "log_ndtr", "log_softmax", "logit",
+    "logsumexp", "modified_bessel_i0", "modified_bessel_i1", "modified_bessel_k0", "modified_bessel_k1",
+    "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "round", "scaled_modified_bessel_k0",
+    "scaled_modified_bessel_k1", "shifted_chebyshev_polynomial_t", "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0",
+    "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
 
 
@@ -101,6 +135,12 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     y = _floating(other) if isinstance(other, Tensor) else _rg.tensor(float(other), dtype=_floating(x).dtype)
     product = x * y.log1p()
     return _rg.where((x == 0) & ~y.isnan(), _rg.zeros_like(product), product)  # type: ignore[no-any-return]
+
+
+@takes_out
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Return the nearest integer, or number of so many decimals; halves go to the even one."""
+    return input.round(decimals=decimals)
 
 
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
