@@ -58,6 +58,10 @@ from rustgrad.distributions.transformed_distribution import Independent as Indep
 from rustgrad.distributions.transformed_distribution import MixtureSameFamily as MixtureSameFamily
 from rustgrad.distributions.transformed_distribution import TransformedDistribution as TransformedDistribution
 from rustgrad.distributions.transforms import *
+from rustgrad.distributions.von_mises import GeneralizedPareto as GeneralizedPareto
+from rustgrad.distributions.von_mises import VonMises as VonMises
+from rustgrad.distributions.wishart import LKJCholesky as LKJCholesky
+from rustgrad.distributions.wishart import Wishart as Wishart
 
 # Torch has a module for each of these, here several share one.
 _MODULES = {
@@ -67,7 +71,9 @@ _MODULES = {
     "log_normal": "normal", "mixture_same_family": "transformed_distribution", "multinomial": "categorical",
     "negative_binomial": "bernoulli", "one_hot_categorical": "categorical", "pareto": "normal",
     "poisson": "bernoulli", "relaxed_bernoulli": "relaxed", "relaxed_categorical": "relaxed", "studentT": "gamma",
-    "uniform": "normal", "weibull": "normal",
+    "uniform": "normal", "weibull": "normal", "inverse_gamma": "gamma", "kumaraswamy": "normal",
+    "logistic_normal": "normal", "continuous_bernoulli": "bernoulli", "fishersnedecor": "gamma",
+    "generalized_pareto": "von_mises", "lkj_cholesky": "wishart", "lowrank_multivariate_normal": "multivariate_normal",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import rustgrad as _rg
 from rustgrad import linalg
 from rustgrad.distributions.bernoulli import Bernoulli, Binomial, ContinuousBernoulli, Geometric, Poisson
 from rustgrad.distributions.categorical import Categorical, OneHotCategorical
-from rustgrad.distributions.distribution import Distribution
+from rustgrad.distributions.distribution import Distribution, ExponentialFamily
 from rustgrad.distributions.gamma import Beta, Dirichlet, Gamma
 from rustgrad.distributions.multivariate_normal import (
     LowRankMultivariateNormal,
@@ -71,10 +71,36 @@ def kl_divergence(p: Distribution, q: Distribution) -> Any:
         If nobody registered a formula for the two classes.
     """
     function = _find(type(p), type(q))
+    if function is None and all(isinstance(each, ExponentialFamily) and not _counts(each) for each in (p, q)):
+        if type(p) is type(q):
+            return _bregman(p, q)
+        # With torch's spaces.
+        message = (
+            "The cross KL-divergence between different exponential families cannot                             "
+            "be computed using Bregman divergences"
+        )
+        raise NotImplementedError(message)
     if function is None:
         message = f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}"
         raise NotImplementedError(message)
     return function(p, q)
+
+
+def _counts(p: Any) -> bool:
+    """Return whether a distribution shares its code with a family, but is none in torch."""
+    return isinstance(p, (Binomial, Geometric))
+
+
+def _bregman(p: Any, q: Any) -> Any:
+    """Return the divergence of two members of one exponential family, by the derivatives of its log normaliser."""
+    own = [parameter.detach().requires_grad_() for parameter in p._natural_params]
+    normalizer = p._log_normalizer(*own)
+    slopes = _rg.autograd.grad(normalizer.sum(), own, create_graph=True)
+    result = q._log_normalizer(*q._natural_params) - normalizer
+    for mine, others, slope in zip(own, q._natural_params, slopes, strict=True):
+        term = (others - mine) * slope
+        result = result - sum_rightmost(term, len(q.event_shape) if term.dim() > len(q.batch_shape) else 0)
+    return result
 
 
 @register_kl(Bernoulli, Bernoulli)
@@ -361,7 +387,8 @@ def _uniform_pareto(p: Any, q: Any) -> Any:
 
 @register_kl(Uniform, ContinuousBernoulli)
 def _uniform_continuous_bernoulli(p: Any, q: Any) -> Any:
-    return _rg.where((p.low < 0) | (p.high > 1), math.inf, _to_continuous_bernoulli(p, q))
+    # As in torch, bounds that meet those of the support count as too wide.
+    return _rg.where((p.low <= 0) | (p.high >= 1), math.inf, _to_continuous_bernoulli(p, q))
 
 
 @register_kl(Uniform, Beta)
