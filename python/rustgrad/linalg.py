@@ -363,6 +363,27 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     return _rg.eye(m, n, dtype=A.dtype) - V @ shares
 
 
+def _reflections(A: Tensor) -> tuple[Tensor, Tensor]:
+    """Return R with the vectors of its reflections below the diagonal, and their factors (LAPACK's geqrf)."""
+    with _rg.no_grad():
+        m, n = A.shape[-2:]
+        made, factors = A.detach().clone(), []
+        for k in range(min(m, n)):
+            column = made[..., k:, k]
+            first, rest = column[..., :1], column[..., 1:].square().sum(-1, keepdim=True)
+            beta = -(first.square() + rest).sqrt().copysign(first)
+            still = rest == 0
+            beta = _rg.where(still, first, beta)
+            tau = _rg.where(still, 0.0, (beta - first) / beta.where(beta != 0, 1.0))
+            v = column[..., 1:] / _rg.where(still, 1.0, first - beta)
+            v = _rg.cat([_rg.ones_like(first), v], -1).unsqueeze(-1)
+            right = made[..., k:, k + 1 :]
+            right.sub_(tau.unsqueeze(-1) * (v @ (v.mT @ right)))
+            made[..., k:, k] = _rg.cat([beta, v[..., 1:, 0]], -1)
+            factors.append(tau)
+        return made, _rg.cat(factors, -1) if factors else A.new_zeros((*A.shape[:-2], 0))
+
+
 # Norms and what is made of them.
 
 

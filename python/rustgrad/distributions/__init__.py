@@ -8,6 +8,8 @@ tensor([-1.6121, -1.6121])
 
 from __future__ import annotations
 
+import sys
+
 from rustgrad.distributions import constraint_registry as constraint_registry
 from rustgrad.distributions import constraints as constraints
 from rustgrad.distributions import kl as kl
@@ -75,6 +77,10 @@ _MODULES = {
     "logistic_normal": "normal", "continuous_bernoulli": "bernoulli", "fishersnedecor": "gamma",
     "generalized_pareto": "von_mises", "lkj_cholesky": "wishart", "lowrank_multivariate_normal": "multivariate_normal",
 }  # fmt: skip
+
+# For ``import`` statements, which ask nobody else.
+for _name, _module in _MODULES.items():
+    sys.modules[f"{__name__}.{_name}"] = sys.modules[f"{__name__}.{_module}"]
 
 
 def __getattr__(name: str) -> object:

@@ -10,3 +10,12 @@ from rustgrad.nn.parameter import Buffer as Buffer
 from rustgrad.nn.parameter import Parameter as Parameter
 from rustgrad.nn.parameter import UninitializedBuffer as UninitializedBuffer
 from rustgrad.nn.parameter import UninitializedParameter as UninitializedParameter
+
+
+def __getattr__(name: str) -> object:
+    if name == "attention":
+        from importlib import import_module
+
+        return import_module("rustgrad.nn.attention")
+    message = f"module 'rustgrad.nn' has no attribute {name!r}"
+    raise AttributeError(message)

@@ -29,6 +29,9 @@ def _check_batch(input: Tensor, target: Tensor) -> None:
     if input.dim() >= 2 and target.dim() and target.shape[0] != input.shape[0]:
         message = f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
         raise ValueError(message)
+    if input.dim() == 2 and target.dim() > 1:
+        message = "0D or 1D target tensor expected, multi-target not supported"
+        raise RuntimeError(message)
     message = f"Expected target size {list(expected)}, got {list(target.shape)}"
     raise RuntimeError(message)
 
@@ -59,8 +62,15 @@ def cross_entropy(
         check(reduction)
         return input._cross_entropy(target, weight, ignore_index, reduction != "none", reduction == "mean")
     check(reduction)
-    if target.dtype.is_floating_point:
+    if not 0.0 <= label_smoothing <= 1.0:
+        message = f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
+        raise RuntimeError(message)
+    if target.dtype.is_floating_point and target.shape == input.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing, 0 if input.dim() == 1 else 1)
+    if target.shape == input.shape:
+        kind = str(target.dtype).rsplit(".", 1)[1].replace("uint8", "byte").replace("int64", "long").capitalize()
+        message = f"Expected floating point type for target with class probabilities, got {kind}"
+        raise RuntimeError(message)
     _check_batch(input, target)
     wide = input.dim() > 2
     if label_smoothing == 0.0 and wide and input.stride(1) != 1 and target.dtype is _rg.int64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rustgrad
 from rustgrad import _core
@@ -26,8 +26,8 @@ def embedding(
 
     With ``max_norm``, rows of a larger ``norm_type`` norm are scaled down in place before.
     """
-    if scale_grad_by_freq or sparse:
-        message = "embedding: scale_grad_by_freq and sparse are not supported"
+    if sparse:
+        message = "embedding: sparse gradients are not supported"
         raise NotImplementedError(message)
     if padding_idx is not None:
         count = weight.size(0)
@@ -48,7 +48,24 @@ def embedding(
     except IndexError as error:
         message = f"index out of range in self ({error})"
         raise IndexError(message) from None
+    if scale_grad_by_freq:
+        counts = rustgrad.bincount(input.reshape(-1), minlength=weight.size(0))
+        result = _Scaled.apply(result, counts[input].unsqueeze(-1))
     return result
+
+
+class _Scaled(rustgrad.autograd.Function):
+    """The identity, whose gradient is divided."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: Tensor) -> Tensor:
+        ctx.save_for_backward(counts)
+        return rows.view_as(rows)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        (counts,) = ctx.saved_tensors
+        return gradient / counts, None
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

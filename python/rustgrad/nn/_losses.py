@@ -271,6 +271,9 @@ def cosine_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return one minus the cosine where the target is 1, what it exceeds the margin by where it is -1."""
+    if target.dim() > 1:
+        message = "0D or 1D target tensor expected, multi-target not supported"
+        raise RuntimeError(message)
     epsilon = 1e-12
     size = ((input1 * input1).sum(-1) + epsilon) * ((input2 * input2).sum(-1) + epsilon)
     cosine = (input1 * input2).sum(-1) / size.sqrt()

@@ -187,3 +187,22 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     """Return ``x1 A x2 + b`` for each row of the inputs."""
     result = _rg.einsum("...i,kij,...j->...k", input1, weight, input2)
     return result if bias is None else result + bias
+
+
+_RARE = {
+    "feature_alpha_dropout", "fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d",
+    "fractional_max_pool3d_with_indices", "lp_pool3d",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RARE:
+        from rustgrad.nn import _rare
+
+        return getattr(_rare, name)
+    message = f"module 'rustgrad.nn.functional' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_RARE})

@@ -12,6 +12,7 @@ from rustgrad.optim.optimizer import Optimizer as Optimizer
 _LATER = {
     **dict.fromkeys(("ASGD", "Adadelta", "Adafactor", "Adamax", "NAdam", "RAdam", "Rprop"), "adaptive"),
     "LBFGS": "lbfgs",
+    "Muon": "muon",
 }
 
 

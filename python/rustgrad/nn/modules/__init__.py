@@ -1,6 +1,9 @@
 """The modules, all in one place."""
 
+import sys
+
 from rustgrad.nn.modules.activation import *
+from rustgrad.nn.modules.adaptive import *
 from rustgrad.nn.modules.attention import *
 from rustgrad.nn.modules.container import ModuleDict as ModuleDict
 from rustgrad.nn.modules.container import ModuleList as ModuleList
@@ -16,6 +19,7 @@ from rustgrad.nn.modules.loss import *
 from rustgrad.nn.modules.module import Module as Module
 from rustgrad.nn.modules.normalization import *
 from rustgrad.nn.modules.pooling import *
+from rustgrad.nn.modules.rare import *
 from rustgrad.nn.modules.rnn import *
 from rustgrad.nn.modules.shape import *
 from rustgrad.nn.modules.sparse import *
@@ -26,6 +30,10 @@ _MODULES = {
     "instancenorm": "normalization", "padding": "pooling", "pixelshuffle": "images", "transformer": "attention",
     "upsampling": "images",
 }  # fmt: skip
+
+# For ``import`` statements, which ask nobody else.
+for _name, _module in _MODULES.items():
+    sys.modules[f"{__name__}.{_name}"] = sys.modules[f"{__name__}.{_module}"]
 
 
 def __getattr__(name: str) -> object:

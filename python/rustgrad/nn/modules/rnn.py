@@ -46,8 +46,24 @@ def _check_sizes(mode: str, sizes: dict[str, Any], dropout: Any, proj_size: int)
         if mode != "LSTM":
             message = "proj_size argument is only supported for LSTM, not RNN or GRU"
             raise ValueError(message)
-        message = "LSTM: proj_size is not supported by rustgrad; put a Linear layer behind it"
-        raise NotImplementedError(message)
+        if proj_size < 0:
+            message = "proj_size should be a positive integer or zero to disable projections"
+            raise ValueError(message)
+        if proj_size >= sizes["hidden_size"]:
+            message = "proj_size has to be smaller than hidden_size"
+            raise ValueError(message)
+
+
+def _run_projected(input: Tensor, hidden: Tensor, output: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Any]:
+    """Run an LSTM whose states are projected, given what its gates take from the input, step by step."""
+    states, memories = [], []
+    for gates in input.unbind(0):
+        enter, forget, value, leave = (gates + F.linear(h, hidden)).chunk(4, -1)
+        c = forget.sigmoid() * c + enter.sigmoid() * value.tanh()
+        h = F.linear(leave.sigmoid() * c.tanh(), output)
+        states.append(h)
+        memories.append(c)
+    return rustgrad.stack(states), rustgrad.stack(memories)
 
 
 class RNNBase(Module):
@@ -98,10 +114,13 @@ class RNNBase(Module):
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
-                columns = input_size if layer == 0 else hidden_size * (1 + bidirectional)
-                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+                width = proj_size or hidden_size
+                columns = input_size if layer == 0 else width * (1 + bidirectional)
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, width)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if proj_size:
+                    shapes["weight_hr"] = (proj_size, hidden_size)
                 names = {f"{name}_l{layer}{suffix}": shape for name, shape in shapes.items()}
                 for name, shape in names.items():
                     setattr(self, name, Parameter(rustgrad.empty(shape, device=device, dtype=dtype)))
@@ -124,7 +143,7 @@ class RNNBase(Module):
 
     def extra_repr(self) -> str:
         """Return the sizes, and the options that are not the default."""
-        shown = f"{self.input_size}, {self.hidden_size}"
+        shown = f"{self.input_size}, {self.hidden_size}" + (f", proj_size={self.proj_size}" if self.proj_size else "")
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         for name, default in defaults.items():
             if getattr(self, name) != default:
@@ -132,8 +151,11 @@ class RNNBase(Module):
         return shown
 
     def _check_states(self, states: tuple[Tensor, ...], batch: int) -> None:
-        expected = (self.num_layers * (1 + self.bidirectional), batch, self.hidden_size)
-        for name, state in zip(("hidden[0]", "hidden[1]") if len(states) > 1 else ("hidden",), states, strict=True):
+        widths = (self.proj_size or self.hidden_size, self.hidden_size)
+        for width, name, state in zip(
+            widths, ("hidden[0]", "hidden[1]") if len(states) > 1 else ("hidden",), states, strict=False
+        ):
+            expected = (self.num_layers * (1 + self.bidirectional), batch, width)
             if tuple(state.shape) != expected:
                 label = f"Expected {name} size" if len(states) > 1 else "Expected hidden size"
                 message = f"{label} {expected}, got {list(state.shape)}"
@@ -197,7 +219,10 @@ class RNNBase(Module):
         elif backwards:
             projected = projected.flip(0)
         memory = first[1] if len(first) > 1 else None
-        states, memories = _run(self.mode, projected, weights[1], first[0], memory, late)
+        if self.proj_size:
+            states, memories = _run_projected(projected, weights[1], weights[-1], first[0], first[1])
+        else:
+            states, memories = _run(self.mode, projected, weights[1], first[0], memory, late)
         every = (states,) if memories is None else (states, memories)
         if plan is not None:
             return plan.gather(states, backwards), tuple(plan.last(one) for one in every)
@@ -235,8 +260,9 @@ class RNNBase(Module):
                 data = data.transpose(0, 1)
             batch = data.shape[1]
         if given is None:
-            shape = (self.num_layers * (1 + self.bidirectional), batch, self.hidden_size)
-            given = tuple(data.new_zeros(shape) for _ in range(2 if self.mode == "LSTM" else 1))
+            count = self.num_layers * (1 + self.bidirectional)
+            widths = (self.proj_size or self.hidden_size, self.hidden_size)[: 2 if self.mode == "LSTM" else 1]
+            given = tuple(data.new_zeros((count, batch, width)) for width in widths)
         else:
             self._check_states(given, batch)
             if order is not None:

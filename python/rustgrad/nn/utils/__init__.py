@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import rustgrad
 from rustgrad._core import Tensor
@@ -12,6 +13,10 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "fuse_conv_bn_eval",
+    "fuse_conv_bn_weights",
+    "fuse_linear_bn_eval",
+    "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
     "parametrizations",
@@ -19,10 +24,11 @@ __all__ = [
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
+    "skip_init",
     "spectral_norm",
     "vector_to_parameters",
     "weight_norm",
-]  # fmt: skip
+]
 
 Tensors = Tensor | Iterable[Tensor]
 
@@ -119,6 +125,15 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         first += count
 
 
+def skip_init(module_cls: type[Any], *args: Any, **kwargs: Any) -> Any:
+    """Return a module of a class. Its parameters are drawn all the same, and so do not depend on what memory held."""
+    if not any(each.__name__ == "Module" for each in module_cls.__mro__):
+        message = f"Expected a Module; got {module_cls}"
+        raise RuntimeError(message)
+    return module_cls(*args, **kwargs)
+
+
+_FUSED = {"fuse_conv_bn_eval", "fuse_conv_bn_weights", "fuse_linear_bn_eval", "fuse_linear_bn_weights"}
 _BY_HOOK = {"remove_spectral_norm", "remove_weight_norm", "spectral_norm", "weight_norm"}
 
 
@@ -128,7 +143,9 @@ def __getattr__(name: str) -> object:
 
     if name in _BY_HOOK:
         return getattr(import_module("rustgrad.nn.utils._by_hook"), name)
-    if name in {"parametrizations", "parametrize", "rnn"}:
+    if name in _FUSED:
+        return getattr(import_module("rustgrad.nn.utils.fusion"), name)
+    if name in {"parametrizations", "parametrize", "rnn", "fusion"}:
         return import_module(f"rustgrad.nn.utils.{name}")
     message = f"module 'rustgrad.nn.utils' has no attribute {name!r}"
     raise AttributeError(message)

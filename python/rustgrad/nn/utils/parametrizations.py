@@ -110,19 +110,30 @@ def spectral_norm(
 
 
 class _Orthogonal(Module):
-    """An orthogonal matrix as exponential or Cayley transform of a skew one, times that it began with."""
+    """An orthogonal matrix made of another one, times that it began with.
 
-    base: Tensor
+    It is the exponential or Cayley transform of a skew matrix, or a product of reflections.
+    """
 
-    def __init__(self, weight: Tensor, kind: str) -> None:
+    base: Tensor | None
+
+    def __init__(self, kind: str, use_trivialization: bool) -> None:
         super().__init__()
         self.kind = kind
-        self.register_buffer("base", weight.new_zeros(0))
+        if use_trivialization:
+            self.register_buffer("base", None)
 
     def forward(self, X: Tensor) -> Tensor:
         wide = X.size(-2) < X.size(-1)
         tall = X.mT if wide else X
         n, k = tall.size(-2), tall.size(-1)
+        if self.kind == "householder":
+            # Reflections by the columns below the diagonal; on it are signs, which have no gradient.
+            below = tall.tril(-1)
+            q = linalg.householder_product(below, 2.0 / (1.0 + (below * below).sum(-2)))
+            q = q * tall.diagonal(dim1=-2, dim2=-1).int().unsqueeze(-2)
+            q = q if getattr(self, "base", None) is None else self.base @ q
+            return q.mT if wide else q
         lower = tall.tril(-1)
         if n != k:
             lower = _rg.cat([lower, lower.new_zeros((*lower.shape[:-2], n, n - k))], -1)
@@ -132,20 +143,49 @@ class _Orthogonal(Module):
             q = _composed.matrix_exp(skew)
         else:
             q = linalg.solve(identity + 0.5 * skew, identity - 0.5 * skew).mT
-        if self.base.numel():
+        if getattr(self, "base", None) is not None:
             q = self.base @ q
         q = q[..., :k]
         return q.mT if wide else q
 
     def right_inverse(self, Q: Tensor) -> Tensor:
-        """Keep the orthogonal matrix closest to the weight in ``base``, and start at zero from there."""
+        """Return what gives a matrix: that is kept in ``base``, the closest orthogonal one if it is none."""
         wide = Q.size(-2) < Q.size(-1)
         tall = Q.mT if wide else Q
-        q, r = linalg.qr(tall, mode="complete")
-        signs = r.diagonal(dim1=-2, dim2=-1).sign()
-        k = tall.size(-1)
-        self.base = _rg.cat([q[..., :k] * signs.unsqueeze(-2), q[..., k:]], -1)
-        return _rg.zeros_like(Q)
+        n, k = tall.size(-2), tall.size(-1)
+        if not hasattr(self, "base"):
+            if self.kind != "householder":
+                message = (
+                    "It is not possible to assign to the matrix exponential or the Cayley parametrizations when "
+                    "use_trivialization=False."
+                )
+                raise NotImplementedError(message)
+            factors, tau = linalg._reflections(tall)
+            signs = factors.diagonal(dim1=-2, dim2=-1)
+            signs.sign_()
+            signs[tau == 0.0] *= -1
+            return factors.mT if wide else factors
+        if n != k:
+            tall = _rg.cat([tall, _rg.randn((*tall.shape[:-2], n, n - k), dtype=tall.dtype)], -1)
+            self.base = _made_orthogonal(tall)
+        else:
+            self.base = tall.clone() if _is_orthogonal(tall) else _made_orthogonal(tall)
+        start = _rg.zeros_like(Q)
+        start.diagonal(dim1=-2, dim2=-1).fill_(-1.0)
+        return start
+
+
+def _is_orthogonal(matrix: Tensor) -> bool:
+    k = matrix.size(-1)
+    identity = _rg.eye(k, dtype=matrix.dtype)
+    return bool(_rg.allclose(matrix.mT @ matrix, identity, atol=10.0 * matrix.size(-2) * _rg.finfo(matrix.dtype).eps))
+
+
+def _made_orthogonal(matrix: Tensor) -> Tensor:
+    """Return the Q of a matrix whose R has a positive diagonal."""
+    q, r = linalg.qr(matrix)
+    result: Tensor = q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+    return result
 
 
 def orthogonal(
@@ -155,9 +195,10 @@ def orthogonal(
     *,
     use_trivialization: bool = True,
 ) -> Module:
-    """Give matrices orthonormal rows or columns, by ``matrix_exp`` or ``cayley`` of a skew matrix.
+    """Give matrices orthonormal rows or columns, by ``matrix_exp``, ``cayley`` or ``householder``.
 
-    The value at first is the Q of the weight, as in torch with ``use_trivialization``.
+    The first two are of a skew matrix. With ``use_trivialization`` this is times the Q of the weight, which is then
+    the value at first but for signs.
     """
     weight = getattr(module, name, None)
     if not isinstance(weight, _rg.Tensor):
@@ -166,12 +207,10 @@ def orthogonal(
     if weight.dim() < 2:
         message = f"Expected a matrix or batch of matrices. Got a tensor of {weight.dim()} dimensions."
         raise ValueError(message)
-    kind = orthogonal_map or "matrix_exp"
+    kind = orthogonal_map or ("matrix_exp" if weight.size(-2) == weight.size(-1) else "householder")
     if kind not in ("matrix_exp", "cayley", "householder"):
         message = f'orthogonal_map has to be one of "matrix_exp", "cayley", "householder". Got: {orthogonal_map}'
         raise ValueError(message)
-    if kind == "householder" or not use_trivialization:
-        message = "orthogonal: only matrix_exp and cayley are there, with use_trivialization"
-        raise NotImplementedError(message)
-    parametrize.register_parametrization(module, name, _Orthogonal(weight, kind), unsafe=True)
+    made = _Orthogonal(kind, use_trivialization)
+    parametrize.register_parametrization(module, name, made, unsafe=True)
     return module
