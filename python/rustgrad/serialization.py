@@ -1,6 +1,6 @@
 """Tensors and what holds them in files: ``save`` and ``load``.
 
-The files are pickles (torch's are archives of their own, which are neither written nor read here).
+The files are pickles; archives that torch wrote are read as well.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def load(
     *,
     weights_only: bool = True,
 ) -> Any:
-    """Read what :func:`save` wrote.
+    """Read what :func:`save` wrote, or torch's.
 
     Parameters
     ----------
@@ -91,15 +91,21 @@ def load(
     pickle.UnpicklingError
         If the file holds something else and ``weights_only`` is set.
     ValueError
-        If the file was not written by :func:`save`.
+        If the file was written by neither.
     """
     if map_location is not None and not callable(map_location) and not isinstance(map_location, dict):
         _core.device(str(map_location))
     if isinstance(f, str | os.PathLike):
         with Path(f).open("rb") as file:
             return load(file, map_location, weights_only=weights_only)
-    if f.read(len(_MAGIC)) != _MAGIC:
-        message = "the file was not written by rustgrad.save (torch's own files cannot be read)"
+    first = f.read(len(_MAGIC))
+    if first.startswith(b"PK"):
+        # An archive that torch wrote.
+        from rustgrad._archive import read
+
+        return read(io.BytesIO(first + f.read()), weights_only)
+    if first != _MAGIC:
+        message = "the file was not written by rustgrad.save, nor by torch.save as an archive"
         raise ValueError(message)
     if not weights_only:
         return pickle.load(f)

@@ -92,7 +92,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with normal numbers limited to ``[a, b]``, by inverting the distribution function."""
+    """Fill with normal numbers limited to ``[a, b]``: those beyond are drawn again."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warnings.warn(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
@@ -103,13 +103,25 @@ def trunc_normal_(
     def below(x: float) -> float:
         return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
-    low, high = below((a - mean) / std), below((b - mean) / std)
     with rustgrad.no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        if below((b - mean) / std) - below((a - mean) / std) > 0.3:
+            # The limits as the tensor's dtype has them.
+            low, high = (tensor.new_tensor(limit).item() for limit in (a, b))
+            tensor.normal_(mean, std, generator=generator)
+            while bool((beyond := (tensor < low) | (tensor > high)).any()):
+                again = rustgrad.empty_like(tensor).normal_(mean, std, generator=generator)
+                tensor.copy_(rustgrad.where(beyond, again, tensor))
+            return tensor
+        # Of a narrow part: uniform numbers, of which as many stay as the density wants.
+        peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+        drawn = rustgrad.empty_like(tensor)
+        pending = rustgrad.ones_like(tensor, dtype=rustgrad.bool)
+        while bool(pending.any()):
+            drawn.uniform_(a, b, generator=generator)
+            tensor.copy_(rustgrad.where(pending, drawn, tensor))
+            density = ((drawn - mean) / std).square() * -0.5 - peak
+            pending = pending & (rustgrad.empty_like(tensor).uniform_(generator=generator).log() > density)
+        return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
