@@ -33,7 +33,7 @@ is_inference = Tensor.is_inference
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = (
     "amp", "backends", "cuda", "distributions", "func", "linalg", "nn", "optim", "random", "return_types",
-    "serialization", "special", "testing", "utils",
+    "serialization", "special", "testing", "types", "utils", "version",
 )  # fmt: skip
 
 
@@ -70,6 +70,12 @@ _FUNCTIONS = {
 }  # fmt: skip
 
 
+_SELDOM = {
+    "frobenius_norm", "frombuffer", "geqrf", "histogram", "histogramdd", "lu", "lu_unpack", "nonzero_static",
+    "norm_except_dim", "nuclear_norm", "orgqr", "ormqr", "range", "segment_reduce", "set_default_tensor_type",
+}  # fmt: skip
+
+
 _WINDOWS = {"bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"}
 
 
@@ -84,6 +90,8 @@ def __getattr__(name: str) -> object:
         (("autocast",), "amp"),
         (("igamma", "igammac"), "_incomplete"),
         (_MODES, "_modes"),
+        (_SELDOM, "_seldom"),
+        (("get_device",), "_elsewhere"),
         (_WINDOWS, "_windows"),
         (("load", "save"), "serialization"),
         (("vmap",), "func"),
@@ -103,7 +111,9 @@ def __dir__() -> list[str]:
         *_COMPOSED,
         *_FUNCTIONS,
         *_MODES,
+        *_SELDOM,
         *_WINDOWS,
+        "get_device",
         "autocast",
         "igamma",
         "igammac",
