@@ -8,7 +8,10 @@
 tensor([ 0.,  4.,  8., 12.])
 """
 
+import sys as _sys
+
 from rustgrad import autograd as autograd
+from rustgrad._aliases import _Alias
 from rustgrad._core import *
 from rustgrad._size import Size as Size
 from rustgrad._types import BoolTensor as BoolTensor
@@ -32,8 +35,9 @@ is_inference = Tensor.is_inference
 
 # Modules that most programs do not need are imported when they are first named.
 _LAZY = (
-    "amp", "backends", "cuda", "distributions", "func", "linalg", "nn", "optim", "random", "return_types",
-    "serialization", "special", "testing", "types", "utils", "version",
+    "amp", "backends", "compiler", "cuda", "distributed", "distributions", "func", "jit", "linalg", "multiprocessing",
+    "nn", "optim", "profiler", "random", "return_types", "serialization", "special", "testing", "types", "utils",
+    "version",
 )  # fmt: skip
 
 
@@ -78,6 +82,10 @@ _SELDOM = {
 
 _WINDOWS = {"bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window"}
 
+# Torch's module of functions that are not compiled; they are functions of the package.
+_functional = _Alias("rustgrad.functional", "rustgrad")
+_sys.modules["rustgrad.functional"] = _functional
+
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
@@ -101,6 +109,8 @@ def __getattr__(name: str) -> object:
 
             found = globals()[name] = getattr(import_module(f"rustgrad.{module}"), name)
             return found
+    if name == "functional":
+        return _functional
     message = f"module 'rustgrad' has no attribute {name!r}"
     raise AttributeError(message)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class _Backend:
     """The settings of one library."""
@@ -26,3 +28,7 @@ mps = _Backend()
 mkl = _Backend()
 mkldnn = _Backend(enabled=False)
 openmp = _Backend()
+
+# For ``import`` statements: these are objects.
+for _name in ("cudnn", "cuda", "mps", "mkl", "mkldnn", "openmp"):
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name]

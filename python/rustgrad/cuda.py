@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from rustgrad._aliases import alias
+
 
 def is_available() -> bool:
     """Return false."""
@@ -45,11 +47,4 @@ def _absent(*args: object, **kwargs: object) -> NoReturn:
 current_device = get_device_name = get_device_properties = synchronize = set_device = memory_allocated = _absent
 max_memory_allocated = _absent
 
-
-def __getattr__(name: str) -> object:
-    if name == "amp":
-        from rustgrad import _cuda_amp
-
-        return _cuda_amp
-    message = f"module 'rustgrad.cuda' has no attribute {name!r}"
-    raise AttributeError(message)
+alias(__name__, amp="rustgrad._cuda_amp")

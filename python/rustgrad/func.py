@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "stack_module_state", "vjp", "vmap",
+    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 _level = threading.local()
@@ -415,3 +415,12 @@ def jacfwd(
 def hessian(func: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     """Return a function that gives the second derivatives of ``func``."""
     return jacfwd(jacrev(func, argnums), argnums)
+
+
+def replace_all_batch_norm_modules_(root: Any) -> Any:
+    """Make all batch normalisation below a module use the statistics of the batch; returns the module."""
+    for module in root.modules():
+        if hasattr(module, "running_mean") and hasattr(module, "track_running_stats"):
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+            module.track_running_stats = False
+    return root

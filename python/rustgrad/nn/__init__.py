@@ -13,9 +13,11 @@ from rustgrad.nn.parameter import UninitializedParameter as UninitializedParamet
 
 
 def __getattr__(name: str) -> object:
-    if name == "attention":
-        from importlib import import_module
+    from importlib import import_module
 
-        return import_module("rustgrad.nn.attention")
+    if name in ("attention", "parallel"):
+        return import_module(f"rustgrad.nn.{name}")
+    if name == "DataParallel":
+        return import_module("rustgrad.nn.parallel").DataParallel
     message = f"module 'rustgrad.nn' has no attribute {name!r}"
     raise AttributeError(message)

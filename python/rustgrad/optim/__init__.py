@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rustgrad._aliases import alias
 from rustgrad.optim.first_order import SGD as SGD
 from rustgrad.optim.first_order import Adagrad as Adagrad
 from rustgrad.optim.first_order import Adam as Adam
@@ -32,3 +33,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER, "lr_scheduler", "swa_utils"})
+
+
+alias(
+    __name__,
+    **dict.fromkeys(("adagrad", "adam", "adamw", "rmsprop", "sgd"), "rustgrad.optim.first_order"),
+    **dict.fromkeys(("adadelta", "adamax", "asgd", "nadam", "radam", "rprop"), "rustgrad.optim.adaptive"),
+    _adafactor="rustgrad.optim.adaptive",
+    _muon="rustgrad.optim.muon",
+)

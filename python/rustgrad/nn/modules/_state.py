@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXTRA = "_extra_state"
 
 
-class IncompatibleKeys(NamedTuple):
+class _IncompatibleKeys(NamedTuple):
     """Which keys a loaded dictionary lacked, and which it had too many."""
 
     missing_keys: list[str]
@@ -127,7 +127,7 @@ def _assign(module: Module, name: str, old: Tensor, given: Any) -> None:
     setattr(module, name, given)
 
 
-def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> IncompatibleKeys:
+def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> _IncompatibleKeys:
     """Load a whole dictionary; see :meth:`Module.load_state_dict`."""
     missing: list[str] = []
     unexpected: list[str] = []
@@ -146,7 +146,7 @@ def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> Incompa
             if child is not None:
                 below = f"{prefix}{name}."
                 visit(child, {k: v for k, v in part.items() if k.startswith(below)}, below)
-        incompatible = IncompatibleKeys(missing, unexpected)
+        incompatible = _IncompatibleKeys(missing, unexpected)
         for hook in at._load_state_dict_post_hooks.values():
             if hook(at, incompatible) is not None:
                 message = (
@@ -167,4 +167,4 @@ def load(module: Module, state_dict: Any, strict: bool, assign: bool) -> Incompa
         text = "\n\t".join(errors)
         message = f"Error(s) in loading state_dict for {type(module).__name__}:\n\t{text}"
         raise RuntimeError(message)
-    return IncompatibleKeys(missing, unexpected)
+    return _IncompatibleKeys(missing, unexpected)

@@ -318,3 +318,13 @@ class RReLU(Module):
         """Return the slopes."""
         shown = f"lower={self.lower}, upper={self.upper}"
         return f"{shown}, inplace=True" if self.inplace else shown
+
+
+def __getattr__(name: str) -> object:
+    # Torch keeps it here.
+    if name == "MultiheadAttention":
+        from rustgrad.nn.modules.attention import MultiheadAttention
+
+        return MultiheadAttention
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message)

@@ -10,6 +10,7 @@ import rustgrad
 from rustgrad._core import Tensor
 from rustgrad.nn.modules import _state
 from rustgrad.nn.modules._backward import BackwardHooks
+from rustgrad.nn.modules._state import _IncompatibleKeys as _IncompatibleKeys
 from rustgrad.nn.parameter import Buffer, Parameter
 from rustgrad.utils.hooks import RemovableHandle
 
@@ -671,7 +672,7 @@ class Module:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> _state.IncompatibleKeys:
+    ) -> _state._IncompatibleKeys:
         """Copy parameters and buffers from a dictionary.
 
         Parameters
@@ -685,7 +686,7 @@ class Module:
 
         Returns
         -------
-        IncompatibleKeys
+        _IncompatibleKeys
             The keys that were missing or unexpected.
         """
         if not isinstance(state_dict, Mapping):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import rustgrad
+from rustgrad._aliases import alias
 from rustgrad._core import Tensor
 
 __all__ = [
@@ -149,3 +150,6 @@ def __getattr__(name: str) -> object:
         return import_module(f"rustgrad.nn.utils.{name}")
     message = f"module 'rustgrad.nn.utils' has no attribute {name!r}"
     raise AttributeError(message)
+
+
+alias(__name__, clip_grad=__name__, convert_parameters=__name__, stateless="rustgrad._stateless")

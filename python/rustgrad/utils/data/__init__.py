@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rustgrad._aliases import alias
 from rustgrad.utils.data import dataloader as dataloader
 from rustgrad.utils.data import dataset as dataset
 from rustgrad.utils.data import distributed as distributed
@@ -25,6 +26,9 @@ from rustgrad.utils.data.sampler import Sampler as Sampler
 from rustgrad.utils.data.sampler import SequentialSampler as SequentialSampler
 from rustgrad.utils.data.sampler import SubsetRandomSampler as SubsetRandomSampler
 from rustgrad.utils.data.sampler import WeightedRandomSampler as WeightedRandomSampler
+
+alias(__name__, _utils=__name__)
+alias(f"{__name__}._utils", collate="rustgrad.utils.data._collate", worker="rustgrad.utils.data._workers")
 
 __all__ = [
     "BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset", "DistributedSampler", "IterableDataset",
