@@ -27,8 +27,8 @@ pub enum Factor {
     Weight,
 }
 
-/// Images summed at once by tiles for the gradient of a weight, at most.
-const SUMMED: usize = 8;
+/// Parts that the images are summed in by tiles for the gradient of a weight, at most.
+const PARTS: usize = 8;
 
 /// How a factor is made: by tiles if that pays, and otherwise, or where tiles meet what is not finite,
 /// by patches or sums of products.
@@ -117,9 +117,11 @@ pub fn convolve(
     let mut reads: Vec<&Core> = vec![&a, &b];
     reads.extend(bias.as_deref());
     let (tiled, way) = ways(conv, wanted);
-    // Images of a task by tiles: few enough for several tasks.
-    let several =
-        if wanted == Factor::Weight { conv.batch.div_ceil(8).clamp(1, SUMMED) } else { 1 };
+    // Images of a part by tiles: few enough for several tasks.
+    let several = match &tiled {
+        Some(tiled) => conv.batch.div_ceil(PARTS).max(tiled.together()).clamp(1, conv.batch.max(1)),
+        None => 1,
+    };
     let (tasks, parts) = match (&tiled, &way) {
         (None, Way::Sums(direct)) => (direct.tasks(), 1),
         (None, Way::Weight(summed)) => (summed.tasks(), summed.parts()),
@@ -128,15 +130,12 @@ pub fn convolve(
         (Some(_), _) if wanted == Factor::Weight => {
             (conv.batch.div_ceil(several), conv.batch.div_ceil(several))
         }
-        (Some(tiled), _) => (conv.batch * tiled.tasks(), 1),
+        (Some(tiled), _) => (tiled.tasks(), 1),
     };
-    // Tasks by tiles of one image, or of one part of the images for the gradient of a weight.
-    let each = match &tiled {
-        Some(tiled) if wanted != Factor::Weight => tiled.tasks(),
-        _ => 1,
-    };
-    let spoilt: Vec<AtomicBool> = if each > 1 {
-        (0..conv.batch).map(|_| AtomicBool::new(false)).collect()
+    // Images, or parts of them for the gradient of a weight, that tiles cannot do.
+    let spoilt: Vec<AtomicBool> = if tiled.is_some() {
+        let parts = if wanted == Factor::Weight { tasks } else { conv.batch };
+        (0..parts).map(|_| AtomicBool::new(false)).collect()
     } else {
         Vec::new()
     };
@@ -200,39 +199,43 @@ pub fn convolve(
         let sum = |part: usize| {
             if part == 0 { to.get().cast_mut() } else { rest.get().wrapping_add((part - 1) * weight).cast_mut() }
         };
-        // Whether the task could be done by tiles.
         let by_tiles = |tiled: &winograd::Tiled, task: usize, room: *mut T| {
-            let (part_task, task) = (task % each, task / each);
-            // SAFETY: as for the sums of products below.
-            (0..conv.groups).all(|group| unsafe {
+            for group in 0..conv.groups {
                 let u = prepared.get().wrapping_add(group * tiled.weights());
-                match wanted {
-                    Factor::Output => {
-                        let shift = if shift.get().is_null() {
-                            shift.get()
-                        } else {
-                            shift.get().add(group * conv.outputs / conv.groups)
-                        };
-                        winograd::image::<T>(
-                            tiled, part_task, pa.get().add(task * image + group * part), u, shift,
-                            to.get().cast_mut().add(task * out_image + group * part_out), room,
-                        )
-                    }
-                    Factor::Input => winograd::image::<T>(
-                        tiled, part_task, pb.get().add(task * out_image + group * part_out), u,
-                        std::ptr::null(), to.get().cast_mut().add(task * image + group * part), room,
-                    ),
-                    Factor::Weight => {
-                        let first = task * several;
-                        winograd::weight_gradient::<T>(
-                            tiled, several.min(conv.batch - first),
-                            pa.get().add(first * image + group * part), image,
-                            pb.get().add(first * out_image + group * part_out), out_image,
-                            sum(task).add(group * part_weight), room,
-                        )
+                let (x, y) = (group * part, group * part_out);
+                let null = std::ptr::null();
+                // SAFETY: as for the sums of products below.
+                unsafe {
+                    match wanted {
+                        Factor::Output => {
+                            let shift = match shift.get() {
+                                shift if shift.is_null() => shift,
+                                shift => shift.add(group * conv.outputs / conv.groups),
+                            };
+                            winograd::images::<T>(
+                                tiled, task, [pa.get().add(x), u, shift], image,
+                                to.get().cast_mut().add(y), out_image, room, &spoilt,
+                            );
+                        }
+                        Factor::Input => winograd::images::<T>(
+                            tiled, task, [pb.get().add(y), u, null], out_image,
+                            to.get().cast_mut().add(x), image, room, &spoilt,
+                        ),
+                        Factor::Weight => {
+                            let first = task * several;
+                            let finite = winograd::weight_gradient::<T>(
+                                tiled, several.min(conv.batch - first),
+                                pa.get().add(first * image + x), image,
+                                pb.get().add(first * out_image + y), out_image,
+                                sum(task).add(group * part_weight), room,
+                            );
+                            if !finite {
+                                spoilt[task].store(true, Ordering::Relaxed);
+                            }
+                        }
                     }
                 }
-            })
+            }
         };
         let sums = |way: &Way, task: usize, weight: *const T, source: *const T, output: *mut T| -> Result<()> {
             match way {
@@ -275,7 +278,7 @@ pub fn convolve(
             }
             Ok(())
         };
-        // What tiles cannot do: the task's images by themselves.
+        // What tiles cannot do: an image, or a part of the images, by itself.
         let again = |task: usize| -> Result<()> {
             match &way {
                 Way::Sums(direct) => {
@@ -329,33 +332,25 @@ pub fn convolve(
             };
             let n = if wanted == Factor::Weight { tiled.summing() } else { tiled.scratch() };
             let buffer = room(n)?;
-            if by_tiles(tiled, task, ptr_mut::<T>(&buffer)) {
-                return Ok(());
-            }
-            if each == 1 {
-                return again(task);
-            }
-            // Others may be at the same image.
-            spoilt[task / each].store(true, Ordering::Relaxed);
+            by_tiles(tiled, task, ptr_mut::<T>(&buffer));
             Ok(())
         };
-        let run = |task: usize| {
-            if let Err(error) = run(task) {
-                let _ = failed.set(error);
+        let all = |tasks: usize, run: &(dyn Fn(usize) -> Result<()> + Sync)| {
+            let run = |task: usize| {
+                if let Err(error) = run(task) {
+                    let _ = failed.set(error);
+                }
+            };
+            if threads {
+                crate::parallel::for_each(tasks, run);
+            } else {
+                (0..tasks).for_each(run);
             }
         };
-        if threads {
-            crate::parallel::for_each(tasks, run);
-        } else {
-            (0..tasks).for_each(run);
-        }
-        for (image, spoilt) in spoilt.iter().enumerate() {
-            if spoilt.load(Ordering::Relaxed)
-                && let Err(error) = again(image)
-            {
-                let _ = failed.set(error);
-            }
-        }
+        all(tasks, &run);
+        let spoilt: Vec<usize> =
+            (0..spoilt.len()).filter(|&i| spoilt[i].load(Ordering::Relaxed)).collect();
+        all(spoilt.len(), &|i| again(spoilt[i]));
         if let Some(partial) = &partial {
             // SAFETY: fresh buffers of these sizes, not shared any more.
             let (sum, parts) = unsafe {

@@ -163,6 +163,11 @@ impl Direct {
         self.outputs >= 8 && channels(self.outputs) * all >= places
     }
 
+    /// Whether planes are made one by one.
+    pub(super) fn by_planes(&self) -> bool {
+        matches!(self.way, Way::Planes(_))
+    }
+
     /// The same for one image by itself, in one task.
     pub fn alone(&self) -> Self {
         let way = match self.way {

@@ -65,7 +65,7 @@ impl Conv {
     /// Whether the gradient of the input is.
     pub fn scatters(&self) -> bool {
         if self.is_lone() {
-            return self.stride != [1; 3];
+            return self.stride != [1; 3] && !self.direct_back().by_planes();
         }
         let strided = self.stride != [1; 3] && !self.is_dense_back();
         self.gathers() || strided || self.groups == 1 && self.channels <= FEW

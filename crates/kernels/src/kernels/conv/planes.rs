@@ -22,25 +22,24 @@ pub(super) struct Planes {
 impl Planes {
     /// If the convolution is of this kind.
     pub(super) fn new(d: &Direct) -> Option<Self> {
-        let [s] = &d.sweeps[..] else { return None };
-        let [deep, high, _] = s.taps.counts();
-        let fits = d.inputs == 1
-            && d.outputs == 1
-            && deep == 1
-            && [3, 5, 7].contains(&high)
-            && s.taps.dense_rows()
-            && s.step[1] <= 2
-            && s.every == [1; 3]
-            && s.first == [0; 3]
-            && d.source[0] == 1
-            && d.result[0] == 1;
-        if !fits || s.places() == 0 || d.batch * d.groups == 0 {
+        let fits = |s: &Sweep| {
+            let [deep, high, _] = s.taps.counts();
+            let steps = match &d.sweeps[..] {
+                [_] => [3, 5, 7].contains(&high) && s.step[1] <= 2 && s.every == [1; 3],
+                _ => [1, 2, 3, 4, 5, 7].contains(&high) && s.every.iter().all(|&n| n <= 2),
+            };
+            steps && deep == 1 && s.taps.dense_rows() && s.places() > 0
+        };
+        let planes = d.batch * d.groups;
+        let lone = d.inputs == 1 && d.outputs == 1 && d.source[0] == 1 && d.result[0] == 1;
+        if !lone || planes == 0 || d.sweeps.is_empty() || !d.sweeps.iter().all(fits) {
             return None;
         }
-        let high = s.size[1];
-        let planes = d.batch * d.groups;
-        let wanted = (planes * s.places() * s.taps.len() / GRAIN).clamp(1, 2 * super::tasks());
-        let least = (s.rows(high) * s.line(16)).div_ceil(FRAMED);
+        let work = d.sweeps.iter().map(|s| s.places() * s.taps.len()).sum::<usize>();
+        let wanted = (planes * work / GRAIN).clamp(1, 2 * super::tasks());
+        let high = d.sweeps.iter().map(|s| s.size[1]).max().unwrap_or(1);
+        let framed = d.sweeps.iter().map(|s| s.rows(s.size[1]) * s.line(16)).sum::<usize>();
+        let least = framed.div_ceil(FRAMED);
         let rows = high.div_ceil(least.max(wanted.div_ceil(planes)).min(high));
         let bands = high.div_ceil(rows);
         Some(Self { bands, rows, tasks: wanted.min(planes * bands) })
@@ -56,8 +55,14 @@ impl Planes {
     }
 
     pub(super) fn scratch(&self, d: &Direct) -> usize {
-        let each = |s: &Sweep| s.rows(self.rows) * s.line(16) + 16 + s.taps.len();
-        d.sweeps.iter().map(each).max().unwrap_or(0)
+        d.sweeps.iter().map(|s| self.parts(s).iter().sum::<usize>()).sum()
+    }
+
+    /// Elements that the buffer holds of a sweep: its part of the weight, the frame, and results that are woven
+    /// with others.
+    fn parts(&self, s: &Sweep) -> [usize; 3] {
+        let made = if s.every[2] > 1 { self.rows * s.size[2] } else { 0 };
+        [s.taps.len(), s.rows(self.rows) * s.line(16) + 16, made]
     }
 }
 
@@ -74,6 +79,17 @@ pub(super) struct Run<'a, T> {
     pub(super) scratch: *mut T,
 }
 
+/// A sweep with its part of the buffer.
+struct Part<'a, T> {
+    sweep: &'a Sweep,
+    offsets: Vec<usize>,
+    elements: Vec<usize>,
+    line: usize,
+    weight: *mut T,
+    frame: *mut T,
+    made: *mut T,
+}
+
 impl<T: Float> Work<T> for Run<'_, T> {
     type Output = ();
     #[inline(always)]
@@ -81,48 +97,97 @@ impl<T: Float> Work<T> for Run<'_, T> {
         let (d, cut) = (self.direct, self.planes);
         let all = d.batch * d.groups * cut.bands;
         let (start, end) = (all * self.task / cut.tasks, all * (self.task + 1) / cut.tasks);
-        for s in &d.sweeps {
-            let [_, _, wide] = s.taps.counts();
-            let (line, taps) = (s.line(V::WIDTH), s.taps.len());
-            let offsets = s.taps.offsets(1, 0, line, s.step[2]);
-            let elements: Vec<usize> = s.taps.elements().collect();
-            let frame = self.scratch.wrapping_add(taps);
-            let lines = s.rows(cut.rows);
+        let mut room = self.scratch;
+        let part = |sweep| {
+            let [weight, frame, made] = cut.parts(sweep).map(|n| {
+                let at = room;
+                room = room.wrapping_add(n);
+                at
+            });
+            let line = sweep.line(V::WIDTH);
+            let offsets = sweep.taps.offsets(1, 0, line, sweep.step[2]);
+            let elements = sweep.taps.elements().collect();
+            // SAFETY: a part of scratch.
+            unsafe {
+                std::slice::from_raw_parts_mut(frame, sweep.rows(cut.rows) * line + 16)
+                    .fill(T::ZERO);
+            }
+            Part { sweep, offsets, elements, line, weight, frame, made }
+        };
+        let parts: Vec<Part<T>> = d.sweeps.iter().map(part).collect();
+        let width = d.result[2];
+        for band in start..end {
+            let (plane, band) = (band / cut.bands, band % cut.bands);
+            let top = band * cut.rows;
+            let group = plane % d.groups;
             // SAFETY: the parts of scratch, the plane's weight, its source and its results.
             unsafe {
-                std::slice::from_raw_parts_mut(frame, lines * line + 16).fill(T::ZERO);
-                for band in start..end {
-                    let (plane, band) = (band / cut.bands, band % cut.bands);
-                    let top = band * cut.rows;
-                    let rows = cut.rows.min(s.size[1] - top);
-                    let group = plane % d.groups;
-                    for (i, &element) in elements.iter().enumerate() {
-                        *self.scratch.add(i) = *self.weight.add(group * taps + element);
+                let source = self.input.add(plane * d.source[1] * d.source[2]);
+                let plane = self.output.add(plane * d.result[1] * width);
+                let row = |s: &Sweep| plane.add((s.first[1] + top * s.every[1]) * width);
+                let rows = |s: &Sweep| cut.rows.min(s.size[1].saturating_sub(top));
+                for part in &parts {
+                    let (s, line) = (part.sweep, part.line);
+                    if rows(s) == 0 {
+                        continue;
                     }
-                    let source = self.input.add(plane * d.source[1] * d.source[2]);
-                    fill::<V::Pack>(s, source, d.source, top, rows, frame, line);
+                    for (i, &element) in part.elements.iter().enumerate() {
+                        *part.weight.add(i) = *self.weight.add(group * d.taps + element);
+                    }
+                    fill::<V::Pack>(s, source, d.source, top, rows(s), part.frame, line);
+                    let woven = s.every[2] > 1;
+                    let [_, high, wide] = s.taps.counts();
                     let band = Band {
-                        weight: self.scratch.cast_const(),
+                        weight: part.weight.cast_const(),
                         wide,
-                        offsets: &offsets[..wide],
-                        frame: frame.cast_const(),
+                        offsets: &part.offsets[..wide],
+                        frame: part.frame.cast_const(),
                         line: s.step[2] * line,
                         bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(group) },
-                        to: self.output.add((plane * s.size[1] + top) * s.size[2]),
-                        rows,
+                        to: if woven { part.made } else { row(s) },
+                        across: if woven { s.size[2] } else { s.every[1] * width },
+                        rows: rows(s),
                         columns: s.size[2],
                     };
-                    match (s.taps.counts()[1], s.step[1]) {
+                    match (high, s.step[1]) {
+                        (1, 1) => band.run::<V, 1, 1>(),
+                        (2, 1) => band.run::<V, 2, 1>(),
                         (3, 1) => band.run::<V, 3, 1>(),
+                        (4, 1) => band.run::<V, 4, 1>(),
                         (5, 1) => band.run::<V, 5, 1>(),
-                        (7, 1) => band.run::<V, 7, 1>(),
+                        (_, 1) => band.run::<V, 7, 1>(),
                         (3, _) => band.run::<V, 3, 2>(),
                         (5, _) => band.run::<V, 5, 2>(),
                         _ => band.run::<V, 7, 2>(),
                     }
                 }
+                for pair in parts.chunks_exact(2).filter(|pair| pair[0].sweep.every[2] > 1) {
+                    let odd = usize::from(pair[0].sweep.first[2] == 0);
+                    let [even, odd] = [&pair[1 - odd], &pair[odd]];
+                    let s = even.sweep;
+                    for y in 0..rows(s) {
+                        let line = |part: &Part<T>| {
+                            let n = part.sweep.size[2];
+                            std::slice::from_raw_parts(part.made.add(y * n), n)
+                        };
+                        let to = row(s).add(y * s.every[1] * width);
+                        weave(std::slice::from_raw_parts_mut(to, width), line(even), line(odd));
+                    }
+                }
             }
         }
+    }
+}
+
+/// Elements of `even` and `odd` in turn.
+#[inline(always)]
+fn weave<T: Float>(to: &mut [T], even: &[T], odd: &[T]) {
+    let (pairs, last) = to.as_chunks_mut::<2>();
+    for ((pair, &even), &odd) in pairs.iter_mut().zip(even).zip(odd) {
+        *pair = [even, odd];
+    }
+    if let ([to], Some(&last)) = (last, even.last()) {
+        *to = last;
     }
 }
 
@@ -222,6 +287,8 @@ struct Band<'a, T> {
     line: usize,
     bias: T,
     to: *mut T,
+    /// From one row of results to the next.
+    across: usize,
     rows: usize,
     columns: usize,
 }
@@ -295,11 +362,11 @@ impl<T: Float> Band<'_, T> {
                 }
             }
             let bias = V::splat(self.bias);
-            let to = self.to.add(y * self.columns + x);
+            let to = self.to.add(y * self.across + x);
             let n = self.columns - x;
             if n >= V::WIDTH {
                 for (i, &sum) in sums.iter().enumerate() {
-                    bias.plus(sum).store(to.add(i * self.columns));
+                    bias.plus(sum).store(to.add(i * self.across));
                 }
                 return;
             }
@@ -308,7 +375,7 @@ impl<T: Float> Band<'_, T> {
                 bias.plus(sum).store(lanes.as_mut_ptr());
             }
             for (i, lanes) in lanes.iter().enumerate() {
-                let to = to.add(i * self.columns);
+                let to = to.add(i * self.across);
                 let mut at = 0;
                 while at + 4 <= n {
                     let four: [T; 4] = [lanes[at], lanes[at + 1], lanes[at + 2], lanes[at + 3]];

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::direct::Direct;
 use super::patches::Patched;
 use super::summed::Summed;
@@ -208,6 +210,12 @@ fn sums_are_those_of_the_definition() {
         // With rows of the kernel in the padding left out.
         layer([5, 10, 17, 1], [4, 4, 4], [3, 3, 3], one, [1; 3], one),
         layer([7, 22, 40, 1], [1, 7, 7], [1, 5, 3], [1, 2, 1], [0, 2, 1], one),
+        // One channel by steps: parts of the kernel for every other row and column.
+        layer([2, 3, 3, 3], [1, 28, 27], [1, 3, 3], [1, 2, 2], [0, 1, 1], one),
+        layer([1, 2, 2, 2], [1, 16, 22], [1, 7, 7], [1, 2, 2], [0, 3, 3], one),
+        layer([1, 2, 2, 2], [1, 21, 18], [1, 3, 4], [1, 1, 2], [0, 0, 1], one),
+        layer([1, 2, 2, 2], [1, 21, 18], [1, 4, 3], [1, 2, 1], [0, 1, 0], one),
+        layer([1, 2, 2, 2], [1, 300, 200], [1, 3, 3], [1, 2, 2], [0, 1, 1], one),
         // Planes narrower than a vector.
         layer([3, 9, 9, 9], [1, 7, 7], [1, 3, 3], one, [0, 1, 1], one),
     ];
@@ -267,9 +275,13 @@ fn tiles_give_what_sums_give() {
         ([70, 33], 1, [7, 28], [1, 1]),
         ([40, 130], 1, [14, 14], [1, 1]),
         ([20, 60], 1, [41, 37], [1, 0]),
+        ([24, 40], 1, [4, 4], [1, 1]),
+        ([33, 16], 1, [1, 2], [2, 2]),
+        ([16, 17], 1, [6, 230], [1, 1]),
+        ([16, 100], 1, [7, 7], [1, 1]),
     ]
     .into_iter()
-    .zip([3, 9, 3, 3, 3, 9, 1, 1])
+    .zip([3, 9, 3, 3, 3, 9, 1, 1, 21, 40, 1, 5])
     {
         let conv = layer(
             [batch, channels[0], channels[1], groups],
@@ -285,6 +297,7 @@ fn tiles_give_what_sums_give() {
         let (c, k) = (channels[0] / groups, channels[1] / groups);
         let all = Operands::new(conv);
         let null = std::ptr::null();
+        let spoilt: Vec<AtomicBool> = (0..batch).map(|_| AtomicBool::new(false)).collect();
         multiversion::tests::same_bits(|| {
             // SAFETY: the vectors have the sizes of the layer.
             unsafe {
@@ -292,25 +305,31 @@ fn tiles_give_what_sums_give() {
                     let mut room = vec![f64::NAN; tiled.scratch().max(tiled.summing())];
                     let mut u = vec![f64::NAN; tiled.weights()];
                     let direct = all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), all.g.len());
-                    let mut made = vec![0.0; channels[1] * places];
+                    let mut made = vec![0.0; all.g.len()];
                     for group in 0..groups {
                         for task in 0..tiled.packs() {
                             let w = all.w.as_ptr().add(group * k * c * 9);
                             winograd::weights(&tiled, task, w, u.as_mut_ptr());
                         }
                         for task in 0..tiled.tasks() {
-                            assert!(winograd::image(
+                            winograd::images(
                                 &tiled,
                                 task,
-                                all.x.as_ptr().add(group * c * pixels),
-                                u.as_ptr(),
-                                all.bias.as_ptr().add(group * k),
+                                [
+                                    all.x.as_ptr().add(group * c * pixels),
+                                    u.as_ptr(),
+                                    all.bias.as_ptr().add(group * k),
+                                ],
+                                channels[0] * pixels,
                                 made.as_mut_ptr().add(group * k * places),
+                                channels[1] * places,
                                 room.as_mut_ptr(),
-                            ));
+                                &spoilt,
+                            );
                         }
                     }
-                    assert_eq!(direct[..made.len()], made, "{conv:?}");
+                    assert_eq!(direct, made, "{conv:?}");
+                    assert!(spoilt.iter().all(|spoilt| !spoilt.load(Ordering::Relaxed)));
                     let (direct, mut made) = (all.sum(&conv.summed()), vec![0.0; all.w.len()]);
                     for group in 0..groups {
                         assert!(winograd::weight_gradient(
@@ -330,25 +349,27 @@ fn tiles_give_what_sums_give() {
                     let mut room = vec![f64::NAN; tiled.scratch()];
                     let mut u = vec![f64::NAN; tiled.weights()];
                     let direct = all.sweep(&conv.direct_back(), &all.g, null, all.x.len());
-                    let mut made = vec![0.0; channels[0] * pixels];
+                    let mut made = vec![0.0; all.x.len()];
                     for group in 0..groups {
                         for task in 0..tiled.packs() {
                             let w = all.w.as_ptr().add(group * k * c * 9);
                             winograd::weights(&tiled, task, w, u.as_mut_ptr());
                         }
                         for task in 0..tiled.tasks() {
-                            assert!(winograd::image(
+                            winograd::images(
                                 &tiled,
                                 task,
-                                all.g.as_ptr().add(group * k * places),
-                                u.as_ptr(),
-                                null,
+                                [all.g.as_ptr().add(group * k * places), u.as_ptr(), null],
+                                channels[1] * places,
                                 made.as_mut_ptr().add(group * c * pixels),
+                                channels[0] * pixels,
                                 room.as_mut_ptr(),
-                            ));
+                                &spoilt,
+                            );
                         }
                     }
-                    assert_eq!(direct[..made.len()], made, "{conv:?}");
+                    assert_eq!(direct, made, "{conv:?}");
+                    assert!(spoilt.iter().all(|spoilt| !spoilt.load(Ordering::Relaxed)));
                 }
             }
         });
@@ -370,19 +391,23 @@ fn a_number_that_is_not_finite_is_told() {
         for value in [f64::INFINITY, f64::NAN, 1e308] {
             let mut x = numbers(16 * 256, 1);
             x[16 * 100 + 40] = value;
-            // SAFETY: as above.
-            let finite = unsafe {
-                winograd::image(
-                    &tiled,
-                    0,
-                    x.as_ptr(),
-                    u.as_ptr(),
-                    std::ptr::null(),
-                    made.as_mut_ptr(),
-                    room.as_mut_ptr(),
-                )
-            };
-            assert!(!finite, "{value}");
+            let spoilt = [AtomicBool::new(false)];
+            for task in 0..tiled.tasks() {
+                // SAFETY: as above.
+                unsafe {
+                    winograd::images(
+                        &tiled,
+                        task,
+                        [x.as_ptr(), u.as_ptr(), std::ptr::null()],
+                        x.len(),
+                        made.as_mut_ptr(),
+                        made.len(),
+                        room.as_mut_ptr(),
+                        &spoilt,
+                    );
+                }
+            }
+            assert!(spoilt[0].load(Ordering::Relaxed), "{value}");
         }
     });
 }

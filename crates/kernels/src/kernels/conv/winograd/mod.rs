@@ -14,9 +14,12 @@
 //! calls is told whether all results are finite, and takes the sum of products otherwise.
 
 mod image;
+mod pixels;
+mod prepare;
 mod weight;
 
-pub use image::{image, weights};
+pub use image::images;
+pub use prepare::weights;
 pub use weight::weight_gradient;
 
 use super::Conv;
@@ -26,18 +29,22 @@ use crate::kernels::vexp::Real as _;
 /// Places of the transformed tile.
 const PLACES: usize = 16;
 /// Tiles taken through the three steps together: their transforms stay in L2.
-const LANES: usize = 32;
+const LANES: usize = 64;
 /// Tiles summed at once for the gradient of a weight.
 const SUMMED: usize = 64;
 /// Elements between rows beyond their length: rows a power of two apart share lines of the cache.
 const APART: usize = 16;
 /// Channels on either side from which on tiles pay.
 const CHANNELS: usize = 16;
-/// Channels made by a task or a part of the transformed weight: a multiple of the rows of every tile.
-const PART: usize = 48;
+/// Channels made by a part of the transformed weight: a multiple of the columns of every tile.
+const PART: usize = 32;
+/// Channels made by a task, at least.
+const OUTPUTS: usize = 64;
 /// Multiplications of a task, and tiles of a band, at least.
 const GRAIN: usize = 1 << 18;
 const BAND: usize = 24;
+/// Tiles of all images from which on transforming the weight pays.
+const TILES: usize = 32;
 
 /// A convolution by tiles: of images with their weight, or of an output's gradient with the weight
 /// turned round.
@@ -49,6 +56,9 @@ pub struct Tiled {
     output: [usize; 2],
     padding: [usize; 2],
     turned: bool,
+    batch: usize,
+    /// Images of a task.
+    images: usize,
     /// Rows of tiles of a band, and channels made of a part: what a task makes of an image.
     band: usize,
     part: usize,
@@ -80,10 +90,12 @@ impl Conv {
             output: plane(self.output),
             padding: plane(self.padding),
             turned: false,
+            batch: self.batch,
+            images: 1,
             band: 0,
             part: 0,
         };
-        (self.is_tiled() && tiled.pays()).then(|| tiled.cut(self.batch))
+        (self.is_tiled() && tiled.pays()).then(|| tiled.cut())
     }
 
     /// The gradient of a group of the input by tiles, if that pays.
@@ -98,10 +110,12 @@ impl Conv {
             output: plane(self.input),
             padding: plane(self.padding).map(|n| 2 - n),
             turned: true,
+            batch: self.batch,
+            images: 1,
             band: 0,
             part: 0,
         };
-        tiled.pays().then(|| tiled.cut(self.batch))
+        tiled.pays().then(|| tiled.cut())
     }
 }
 
@@ -110,24 +124,19 @@ impl Tiled {
     fn tiles(&self) -> [usize; 2] {
         self.output.map(|n| n.div_ceil(2))
     }
-    /// From one row of tiles to the next, in one of the four planes of every other element of every
-    /// other row. The last column of a row makes no tile.
-    fn line(&self) -> usize {
-        self.tiles()[1] + 1
-    }
-    /// Tiles of a band worked on: with the columns that make none, up to full vectors.
-    fn span(&self) -> usize {
-        (self.band * self.line() - 1).next_multiple_of(LANES)
-    }
-    /// Cuts few images into bands, and these into parts, which all transform the band's tiles.
-    fn cut(self, batch: usize) -> Self {
+    /// Cuts few images into bands, and these into parts, which all transform the band's tiles; several
+    /// small images are a task together.
+    fn cut(self) -> Self {
         let [rows, columns] = self.tiles();
         let work = PLACES * rows * columns * self.inputs * self.outputs;
-        let wanted = super::tasks().div_ceil(batch.max(1)).min(work / GRAIN).max(1);
+        let tasks = super::tasks();
+        let wanted = tasks.div_ceil(self.batch.max(1)).min(work / GRAIN).max(1);
         let bands = wanted.min((rows * columns / BAND).clamp(1, rows));
-        let parts = wanted.div_ceil(bands).min(self.outputs / (2 * PART)).max(1);
+        let parts = wanted.div_ceil(bands).min(self.outputs / OUTPUTS).max(1);
         let part = self.outputs.div_ceil(parts).next_multiple_of(PART).min(self.outputs);
-        Self { band: rows.div_ceil(bands), part, ..self }
+        let most = if bands * parts == 1 { (self.batch / tasks).max(1) } else { 1 };
+        let images = (LANES / (rows * columns)).clamp(1, most);
+        Self { images, band: rows.div_ceil(bands), part, ..self }
     }
     fn bands(&self) -> usize {
         self.tiles()[0].div_ceil(self.band)
@@ -135,53 +144,73 @@ impl Tiled {
     fn parts(&self) -> usize {
         self.outputs.div_ceil(self.part)
     }
-    /// Independent parts of the work on a group of an image.
+    /// Independent parts of the work on a group of all images.
     pub fn tasks(&self) -> usize {
-        self.bands() * self.parts()
+        self.batch.div_ceil(self.images) * self.bands() * self.parts()
     }
-    /// Elements of a plane of the input; a tile reads from the next row and column too.
-    fn plane(&self) -> usize {
-        self.span() + self.line() + 1
-    }
-    /// Whether most of the work goes into tiles. The same at every level: the bits depend on it.
+    /// Whether so much of the tiles is wanted that they take fewer multiplications by far, and there are
+    /// enough of them for what is done to the weight. The same at every level: the bits depend on it.
     fn pays(&self) -> bool {
-        let [rows, columns] = self.tiles();
-        rows > 1
-            && columns > 1
-            && rows * columns * 5 >= (rows * self.line()).next_multiple_of(16) * 3
+        let tiles = self.tiles().iter().product::<usize>();
+        let places = self.output.iter().product::<usize>();
+        self.output.iter().all(|&n| n > 2)
+            && places * 9 * 2 >= PLACES * tiles * 3
+            && self.batch * tiles >= TILES
     }
-    /// From one place of a transformed weight to the next.
+    /// From one place of a sum of products for the gradient of a weight to the next.
     fn place(&self) -> usize {
         self.inputs * self.outputs + APART
     }
+    /// From one place of a transformed weight to the next.
+    fn weight_place(&self) -> usize {
+        self.inputs * self.wide(self.outputs) + APART
+    }
     /// Elements of a transformed weight.
     pub fn weights(&self) -> usize {
-        PLACES * self.place()
+        PLACES * self.weight_place()
     }
     /// Independent parts of transforming the weight of a group.
     pub fn packs(&self) -> usize {
         self.outputs.div_ceil(PART)
     }
-    /// Elements of the buffer an image is worked on in.
+    /// Elements of the buffer a task works in.
     pub fn scratch(&self) -> usize {
-        4 * self.inputs * self.plane()
-            + PLACES * (self.step(self.inputs) + self.step(self.part))
-            + 4 * self.part * self.span()
+        let (inputs, part) = (self.filled(self.inputs), self.filled(self.part));
+        let [rows, columns] = self.segment();
+        (2 * rows + 2) * (2 * columns + 2) * inputs
+            + PLACES * (self.step(inputs) + self.step(part))
+            + 4 * rows * columns * part
+            + part
+    }
+    /// Tiles along both dimensions of what is read and written at once, at most [`LANES`] in all.
+    fn segment(&self) -> [usize; 2] {
+        let columns = self.tiles()[1];
+        let columns = columns.div_ceil(columns.div_ceil(LANES).max(1));
+        let most = (LANES / columns.max(1)).max(1);
+        [self.band.div_ceil(self.band.div_ceil(most).max(1)), columns]
+    }
+    /// Images whose tiles are enough for a sum by itself, for the gradient of a weight.
+    pub fn together(&self) -> usize {
+        SUMMED / 2 / self.tiles().iter().product::<usize>().max(1)
     }
     /// Elements of the buffer the gradient of a weight is summed in.
     pub fn summing(&self) -> usize {
         let [rows, columns] = self.tiles();
         let (inputs, outputs) = (self.wide(self.inputs), self.wide(self.outputs) + APART);
-        4 * inputs * (rows + 1) * self.line()
+        4 * inputs * (rows + 1) * (columns + 1)
             + 4 * outputs * rows * columns
             + PLACES * (SUMMED * (inputs + outputs) + 2 * APART)
-            + self.weights()
+            + PLACES * self.place()
     }
     /// From one place of [`LANES`] transformed tiles to the next.
     fn step(&self, channels: usize) -> usize {
         LANES * channels + APART
     }
     /// Channels filled up to full vectors of any level.
+    fn filled(&self, channels: usize) -> usize {
+        channels.next_multiple_of(16)
+    }
+    /// Channels filled up to two full vectors of any level.
     fn wide(&self, channels: usize) -> usize {
         channels.next_multiple_of(32)
     }

@@ -1,5 +1,6 @@
 //! The gradient of a weight by tiles, with the channels of a pixel side by side.
 
+use super::pixels::gather;
 use super::{APART, PLACES, SUMMED, Tiled, transform};
 use crate::kernels::matmul::{
     Float, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
@@ -27,7 +28,7 @@ impl<T: Float> Work<T> for Summed<'_, T> {
         let tiled = self.tiled;
         let Tiled { inputs, outputs, input, output, padding, .. } = tiled;
         let [rows, columns] = tiled.tiles();
-        let line = tiled.line();
+        let line = columns + 1;
         let (wide_in, wide_out) = (tiled.wide(inputs), tiled.wide(outputs) + APART);
         let (plane, grad_plane) = ((rows + 1) * line, rows * columns);
         let planes = self.scratch;
@@ -42,18 +43,22 @@ impl<T: Float> Work<T> for Summed<'_, T> {
             std::slice::from_raw_parts_mut(grads, 4 * grad_plane * wide_out).fill(T::ZERO);
             let (mut filled, mut first) = (0, true);
             for image in 0..self.images {
-                let place = |row: usize, column: usize| {
-                    let (row, column) = (row + padding[0], column + padding[1]);
+                let place = |pixel: usize| {
+                    let (row, column) =
+                        (pixel / input[1] + padding[0], pixel % input[1] + padding[1]);
                     ((row % 2 * 2 + column % 2) * plane + row / 2 * line + column / 2) * wide_in
                 };
                 let from = self.input.add(image * self.input_step);
-                channels_last::<V::Pack>(from, inputs, input, planes, place);
-                let place = |row: usize, column: usize| {
+                let pixels = input[0] * input[1];
+                gather::<V::Pack>(from, pixels, inputs, pixels, planes, place);
+                let place = |pixel: usize| {
+                    let (row, column) = (pixel / output[1], pixel % output[1]);
                     let part = (row % 2 * 2 + column % 2) * grad_plane;
                     (part + row / 2 * columns + column / 2) * wide_out
                 };
                 let from = self.grad.add(image * self.grad_step);
-                channels_last::<V::Pack>(from, outputs, output, grads, place);
+                let pixels = output[0] * output[1];
+                gather::<V::Pack>(from, pixels, outputs, pixels, grads, place);
                 for tile in 0..rows * columns {
                     let (y, x) = (tile / columns, tile % columns);
                     for channel in (0..inputs).step_by(V::WIDTH) {
@@ -104,50 +109,6 @@ unsafe fn spread<V: Vector>(load: impl Fn(usize, usize) -> V, store: impl Fn(usi
             for (j, v) in line(columns[0][i], columns[1][i]).into_iter().enumerate() {
                 store(4 * i + j, v);
             }
-        }
-    }
-}
-
-/// Copies an image of dense channels so that the channels of each pixel lie side by side, at
-/// `place(row, column)`.
-#[inline(always)]
-unsafe fn channels_last<V: Vector>(
-    from: *const V::T,
-    channels: usize,
-    [height, width]: [usize; 2],
-    to: *mut V::T,
-    place: impl Fn(usize, usize) -> usize,
-) {
-    let step = V::WIDTH;
-    for row in 0..height {
-        let mut channel = 0;
-        while channel < channels {
-            let square = step > 1 && channel + step <= channels;
-            let several = if square { step } else { 1 };
-            let mut column = 0;
-            // SAFETY: pixels of the image; `place` lies within the target with all channels.
-            unsafe {
-                let at = |channel: usize, column: usize| {
-                    from.add((channel * height + row) * width + column)
-                };
-                while square && column + step <= width {
-                    let mut turned = [V::splat(V::T::ZERO); 8];
-                    for (i, line) in turned.iter_mut().enumerate().take(step) {
-                        *line = V::load(at(channel + i, column));
-                    }
-                    V::turn(&mut turned);
-                    for (i, &line) in turned.iter().enumerate().take(step) {
-                        line.store(to.add(place(row, column + i) + channel));
-                    }
-                    column += step;
-                }
-                for column in column..width {
-                    for i in channel..channel + several {
-                        *to.add(place(row, column) + i) = *at(i, column);
-                    }
-                }
-            }
-            channel += several;
         }
     }
 }
