@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use super::simd::{Vector, Work};
 use super::{Float, Problem, Strides};
-use crate::kernels::raw::Dst;
+use crate::kernels::raw::{Dst, Src};
 use crate::kernels::vexp::Real as _;
 
 /// Terms of the sums taken at once: a tile of packed columns stays in L1.
@@ -485,6 +485,36 @@ pub(in crate::kernels) unsafe fn micro_rows<V: Vector>(
     unsafe { if V::ROWS > 6 { rows!(12 8 6 4 2 1) } else { rows!(6 4 2 1) } }
 }
 
+/// Lines of the cache that are asked for while other memory is worked on.
+struct Ahead<T> {
+    /// Where the next ones are, and how many with every tile.
+    lines: [(*const T, usize); 3],
+}
+
+impl<T: Float> Ahead<T> {
+    /// The part of what the problem names that belongs to rows `i..i + rows`, if all is done in one block.
+    fn new(block: &Block<'_, T>, i: usize, rows: usize, tiles: usize) -> Self {
+        let p = block.problem;
+        let line = 64 / size_of::<T>();
+        let part = |(at, n): (Src<T>, usize)| {
+            let lines = if p.n > COLUMNS || p.k > KC { 0 } else { n / line };
+            let (from, to) = (lines * i / p.m, lines * (i + rows) / p.m);
+            (at.at((from * line) as isize), (to - from).div_ceil(tiles))
+        };
+        Self { lines: p.ahead.map(part) }
+    }
+    #[inline(always)]
+    unsafe fn ask<V: Vector<T = T>>(&mut self) {
+        for (at, n) in &mut self.lines {
+            for _ in 0..*n {
+                // SAFETY: the caller has the instruction set.
+                unsafe { V::prefetch(*at) };
+                *at = at.wrapping_add(64 / size_of::<T>());
+            }
+        }
+    }
+}
+
 /// Rows `i..i + rows` by columns `at..at + n` of a block, with the columns packed.
 ///
 /// # Safety
@@ -499,6 +529,7 @@ unsafe fn multiply<V: Vector>(block: &Block<'_, V::T>, i: usize, rows: usize, at
     // SAFETY: the rows are within a, the room holds them.
     unsafe { pack_rows::<V>(source, p.sa, rows, terms, packed) };
     let beta = if block.l == 0 { p.beta } else { V::T::ONE };
+    let mut ahead = Ahead::new(block, i, rows, rows.div_ceil(V::ROWS) * n.div_ceil(width));
     let mut j = 0;
     while j < n {
         let columns = width.min(n - j);
@@ -519,7 +550,10 @@ unsafe fn multiply<V: Vector>(block: &Block<'_, V::T>, i: usize, rows: usize, at
                 beta,
             };
             // SAFETY: the tile is within c, rows and columns are packed.
-            unsafe { micro_rows::<V>(&tile, group, columns) };
+            unsafe {
+                ahead.ask::<V>();
+                micro_rows::<V>(&tile, group, columns);
+            }
             r += group;
         }
         j += columns;

@@ -127,6 +127,7 @@ pub unsafe fn gemm<T: Float>(
         beta,
         c: Dst::new(c),
         sc: c_strides,
+        ahead: [(Src::new(a), 0); 3],
     };
     // SAFETY: the caller's promise is passed on.
     unsafe { problem.run(true) }
@@ -160,7 +161,8 @@ pub unsafe fn bmm<T: Float>(
     let work = (m * n * k.max(1)).max(1);
     if m.max(n).max(k) <= tiny::MOST && k > 0 && beta == T::ZERO {
         let (sa, sb, sc) = (a_strides, b_strides, c_strides);
-        let problem = Problem { m, n, k, alpha, a, sa, b, sb, beta, c, sc };
+        let ahead = [(a, 0); 3];
+        let problem = Problem { m, n, k, alpha, a, sa, b, sb, beta, c, sc, ahead };
         let (steps, each) = ([a_step, b_step, c_step], BATCH_GRAIN / work);
         crate::parallel::for_each(batch.div_ceil(each), |task| {
             let (first, last) = (task * each, batch.min((task + 1) * each));
@@ -168,8 +170,17 @@ pub unsafe fn bmm<T: Float>(
         });
         return;
     }
+    // Matrices of the next member without gaps.
+    let dense = |s: Strides, rows: usize, columns: usize| {
+        s == lines(columns) || s == (Strides { row: 1, column: rows as isize })
+    };
+    let count = |s, rows, columns| if dense(s, rows, columns) { rows * columns } else { 0 };
+    let counts = [count(a_strides, m, k), count(b_strides, k, n), count(c_strides, m, n)];
     let member = |i: usize, split: bool| {
+        let counts = if i + 1 < batch { counts } else { [0; 3] };
         let i = i as isize;
+        let next =
+            [a.at((i + 1) * a_step), b.at((i + 1) * b_step), c.at((i + 1) * c_step).cast_const()];
         let problem = Problem {
             m,
             n,
@@ -182,6 +193,7 @@ pub unsafe fn bmm<T: Float>(
             beta,
             c: Dst::new(c.at(i * c_step)),
             sc: c_strides,
+            ahead: [0, 1, 2].map(|which| (Src::new(next[which]), counts[which])),
         };
         // SAFETY: the caller vouches for every member.
         unsafe { problem.run(split) };
@@ -212,6 +224,8 @@ struct Problem<T> {
     beta: T,
     c: Dst<T>,
     sc: Strides,
+    /// Memory that is wanted soon, and how many elements of it.
+    ahead: [(Src<T>, usize); 3],
 }
 
 impl<T: Float> Problem<T> {
