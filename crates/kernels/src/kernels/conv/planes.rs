@@ -267,11 +267,30 @@ fn part<T: Float>(row: &[T], (even, odd): (&mut [T], &mut [T]), before: usize) {
     let (pairs, last) = row.as_chunks::<2>();
     let n = pairs.len().min(even.len() - at);
     let (evens, odds) = (&mut even[at..][..n], &mut odd[at..][..n]);
-    for ((even, odd), pair) in evens.iter_mut().zip(odds).zip(&pairs[..n]) {
-        (*even, *odd) = (pair[0], pair[1]);
+    let pairs = &pairs[..n];
+    if n >= 8 {
+        several::<T, 8>(pairs, evens, odds);
+    } else if n >= 4 {
+        several::<T, 4>(pairs, evens, odds);
+    } else {
+        several::<T, 1>(pairs, evens, odds);
     }
     if let ([last], Some(to)) = (last, even.get_mut(at + pairs.len())) {
         *to = *last;
+    }
+}
+
+/// Parts pairs, `N` at a time; the last ones lie over those before.
+#[inline(always)]
+fn several<T: Float, const N: usize>(pairs: &[[T; 2]], evens: &mut [T], odds: &mut [T]) {
+    for at in (0..pairs.len()).step_by(N) {
+        let at = at.min(pairs.len() - N);
+        let pairs = pairs[at..].first_chunk::<N>();
+        let (evens, odds) = (evens[at..].first_chunk_mut::<N>(), odds[at..].first_chunk_mut::<N>());
+        if let (Some(pairs), Some(evens), Some(odds)) = (pairs, evens, odds) {
+            *evens = pairs.map(|[even, _]| even);
+            *odds = pairs.map(|[_, odd]| odd);
+        }
     }
 }
 
@@ -370,12 +389,20 @@ impl<T: Float> Band<'_, T> {
                 }
                 return;
             }
-            let mut lanes = [[T::ZERO; 16]; ROWS];
-            for (lanes, &sum) in lanes.iter_mut().zip(&sums) {
-                bias.plus(sum).store(lanes.as_mut_ptr());
-            }
-            for (i, lanes) in lanes.iter().enumerate() {
+            // Where rows follow each other, what is written beyond the end of one is set by the next.
+            let over = |i: usize| {
+                self.across == self.columns
+                    && i * self.across + V::WIDTH <= (ROWS - 1) * self.across + n
+            };
+            let mut lanes = [T::ZERO; 16];
+            for (i, &sum) in sums.iter().enumerate() {
                 let to = to.add(i * self.across);
+                let sum = bias.plus(sum);
+                if over(i) {
+                    sum.store(to);
+                    continue;
+                }
+                sum.store(lanes.as_mut_ptr());
                 let mut at = 0;
                 while at + 4 <= n {
                     let four: [T; 4] = [lanes[at], lanes[at + 1], lanes[at + 2], lanes[at + 3]];
