@@ -11,6 +11,7 @@ import pytest
 from oracle import T
 
 WINDOWS = [7.0, 8.0, 9.0, 11.0, 13.0, 14.0, 15.0, 17.0, 19.0, 20.0, 21.0, 23.0, 31.0, 32.0, 33.0, 35.0]
+SLOPES = [-0.16506954, -0.30943593, -0.26490575]
 nn: Any = T.nn
 F: Any = T.nn.functional
 
@@ -230,3 +231,17 @@ def test_muon() -> None:
         T.optim.Muon([nn.Parameter(T.ones(3))])
     with pytest.raises(ValueError, match="Adjust learning rate function x is not supported"):
         T.optim.Muon([weight], adjust_lr_fn="x")
+
+
+def test_random_slopes() -> None:
+    """The slopes below zero are torch's draws."""
+    T.manual_seed(11)
+    got = F.rrelu(T.tensor([-1.0, 1.0, -1.0, -1.0]), training=True).tolist()
+    assert got == pytest.approx([SLOPES[0], 1.0, SLOPES[1], SLOPES[2]])
+
+
+def test_bags_begin_at_the_beginning() -> None:
+    with pytest.raises(RuntimeError, match=r"offsets\[0\] has to be 0, i.e., the first sequence"):
+        nn.EmbeddingBag(10, 3)(T.tensor([1, 2]), T.tensor([1]))
+    with pytest.raises(ValueError, match="num_samples should be a positive integer value, but got num_samples=0"):
+        T.utils.data.RandomSampler([])

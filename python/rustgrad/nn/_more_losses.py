@@ -239,7 +239,7 @@ def embedding_bag(
         if offsets is not None:
             message = (
                 "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
-                "sequences. However, found offsets of type " + type(offsets).__name__
+                f"sequences. However, found offsets of type {type(offsets)}"
             )
             raise ValueError(message)
         starts = _rg.arange(0, input.numel(), max(input.shape[1], 1))
@@ -254,6 +254,12 @@ def embedding_bag(
             )
             raise ValueError(message)
         starts = offsets.to(_rg.int64)
+        if starts.numel() and int(starts[0]) != 0:
+            message = (
+                "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
+                f"However, got {int(starts[0])}"
+            )
+            raise RuntimeError(message)
     else:
         message = f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
         raise ValueError(message)
@@ -295,7 +301,8 @@ def rrelu(
     if training:
         slopes = _rg.ones_like(source.detach())
         count = int((source.detach() <= 0).sum())
-        drawn = _rg.empty(count, dtype=source.dtype).uniform_(lower, upper)
+        # In double precision, as torch draws them.
+        drawn = _rg.empty(count, dtype=_rg.float64).uniform_(lower, upper).to(source.dtype)
         slopes[source.detach() <= 0] = drawn
         result = source * slopes
     else:

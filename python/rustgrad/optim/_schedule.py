@@ -40,14 +40,16 @@ class LRScheduler:
                 if "initial_lr" not in group:
                     message = (
                         f"param 'initial_lr' is not specified in param_groups[{place}] when resuming scheduler "
-                        "with last_epoch >= 0."
+                        "with last_epoch >= 0.\nThis typically happens when:\n1. You're trying to resume training from "
+                        "a checkpoint but haven't properly loaded the optimizer state\n2. You're using last_epoch >= 0 "
+                        "for a fresh training run (not recommended)"
                     )
                     raise KeyError(message)
         self.base_lrs = [copy(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._watch_steps(optimizer)
         self._step_count = 0
-        self._is_initial = False
+        self._is_initial = self._get_lr_called_within_step = False
         self._initial_step()
 
     def _watch_steps(self, optimizer: Any) -> None:
@@ -110,7 +112,10 @@ class LRScheduler:
         else:
             warnings.warn(
                 "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
-                "Please use `scheduler.step()` to step the scheduler.",
+                "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different "
+                "from None, the closed form is used instead of the new chainable form, where available. "
+                "Please open an issue if you are unable to replicate your use case: "
+                "https://github.com/pytorch/pytorch/issues/new/choose.",
                 UserWarning,
                 stacklevel=2,
             )

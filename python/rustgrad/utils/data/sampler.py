@@ -51,8 +51,8 @@ class RandomSampler(Sampler[int]):
         if not isinstance(replacement, bool):
             message = f"replacement should be a boolean value, but got replacement={replacement}"
             raise TypeError(message)
-        if not isinstance(self.num_samples, int) or self.num_samples < 0:
-            message = f"num_samples should be a non-negative integer value, but got num_samples={self.num_samples}"
+        if not isinstance(self.num_samples, int) or self.num_samples <= 0:
+            message = f"num_samples should be a positive integer value, but got num_samples={self.num_samples}"
             raise ValueError(message)
 
     @property
