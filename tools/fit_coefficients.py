@@ -73,6 +73,13 @@ emit("LOG_F32", "`(log(1 + f) - f + f^2 / 2) / f^3` on `[1/sqrt 2 - 1, sqrt 2 - 
 zmax = (hi / (2 + hi)) ** 2 * (1 + mpf(2) ** -10)
 g = around(lambda z: (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z, 1)
 emit("LOG_F64", "`(2 atanh(s) / s - 2) / s^2` in `s^2`, `s = f / (2 + f)`.", fit(g, 0, zmax, 7), "f64")
+g = around(lambda z: 2 / mp.log(2) * mp.atanh(mp.sqrt(z)) / mp.sqrt(z), 1)
+emit(
+    "LOG2_SINGLE",
+    "`log2((1 + s) / (1 - s)) / s` in `s^2` between `1 / sqrt 2` and `sqrt 2`, to 2^-37: for single precision.",
+    fit(g, 0, zmax, 4),
+    "f64",
+)
 g = around(lambda z: ((2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z - mpf(2) / 3) / z, 2)
 emit("LOG_DD", "The same without its first term, for the double-double logarithm.", fit(g, 0, zmax, 7), "f64")
 qmax = (mp.pi / 4) ** 2 * (1 + mpf(2) ** -10)

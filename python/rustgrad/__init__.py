@@ -43,7 +43,7 @@ _LAZY = (
 
 # Functions written in Python of others.
 _COMPOSED = {
-    "angle", "as_strided_copy", "as_strided_scatter", "cdist", "cholesky", "cholesky_inverse", "cholesky_solve",
+    "as_strided_copy", "as_strided_scatter", "cdist", "cholesky", "cholesky_inverse", "cholesky_solve",
     "conj", "conj_physical", "corrcoef", "cov", "cumulative_trapezoid", "det", "detach", "detach_",
     "diagonal_copy", "dist", "empty_strided", "expand_copy", "fill", "fill_", "frexp", "gradient",
     "index_reduce", "inverse", "is_signed", "isin", "isneginf", "isposinf", "isreal", "ldexp", "ldexp_",

@@ -36,11 +36,6 @@ def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return (input - other).norm(p)
 
 
-def _distance(difference: Tensor, p: float) -> Tensor:
-    """Return p-norms over the last dimension, with a gradient of zero where they are zero."""
-    return difference.norm(p, -1) if p != 0 else (difference != 0).sum(-1).to(difference.dtype)
-
-
 def _euclidean(x1: Tensor, x2: Tensor) -> Tensor:
     """Return Euclidean distances by ``|a|^2 + |b|^2 - 2 a b``, with a gradient of zero where they are zero."""
     first, second = (x.square().sum(-1, keepdim=True) for x in (x1, x2))
@@ -79,7 +74,13 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     many = x1.shape[-2] > 25 or x2.shape[-2] > 25
     if p == 2 and (compute_mode == modes[1] or (many and compute_mode == modes[0])):
         return _euclidean(x1, x2)
-    return _distance(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
+    if x1.dtype != x2.dtype:
+        dtype = _rg.result_type(x1, x2)
+        x1, x2 = x1.to(dtype), x2.to(dtype)
+    if x1.shape[:-2] != x2.shape[:-2]:
+        lead = _rg.broadcast_shapes(x1.shape[:-2], x2.shape[:-2])
+        x1, x2 = (x.expand(*lead, *x.shape[-2:]) for x in (x1, x2))
+    return _core._nn_cdist(x1, x2, p)
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
@@ -339,14 +340,6 @@ def frexp(input: Tensor) -> Any:
     half = exponent >> 1
     mantissa = input * power(-half) * power(half - exponent)
     return return_types.frexp((mantissa, exponent.to(_rg.int32)))
-
-
-@takes_out
-def angle(input: Tensor) -> Tensor:
-    """Return the angle of real numbers: zero, pi for negative ones."""
-    x = input if input.is_floating_point() else input.to(_rg.get_default_dtype())
-    result = _rg.where(x < 0, math.pi, 0.0).to(x.dtype)
-    return _rg.where(x.isnan(), x, result)  # type: ignore[no-any-return]
 
 
 @takes_out

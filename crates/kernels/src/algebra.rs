@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::{BitAnd, BitOr, Not};
 
 use crate::kernels::block::{Exact, Mode};
-use crate::kernels::math::{exp, fma32, fma64, gamma, log, quotient, special, trig};
+use crate::kernels::math::{exp, fma32, fma64, gamma, incomplete, log, quotient, special, trig};
 
 macro_rules! unary_methods {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -61,6 +61,12 @@ pub trait Algebra: Clone {
     /// The next representable number towards `other`.
     #[must_use]
     fn nextafter(&self, other: &Self) -> Self;
+    /// The regularised lower incomplete gamma function of parameter `self`.
+    #[must_use]
+    fn gammainc(&self, x: &Self) -> Self;
+    /// The regularised upper incomplete gamma function of parameter `self`.
+    #[must_use]
+    fn gammaincc(&self, x: &Self) -> Self;
     /// The `n`-th derivative of `digamma`.
     #[must_use]
     fn polygamma(&self, n: u32) -> Self;
@@ -295,7 +301,7 @@ macro_rules! algebra {
         own: $($own:ident = $own_f:path),*;
         wide: $($wide:ident = $wide_f:path),*;
         scalar: $($scalar:ident = $scalar_f:path),*;
-        pow: $pow:path, atan2: $atan2:path, fmod: $fmod:path
+        pow: $pow:path, atan2: $atan2:path, fmod: $fmod:path, error: $error:path
         $(, normal: $normal:path)?
     ) => {
         impl $($gen)* Algebra for $self {
@@ -338,6 +344,14 @@ macro_rules! algebra {
                 let (x, y) = ($get(self), $get(other));
                 let next = if y > x { x.next_up() } else if y < x { x.next_down() } else { y };
                 $wrap(if x.is_nan() { x } else { next })
+            }
+            #[inline(always)]
+            fn gammainc(&self, x: &Self) -> Self {
+                $wrap(incomplete::gammainc($get(self) as f64, $get(x) as f64, $error) as $t)
+            }
+            #[inline(always)]
+            fn gammaincc(&self, x: &Self) -> Self {
+                $wrap(incomplete::gammaincc($get(self) as f64, $get(x) as f64, $error) as $t)
             }
             #[inline(always)]
             fn polygamma(&self, n: u32) -> Self {
@@ -403,6 +417,7 @@ macro_rules! algebra_f32 {
                 lgamma = gamma::lgamma_single::<$m>, digamma = gamma::digamma::<$m>;
             scalar: i0 = special::i0, i1 = special::i1;
             pow: log::pow_f32::<$m>, atan2: trig::atan2_f32::<$m>, fmod: quotient::fmod_f32::<$m>,
+            error: incomplete::ERROR_F32,
             normal: special::normal_f32::<$m>
         }
     };
@@ -427,7 +442,8 @@ macro_rules! algebra_f64 {
                 digamma = gamma::digamma::<$m>;
             wide: ;
             scalar: lgamma = gamma::lgamma, i0 = special::i0, i1 = special::i1;
-            pow: log::pow_f64::<$m>, atan2: trig::atan2_f64::<$m>, fmod: quotient::fmod_f64::<$m>
+            pow: log::pow_f64::<$m>, atan2: trig::atan2_f64::<$m>, fmod: quotient::fmod_f64::<$m>,
+            error: incomplete::ERROR_F64
         }
     };
 }

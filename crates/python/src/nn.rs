@@ -359,6 +359,36 @@ fn pdist(py: Python<'_>, input: &Bound<'_, PyTensor>, p: f64) -> Out {
     Ok(Wrapped(detached(py, bytes, || input.pdist(p))?))
 }
 
+/// The distances of the rows of two stacks of matrices.
+#[pyfunction]
+fn cdist(py: Python<'_>, x1: &Bound<'_, PyTensor>, x2: &Bound<'_, PyTensor>, p: f64) -> Out {
+    let (x, y) = (&x1.get().tensor, &x2.get().tensor);
+    let rows = x.shape().iter().rev().nth(1).copied().unwrap_or(0);
+    let bytes = y.byte_hint().saturating_mul(rows);
+    Ok(Wrapped(detached(py, bytes, || x.cdist(y, p))?))
+}
+
+/// The losses of rows by the margins of their classes: one each, or several that a row of `targets` names.
+#[pyfunction]
+#[pyo3(signature = (input, targets, margin = 1.0, weights = None))]
+fn margin_losses(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    targets: &Bound<'_, PyTensor>,
+    margin: f64,
+    weights: Option<&Bound<'_, PyTensor>>,
+) -> Out {
+    let (x, targets) = (&input.get().tensor, &targets.get().tensor);
+    let weights = weights.map(|weights| &weights.get().tensor);
+    Ok(Wrapped(detached(py, x.byte_hint(), || {
+        if targets.ndim() == 2 {
+            x.multilabel_margin_losses(targets)
+        } else {
+            x.multi_margin_losses(targets, margin, weights)
+        }
+    })?))
+}
+
 /// Attention without dropout.
 #[pyfunction]
 fn attention(
@@ -383,6 +413,8 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_nn_recurrent", wrap_pyfunction!(recurrent, module)?)?;
     module.add("_nn_ctc_loss", wrap_pyfunction!(ctc_loss, module)?)?;
     module.add("_nn_prelu", wrap_pyfunction!(prelu, module)?)?;
+    module.add("_nn_cdist", wrap_pyfunction!(cdist, module)?)?;
+    module.add("_nn_margin_losses", wrap_pyfunction!(margin_losses, module)?)?;
     module.add("_nn_pdist", wrap_pyfunction!(pdist, module)?)?;
     module.add("_nn_attention", wrap_pyfunction!(attention, module)?)?;
     module.add("_nn_linear", wrap_pyfunction!(linear, module)?)?;

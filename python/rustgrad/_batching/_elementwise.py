@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _UNARY = (
-    "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin",
+    "abs", "absolute", "acos", "acosh", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin",
     "asinh", "atan", "atanh", "bitwise_not", "ceil", "celu", "cos", "cosh", "deg2rad", "digamma", "erf",
     "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "floor", "frac", "hardshrink", "i0", "lgamma", "log",
     "log10", "log1p", "log2", "logical_not", "logit", "nan_to_num", "neg", "negative", "polygamma",
@@ -48,7 +48,7 @@ _SEVERAL = (
     "greater_equal", "gt", "heaviside", "hypot", "isclose", "lcm", "le", "lerp", "less", "less_equal",
     "logaddexp", "logaddexp2", "logical_and", "logical_or", "logical_xor", "lt", "masked_fill", "maximum",
     "minimum", "mul", "multiply", "ne", "nextafter", "not_equal", "pow", "remainder", "rsub", "sub",
-    "subtract", "true_divide", "xlogy",
+    "subtract", "true_divide", "xlogy", "_igamma", "_igammac",
 )  # fmt: skip
 #: Those of which a number or a tensor may come first, so that the function of the module is called.
 _FUNCTIONS = {"pow", "float_power", "xlogy", "rsub"}

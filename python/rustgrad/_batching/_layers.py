@@ -140,6 +140,11 @@ def _rectified(level: Level, name: str, x: Any, weight: Any) -> Any:
     return _rg.where(x > 0, x, slope * x)
 
 
+@rule("_nn_cdist")
+def _distances(level: Level, name: str, x1: Any, x2: Any, p: float) -> Any:
+    return Batched(getattr(_core, name)(slices(level, x1), slices(level, x2), p), level)
+
+
 @rule("_nn_attention")
 def _attention(level: Level, name: str, q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float) -> Any:
     if type(q) is not Batched:

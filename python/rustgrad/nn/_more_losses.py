@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
-from rustgrad._batching import base
+from rustgrad import _core
+from rustgrad._batching import Batched, base
 from rustgrad.nn._embedding import embedding
 from rustgrad.nn._reduction import check, legacy, reduce
 
@@ -36,6 +37,10 @@ def multi_margin_loss(
     if input.dim() > 2 or classes.shape[0] != rows.shape[0]:
         message = f"inconsistent target size, expected {rows.shape[0]} but got {list(target.shape)}"
         raise RuntimeError(message)
+    fits = weight is None or (weight.numel() == rows.shape[1] and not weight.requires_grad)
+    if p == 1 and fits and _is_plain(rows, classes, weight):
+        losses = _core._nn_margin_losses(rows, classes, margin, weight)
+        return _reduced(losses if input.dim() == 2 else losses.squeeze(0), reduction)
     own = rows.gather(1, classes.unsqueeze(1))
     excess = (margin - own + rows).clamp(min=0)
     excess = excess if p == 1 else excess * excess
@@ -47,6 +52,14 @@ def multi_margin_loss(
     excess = excess.scatter(1, classes.unsqueeze(1), 0.0)
     losses = excess.sum(1) / rows.shape[1]
     return _reduced(losses if input.dim() == 2 else losses.squeeze(0), reduction)
+
+
+def _is_plain(rows: Tensor, target: Tensor, weight: Tensor | None = None) -> bool:
+    """Whether the losses can be made at once: of floats, and not of the slices of a batch."""
+    tensors: tuple[Any, ...] = (rows, target, weight)
+    if any(type(tensor) is Batched for tensor in tensors):
+        return False
+    return rows.is_floating_point() and target.dtype == _rg.int64 and rows.numel() > 0
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
@@ -65,6 +78,9 @@ def multilabel_margin_loss(
         raise RuntimeError(message)
     rows = input.reshape(1, -1) if input.dim() < 2 else input
     named = target.reshape(rows.shape)
+    if _is_plain(rows, named):
+        losses = _core._nn_margin_losses(rows, named)
+        return _reduced(losses if input.dim() == 2 else losses.squeeze(0), reduction)
     valid = (named >= 0).to(_rg.int64).cumprod(1).bool()
     # The first columns name all classes of all rows; of a batch, of all its slices.
     width = int(base(valid).any(tuple(range(base(valid).dim() - 1))).sum())

@@ -130,6 +130,12 @@ impl Algebra for Diff {
     fn fmod(&self, other: &Self) -> Self {
         self.op(other, Binary::Fmod)
     }
+    fn gammainc(&self, x: &Self) -> Self {
+        self.op(x, Binary::Igamma)
+    }
+    fn gammaincc(&self, x: &Self) -> Self {
+        self.op(x, Binary::Igammac)
+    }
     fn nextafter(&self, other: &Self) -> Self {
         self.op(other, Binary::NextAfter)
     }

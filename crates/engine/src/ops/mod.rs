@@ -47,6 +47,7 @@ pub mod linalg;
 mod linear;
 pub mod losses;
 mod map;
+mod margins;
 pub mod matmul;
 mod names;
 pub mod nll;

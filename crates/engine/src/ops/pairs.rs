@@ -8,11 +8,75 @@ use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::Scalar;
 use crate::error::{Result, bail, ensure};
 use crate::graph::hooks::GradList;
-use crate::graph::{Save, attach, is_grad_enabled, recording1};
+use crate::graph::{Save, attach, is_grad_enabled, recording, recording1};
 use crate::kernels::pairs::Metric;
 use crate::launch;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
+
+struct Cdist {
+    p: f64,
+    metric: Metric,
+}
+
+impl Rule for Cdist {
+    fn name(&self) -> &'static str {
+        "CdistBackward0"
+    }
+    fn attribute(&self, name: &str) -> Option<SavedValue> {
+        (name == "p").then_some(SavedValue::Number(Scalar::Float(self.p)))
+    }
+    fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None, None]) };
+        let (x, y, distances) = (cx.saved(0)?, cx.saved(1)?, cx.saved(2)?);
+        let wanted = [cx.needs(0), cx.needs(1)];
+        if is_grad_enabled() {
+            let apart = x.unsqueeze(-2)?.sub(&y.unsqueeze(-3)?)?;
+            let part =
+                slopes(self.metric, &apart, &distances.unsqueeze(-1)?, &grad.unsqueeze(-1)?)?;
+            let first = wanted[0].then(|| part.sum(&[-2], false, None)).transpose()?;
+            let second = wanted[1].then(|| part.sum(&[-3], false, None)?.apply_unary(Unary::Neg));
+            return Ok(smallvec![first, second.transpose()?]);
+        }
+        let [x, y, distances, grad] = [&x, &y, &distances, grad].map(Tensor::shared_core);
+        let metric = self.metric;
+        let made = launch::distances_between_backward(metric, &x, &y, &distances, &grad, wanted)?;
+        Ok(made.into_iter().map(|core| core.map(Tensor::from_core)).collect())
+    }
+}
+
+/// The gradients of differences, from those of their norms, for the derivatives of these.
+fn slopes(metric: Metric, apart: &Tensor, distance: &Tensor, grad: &Tensor) -> Result<Tensor> {
+    let differ = distance.detach().compare(Binary::Ne, 0.0)?;
+    let (safe, grad) = (distance.or_else(&differ, 1.0)?, grad.or_else(&differ, 0.0)?);
+    let sign = apart.detach().apply_unary(Unary::Sign)?;
+    match metric {
+        Metric::Count => apart.times(0.0),
+        Metric::Sum => grad.mul(&sign),
+        Metric::Euclid => apart.mul(&grad.div(&safe)?),
+        Metric::Most => {
+            let most = apart.detach().apply_unary(Unary::Abs)?.eq(&safe.detach())?;
+            grad.mul(&sign)?.or_else(&most, 0.0)
+        }
+        Metric::Power(p) => {
+            let same = apart.detach().compare(Binary::Ne, 0.0)?;
+            let size = apart.mul(&sign)?.or_else(&same, 1.0)?;
+            let power = |t: &Tensor| t.binary_scalar(Binary::Pow, Scalar::Float(p - 1.0), false);
+            let shares = power(&size)?.mul(&sign)?;
+            shares.mul(&grad.div(&power(&safe)?)?)
+        }
+    }
+}
+
+fn metric_of(p: f64) -> Metric {
+    match p {
+        0.0 => Metric::Count,
+        1.0 => Metric::Sum,
+        2.0 => Metric::Euclid,
+        p if p.is_infinite() => Metric::Most,
+        p => Metric::Power(p),
+    }
+}
 
 struct Pdist {
     p: f64,
@@ -47,27 +111,7 @@ impl Pdist {
         let index = |list: &[i64]| Tensor::from_slice(list, &[pairs]);
         let (first, second) = (index(&first)?, index(&second)?);
         let apart = x.index_select(0, &first)?.sub(&x.index_select(0, &second)?)?;
-        let differ = y.detach().compare(Binary::Ne, 0.0)?;
-        let (safe, grad) = (y.or_else(&differ, 1.0)?, grad.or_else(&differ, 0.0)?);
-        let (safe, grad) = (safe.unsqueeze(1)?, grad.unsqueeze(1)?);
-        let sign = apart.detach().apply_unary(Unary::Sign)?;
-        let part = match self.metric {
-            Metric::Count => apart.times(0.0)?,
-            Metric::Sum => grad.mul(&sign)?,
-            Metric::Euclid => apart.mul(&grad.div(&safe)?)?,
-            Metric::Most => {
-                let most = apart.detach().apply_unary(Unary::Abs)?.eq(&safe.detach())?;
-                grad.mul(&sign)?.or_else(&most, 0.0)?
-            }
-            Metric::Power(p) => {
-                let same = apart.detach().compare(Binary::Ne, 0.0)?;
-                let size = apart.mul(&sign)?.or_else(&same, 1.0)?;
-                let power =
-                    |t: &Tensor| t.binary_scalar(Binary::Pow, Scalar::Float(p - 1.0), false);
-                let shares = power(&size)?.mul(&sign)?;
-                shares.mul(&grad.div(&power(&safe)?)?)?
-            }
-        };
+        let part = slopes(self.metric, &apart, &y.unsqueeze(1)?, &grad.unsqueeze(1)?)?;
         let whole = Tensor::zeros(&shape, x.dtype())?;
         let whole = whole.index_add(0, &first, &part, Scalar::Int(1))?;
         whole.index_add(0, &second, &part, Scalar::Int(-1))
@@ -84,17 +128,28 @@ impl Tensor {
         ensure!(self.ndim() == 2, runtime, "pdist only supports 2D tensors, got: {}D", self.ndim());
         ensure!(self.dtype().is_float(), runtime, "pdist only supports floating-point dtypes");
         ensure!(p >= 0.0, runtime, "pdist only supports non-negative p values");
-        let metric = match p {
-            0.0 => Metric::Count,
-            1.0 => Metric::Sum,
-            2.0 => Metric::Euclid,
-            p if p.is_infinite() => Metric::Most,
-            p => Metric::Power(p),
-        };
+        let metric = metric_of(p);
         let output = Self::from_core(launch::distances(metric, &self.shared_core())?);
         if recording1(self) {
             let saves = [Save::Input(0), Save::Output(0)];
             attach(Op::rule(Pdist { p, metric }), &[self], &saves, &[&output])?;
+        }
+        Ok(output)
+    }
+
+    /// The distances of the rows of the last two dimensions from those of `other`, by the norm of degree `p`
+    /// of their difference; all other sizes must agree.
+    ///
+    /// # Errors
+    /// If they do not, or the dtype is not floating point.
+    #[track_caller]
+    pub fn cdist(&self, other: &Self, p: f64) -> Result<Self> {
+        let metric = metric_of(p);
+        let made = launch::distances_between(metric, &self.shared_core(), &other.shared_core())?;
+        let output = Self::from_core(made);
+        if recording(&[self, other]) {
+            let saves = [Save::Input(0), Save::Input(1), Save::Output(0)];
+            attach(Op::rule(Cdist { p, metric }), &[self, other], &saves, &[&output])?;
         }
         Ok(output)
     }

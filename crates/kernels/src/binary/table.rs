@@ -147,6 +147,18 @@ macro_rules! for_each_binary {
                     V::select(&a.eq_lit(0.0), b, &V::select(&a.is_nan(), a, &step))
                 };
             }
+            Igamma "igamma" "IgammaBackward0" FloatOnly {}
+                "The regularised lower incomplete gamma function; differentiable by `b` only" {
+                slow true value |a, b, _| a.gammainc(b);
+                da [] |g, _| g.lit(f64::NAN);
+                db [a b] |g, _| g.mul(&gamma_density(a, b));
+            }
+            Igammac "igammac" "IgammacBackward0" FloatOnly {}
+                "The regularised upper incomplete gamma function; differentiable by `b` only" {
+                slow true value |a, b, _| a.gammaincc(b);
+                da [] |g, _| g.lit(f64::NAN);
+                db [a b] |g, _| g.neg().mul(&gamma_density(a, b));
+            }
             NextAfter "nextafter" "NextafterBackward0" FloatOnly {}
                 "The number next to `a` in the direction of `b`" {
                 slow true value |a, b, _| a.nextafter(b);
@@ -258,6 +270,14 @@ fn scaled<V: Algebra>(g: &V, k: f64) -> V {
     } else {
         g.mul_lit(k)
     }
+}
+
+/// `b^(a - 1) e^-b / gamma(a)`
+#[inline(always)]
+fn gamma_density<V: Algebra>(a: &V, b: &V) -> V {
+    let power = a.add_lit(-1.0);
+    let log = power.mul(&b.log()).keep(&!power.eq_lit(0.0));
+    log.sub(b).sub(&a.lgamma()).exp()
 }
 
 /// Python's `%`.

@@ -1,5 +1,11 @@
-//! Distances of all pairs of rows of a matrix.
+//! Distances of all pairs of rows of a matrix, or of the rows of two.
 #![allow(unsafe_code)]
+
+mod between;
+mod slopes;
+
+pub use between::{between, between_backward};
+use slopes::{Slopes, sums_of_slopes};
 
 use super::multiversion::{self, Job};
 use super::raw::{Dst, Src, split};
@@ -73,38 +79,59 @@ fn joined<T: Real>(
     total
 }
 
+/// The distances of a row from `LANES` others, of which the columns begin at `at`.
+#[inline(always)]
+fn made<T: Real>(metric: Metric, row: &[T], columns: &[T], at: usize) -> [T; LANES] {
+    let sum = |x: T, y: T| x + y;
+    let mut made = match metric {
+        Metric::Count => {
+            let one = |x: T| if x == T::ZERO { T::ZERO } else { T::ONE };
+            joined(row, columns, at, one, sum)
+        }
+        Metric::Sum => joined(row, columns, at, |x| x.abs(), sum),
+        Metric::Euclid => joined(row, columns, at, |x| x * x, sum),
+        Metric::Most => joined(row, columns, at, |x| x.abs(), |x, y| x.max_nan(y)),
+        // Products become vectors, which powers do not.
+        Metric::Power(p) if p == 3.0 => joined(row, columns, at, |x| x.abs() * x * x, sum),
+        Metric::Power(p) => joined(row, columns, at, |x| raised(x.abs(), p), sum),
+    };
+    for made in &mut made {
+        match metric {
+            Metric::Euclid => *made = made.sqrt(),
+            Metric::Power(p) => *made = raised(*made, 1.0 / p),
+            _ => {}
+        }
+    }
+    made
+}
+
+/// The columns of a matrix of `n` rows, each with room for `LANES` more.
+///
+/// # Safety
+/// `x` has `n * width` elements.
+unsafe fn columns_of<T: Real>([n, width]: [usize; 2], x: *const T) -> Vec<T> {
+    let height = n + LANES;
+    let mut columns = vec![T::ZERO; height * width];
+    for i in 0..n {
+        for k in 0..width {
+            // SAFETY: an element of the matrix.
+            columns[k * height + i] = unsafe { *x.add(i * width + k) };
+        }
+    }
+    columns
+}
+
 impl<T: Real> Job for Distances<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
         let Self { metric, sizes: [n, width], columns, .. } = self;
-        let sum = |x: T, y: T| x + y;
         for i in self.first..self.last {
             // SAFETY: a row of the matrix.
             let row = unsafe { std::slice::from_raw_parts(self.x.at((i * width) as isize), width) };
             let mut j = i + 1;
             while j < n {
-                let mut made = match metric {
-                    Metric::Count => {
-                        let one = |x: T| if x == T::ZERO { T::ZERO } else { T::ONE };
-                        joined(row, columns, j, one, sum)
-                    }
-                    Metric::Sum => joined(row, columns, j, |x| x.abs(), sum),
-                    Metric::Euclid => joined(row, columns, j, |x| x * x, sum),
-                    Metric::Most => joined(row, columns, j, |x| x.abs(), |x, y| x.max_nan(y)),
-                    // Products become vectors, which powers do not.
-                    Metric::Power(p) if p == 3.0 => {
-                        joined(row, columns, j, |x| x.abs() * x * x, sum)
-                    }
-                    Metric::Power(p) => joined(row, columns, j, |x| raised(x.abs(), p), sum),
-                };
-                for made in &mut made {
-                    match metric {
-                        Metric::Euclid => *made = made.sqrt(),
-                        Metric::Power(p) => *made = raised(*made, 1.0 / p),
-                        _ => {}
-                    }
-                }
+                let made = made(metric, row, columns, j);
                 let to = self.y.at(place(n, i, j) as isize);
                 for (lane, made) in made.iter().take(n - j).enumerate() {
                     // SAFETY: the distances of this row and later ones lie side by side.
@@ -122,14 +149,8 @@ impl<T: Real> Job for Distances<'_, T> {
 /// `x` has `n * width` elements, `y` one for each pair, and they do not overlap.
 pub unsafe fn distances<T: Real>(metric: Metric, sizes: [usize; 2], x: *const T, y: *mut T) {
     let [n, width] = sizes;
-    let height = n + LANES;
-    let mut columns = vec![T::ZERO; height * width];
-    for i in 0..n {
-        for k in 0..width {
-            // SAFETY: an element of the matrix.
-            columns[k * height + i] = unsafe { *x.add(i * width + k) };
-        }
-    }
+    // SAFETY: the caller's promise is passed on.
+    let columns = unsafe { columns_of(sizes, x) };
     let (x, y, columns) = (Src::new(x), Dst::new(y), &columns[..]);
     split(n, n * width / 4, |first, last| {
         multiversion::run(Distances { metric, sizes, x, columns, y, first, last });
@@ -147,69 +168,38 @@ struct Back<T> {
     last: usize,
 }
 
-/// The sign of a number, zero for zero.
-#[inline(always)]
-fn sign<T: Real>(x: T) -> T {
-    let up = if x > T::ZERO { T::ONE } else { T::ZERO };
-    let down = if x < T::ZERO { T::ONE } else { T::ZERO };
-    up - down
-}
-
 impl<T: Real> Job for Back<T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
         let [n, width] = self.sizes;
+        let mut slopes = Slopes::new(self.metric, n);
+        let none = slopes.are_none();
         for i in self.first..self.last {
+            // The pairs with earlier rows lie apart, those with later ones side by side.
+            let mut set = |j: usize, at: usize| {
+                // SAFETY: the place of the pair.
+                let (g, y) = unsafe { (*self.grad.at(at as isize), *self.y.at(at as isize)) };
+                slopes.set(j, g, y);
+            };
+            if !none {
+                for j in 0..i {
+                    set(j, place(n, j, i));
+                }
+                for j in i + 1..n {
+                    set(j, place(n, i, i + 1) + j - i - 1);
+                }
+            }
+            slopes.set(i, T::ZERO, T::ZERO);
             // SAFETY: rows of the matrix; this one of the result is the task's.
-            let (row, to) = unsafe {
+            let (row, others, to) = unsafe {
                 (
                     std::slice::from_raw_parts(self.x.at((i * width) as isize), width),
+                    std::slice::from_raw_parts(self.x.at(0), n * width),
                     std::slice::from_raw_parts_mut(self.to.at((i * width) as isize), width),
                 )
             };
-            to.fill(T::ZERO);
-            for j in (0..n).filter(|&j| j != i) {
-                let at = place(n, i.min(j), i.max(j)) as isize;
-                // SAFETY: the place of the pair, and a row of the matrix.
-                let (g, y, other) = unsafe {
-                    let other = self.x.at((j * width) as isize);
-                    (*self.grad.at(at), *self.y.at(at), std::slice::from_raw_parts(other, width))
-                };
-                if y == T::ZERO {
-                    continue;
-                }
-                match self.metric {
-                    Metric::Count => {}
-                    Metric::Sum => {
-                        for k in 0..width {
-                            to[k] += g * sign(row[k] - other[k]);
-                        }
-                    }
-                    Metric::Euclid => {
-                        let share = g / y;
-                        for k in 0..width {
-                            to[k] += share * (row[k] - other[k]);
-                        }
-                    }
-                    Metric::Most => {
-                        for k in 0..width {
-                            let apart = row[k] - other[k];
-                            let most = if apart.abs() == y { g } else { T::ZERO };
-                            to[k] += most * sign(apart);
-                        }
-                    }
-                    Metric::Power(p) => {
-                        let share = g / raised(y, p - 1.0);
-                        for k in 0..width {
-                            let apart = row[k] - other[k];
-                            if apart != T::ZERO {
-                                to[k] += share * sign(apart) * raised(apart.abs(), p - 1.0);
-                            }
-                        }
-                    }
-                }
-            }
+            sums_of_slopes(&mut slopes, row, others, to);
         }
     }
 }

@@ -3,19 +3,40 @@
 //! Order is the definition here, so a line is one chain; lines are what runs side by side.
 #![allow(unsafe_code)]
 
+use super::block::Fused;
+use super::math::exp::exp_f64;
+use super::math::log::log1p_f64;
 use super::multiversion::{self, Job};
-use super::raw::{Dst, Src, split};
-use super::reduce::{Extreme, Ordered};
+use super::raw::{Dst, GRAIN, Src, split};
 use super::rows::Along;
 use super::vexp::Real;
 use crate::dtype::{Bool, Element};
+use crate::parallel;
+
+mod extreme;
+
+pub use extreme::cumextreme;
 
 /// Columns carried along together.
 const TILE: usize = 256;
+/// So few columns are carried in registers.
+const FEW: usize = 32;
 /// Lines gone through side by side.
 const LINES: usize = 8;
 /// As many of them as an 8-way cache can hold with their results when all fall into one set.
 const FEW_LINES: usize = 3;
+
+/// How many columns of a dimension go to a task: no sum crosses them, so the threads may decide.
+fn columns_together(along: Along) -> usize {
+    let Along { outer, n, inner } = along;
+    let threads = parallel::threads();
+    if inner == 1 || outer >= threads || n * inner < GRAIN {
+        return TILE;
+    }
+    let each = inner.div_ceil(threads);
+    let each = if each > 8 { each.next_multiple_of(8) } else { each };
+    each.min(TILE)
+}
 
 /// A type with cumulative sums and products: integers and bool give int64, float32 is carried in
 /// float64, as in torch.
@@ -76,6 +97,8 @@ struct Scan<T, C, S, W> {
     write: W,
     /// Whether a step takes so long that several lines had better wait at once.
     slow: bool,
+    /// Columns of a unit.
+    together: usize,
     first: usize,
     last: usize,
 }
@@ -105,6 +128,23 @@ where
         }
         first
     }
+
+    /// Runs the `N` columns from the element `base` on.
+    #[inline(always)]
+    fn columns<const N: usize>(&self, base: usize) {
+        let Along { n, inner, .. } = self.along;
+        let mut carries = [self.start; N];
+        for i in 0..n {
+            let at = (base + i * inner) as isize;
+            for (l, carry) in carries.iter_mut().enumerate() {
+                // SAFETY: within row i of these columns.
+                *carry = (self.step)(*carry, unsafe { *self.x.at(at + l as isize) }, i);
+            }
+            for (l, &carry) in carries.iter().enumerate() {
+                (self.write)(at + l as isize, carry);
+            }
+        }
+    }
 }
 
 impl<T, C, S, W> Job for Scan<T, C, S, W>
@@ -118,7 +158,7 @@ where
     #[inline(always)]
     fn run(self) {
         let Along { n, inner, .. } = self.along;
-        let tiles = inner.div_ceil(TILE);
+        let tiles = inner.div_ceil(self.together);
         let mut carries = [self.start; TILE];
         let mut first = self.first;
         if inner == 1 && self.slow {
@@ -131,8 +171,8 @@ where
             }
         }
         for unit in first..self.last {
-            let (o, start) = (unit / tiles, unit % tiles * TILE);
-            let width = TILE.min(inner - start);
+            let (o, start) = (unit / tiles, unit % tiles * self.together);
+            let width = self.together.min(inner - start);
             let base = (o * n * inner + start) as isize;
             if inner == 1 {
                 let mut carry = self.start;
@@ -141,6 +181,19 @@ where
                     // SAFETY: within the line.
                     carry = (self.step)(carry, unsafe { *self.x.at(at) }, i);
                     (self.write)(at, carry);
+                }
+                continue;
+            }
+            if width <= FEW {
+                let (mut base, mut left) = (base as usize, width);
+                while left > 0 {
+                    let taken = match left {
+                        8.. => (self.columns::<8>(base), 8).1,
+                        4.. => (self.columns::<4>(base), 4).1,
+                        2.. => (self.columns::<2>(base), 2).1,
+                        _ => (self.columns::<1>(base), 1).1,
+                    };
+                    (base, left) = (base + taken, left - taken);
                 }
                 continue;
             }
@@ -170,9 +223,20 @@ fn scan<T: Element, C: Copy + Sync>(
         return;
     }
     let x = Src::new(input);
-    let units = along.outer * along.inner.div_ceil(TILE);
-    split(units, along.n * along.inner.min(TILE), |first, last| {
-        multiversion::run_narrow(Scan { along, x, start, step, write, slow, first, last });
+    let together = columns_together(along);
+    let units = along.outer * along.inner.div_ceil(together);
+    split(units, along.n * along.inner.min(together), |first, last| {
+        multiversion::run_narrow(Scan {
+            along,
+            x,
+            start,
+            step,
+            write,
+            slow,
+            together,
+            first,
+            last,
+        });
     });
 }
 
@@ -200,54 +264,43 @@ pub unsafe fn cumprod<T: Cumulative>(along: Along, input: *const T, output: *mut
     scan(along, input, T::ONE, true, |carry, x: T, _| T::multiply(carry, x.widen()), write);
 }
 
-/// Cumulative maximum or minimum and where it is: the last of equals; NaN stays.
-///
-/// # Safety
-/// All cover `along` contiguously.
-pub unsafe fn cumextreme<T: Ordered>(
-    extreme: Extreme,
-    along: Along,
-    input: *const T,
-    values: *mut T,
-    indices: *mut i64,
-) {
-    let (v, k) = (Dst::new(values), Dst::new(indices));
-    let start = (if extreme == Extreme::Max { T::LOWEST } else { T::HIGHEST }, 0i64);
-    let step = move |(best, at): (T, i64), x: T, i: usize| {
-        let more = if extreme == Extreme::Max { x >= best } else { x <= best };
-        if more || x.unordered() { (x, i as i64) } else { (best, at) }
-    };
-    // SAFETY: `at` lies within `along`.
-    let write = |at, (best, index): (T, i64)| unsafe {
-        *v.at(at) = best;
-        *k.at(at) = index;
-    };
-    scan(along, input, start, true, step, write);
-}
-
 /// Cumulative log-sum-exp, carried in float64.
 ///
 /// # Safety
 /// As for [`cumsum`].
 pub unsafe fn logcumsumexp<T: Real>(along: Along, input: *const T, output: *mut T) {
     let y = Dst::new(output);
-    let step = |carry: f64, x: T, _| {
+    // One line waits for its last sum: the shortest way, by branches. NaN stays: it compares false, and what is
+    // computed of it is NaN.
+    let alone = |carry: f64, x: T, _| {
         let x = x.to_f64();
-        if carry.is_nan() || x.is_nan() {
-            return f64::NAN;
-        }
         let (low, high) = if x < carry { (x, carry) } else { (carry, x) };
         // Equal infinities would meet as inf - inf.
         if low == high && low.is_infinite() { low } else { high + (low - high).exp().ln_1p() }
     };
+    // Columns side by side become vectors.
+    let together = |carry: f64, x: T, _| {
+        let x = x.to_f64();
+        let less = x < carry;
+        let low = std::hint::select_unpredictable(less, x, carry);
+        let high = std::hint::select_unpredictable(less, carry, x);
+        let sum = high + log1p_f64::<Fused>(exp_f64::<Fused>(low - high));
+        let same = (low == high) & low.is_infinite();
+        std::hint::select_unpredictable(same, low, sum)
+    };
     // SAFETY: `at` lies within `along`.
     let write = |at, carry| unsafe { *y.at(at) = T::from_f64(carry) };
-    scan(along, input, f64::NEG_INFINITY, true, step, write);
+    if along.inner == 1 {
+        scan(along, input, f64::NEG_INFINITY, true, alone, write);
+    } else {
+        scan(along, input, f64::NEG_INFINITY, true, together, write);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::reduce::Extreme;
 
     fn line(n: usize) -> Along {
         Along { outer: 1, n, inner: 1 }

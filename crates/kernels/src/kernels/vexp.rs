@@ -37,7 +37,8 @@ pub trait Real:
     /// The greater one; NaN if either is.
     #[inline(always)]
     fn max_nan(self, other: Self) -> Self {
-        if other > self || other.is_nan() { other } else { self }
+        // Never by a branch, of which the compiler would make a store under a mask.
+        std::hint::select_unpredictable((other > self) | other.is_nan(), other, self)
     }
 }
 

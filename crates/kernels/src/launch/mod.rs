@@ -36,7 +36,7 @@ pub use image::{Factor, average_pool, convolve, maximum_pool};
 pub use lstm::{lstm, lstm_backward};
 pub use matmul::{addmm, bmm, gemm};
 pub use optim::{Item as OptimiserItem, optimiser_step};
-pub use pairs::{distances, distances_backward};
+pub use pairs::{distances, distances_backward, distances_between, distances_between_backward};
 pub use reduce::{Reduction, reduce};
 pub use resample::{Shuffle, patches, resample, shuffle};
 

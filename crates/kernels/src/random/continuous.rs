@@ -5,8 +5,11 @@ use std::ops::{Add, Div};
 
 use super::engine::Generator;
 use super::normal::pair;
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
 use crate::error::{Result, ensure};
+use crate::kernels::block::Fused;
+use crate::kernels::math::trig::tan_f64;
+use crate::kernels::multiversion::{self, Job};
 
 /// A floating-point element: how many random bits it takes, and how it rounds.
 pub trait Real: Element + Add<Output = Self> + Div<Output = Self> {
@@ -149,9 +152,22 @@ pub fn cauchy<T: Real>(
     sigma: f64,
 ) -> Result<()> {
     ensure!(sigma > 0.0, runtime, "cauchy_ expects sigma > 0.0, but found sigma={sigma}");
-    for slot in out {
-        let tangent = (PI * (generator.unit_f64() - 0.5)).tan();
-        *slot = T::from_f64(sigma.mul_add(tangent, median));
+    if T::DTYPE == DType::F64 {
+        for slot in out {
+            let tangent = (PI * (generator.unit_f64() - 0.5)).tan();
+            *slot = T::from_f64(sigma.mul_add(tangent, median));
+        }
+        return Ok(());
+    }
+    // Of singles the last bits of a double's tangent are not seen.
+    let mut units = [0.0; 256];
+    for out in out.chunks_mut(units.len()) {
+        let units = &mut units[..out.len()];
+        generator.units_f64(units);
+        multiversion::run_narrow(Tangents { units });
+        for (slot, &mut tangent) in out.iter_mut().zip(units) {
+            *slot = T::from_f64(sigma.mul_add(tangent, median));
+        }
     }
     Ok(())
 }
@@ -175,4 +191,19 @@ pub fn log_normal<T: Real>(
         *slot = T::from_f64(pair(generator).mul_add(std, mean).exp());
     }
     Ok(())
+}
+
+/// The tangents of angles between the quarters of a circle, in the place of uniform numbers.
+struct Tangents<'a> {
+    units: &'a mut [f64],
+}
+
+impl Job for Tangents<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for unit in self.units {
+            *unit = tan_f64::<Fused>(PI * (*unit - 0.5));
+        }
+    }
 }

@@ -4,6 +4,9 @@ use super::continuous::Real;
 use super::engine::Generator;
 use crate::dtype::{DType, Element};
 use crate::error::{Result, ensure};
+use crate::kernels::block::Fused;
+use crate::kernels::math::log::log_f64;
+use crate::kernels::multiversion::{self, Job};
 
 /// From this range on torch takes 64 random bits, so that the remainder is nearly uniform.
 const WIDE: u64 = 1 << 28;
@@ -248,8 +251,31 @@ pub fn dropout_noise<T: Real>(generator: &mut Generator, out: &mut [T], p: f64) 
 /// ```
 pub fn geometric<T: Element>(generator: &mut Generator, out: &mut [T], p: f64) -> Result<()> {
     ensure!(p > 0.0 && p < 1.0, runtime, "geometric_ expects p to be in (0, 1), but got p={p}");
-    for slot in out {
-        *slot = T::from_f64((generator.unit_f64().ln() / (-p).ln_1p()).ceil());
+    let scale = (-p).ln_1p();
+    let mut units = [0.0; 256];
+    for out in out.chunks_mut(units.len()) {
+        let units = &mut units[..out.len()];
+        generator.units_f64(units);
+        multiversion::run_narrow(Waiting { units, scale });
+        for (slot, &mut wait) in out.iter_mut().zip(units) {
+            *slot = T::from_f64(wait);
+        }
     }
     Ok(())
+}
+
+/// Waiting times of uniform numbers, in their place.
+struct Waiting<'a> {
+    units: &'a mut [f64],
+    scale: f64,
+}
+
+impl Job for Waiting<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for unit in self.units {
+            *unit = (log_f64::<Fused>(*unit) / self.scale).ceil();
+        }
+    }
 }

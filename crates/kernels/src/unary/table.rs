@@ -34,6 +34,12 @@ macro_rules! for_each_unary {
                 plain true value |x, _| sign(x);
                 constant;
             }
+            Angle "angle" "AngleBackward0" Promote {} "The angle of a real number: 0, or pi for negative ones" {
+                plain true value |x, _| {
+            V::select(&x.is_nan(), x, &x.lit(PI).keep(&x.lt_lit(0.0)))
+        };
+                constant;
+            }
             Positive "positive" "AliasBackward0" Keep {} "`x`" {
                 plain true value |x, _| x.clone();
                 nothing |g| g.clone();

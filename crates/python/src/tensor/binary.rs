@@ -198,6 +198,8 @@ rows! {
     xlogy, xlogy_ => Xlogy;
     heaviside, heaviside_ => Heaviside;
     nextafter, nextafter_ => NextAfter;
+    _igamma, _igamma_ => Igamma;
+    _igammac, _igammac_ => Igammac;
     eq, eq_ => Eq;
     ne, ne_ => Ne;
     not_equal, not_equal_ => Ne;

@@ -38,7 +38,7 @@ macro_rules! methods {
 }
 
 methods! {
-    angle apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov cuda
+    apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov cuda
     det dist frexp index_reduce index_reduce_ inverse is_pinned is_shared isneginf isposinf isreal ldexp ldexp_ logdet
     lu_solve map_ matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pin_memory pinverse
     polygamma_ qr renorm renorm_  resolve_conj resolve_neg share_memory_ slogdet sum_to_size svd to_dense

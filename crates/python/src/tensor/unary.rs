@@ -133,6 +133,7 @@ rows! {
     absolute, absolute_ => Abs;
     sign, sign_ => Sign;
     sgn, sgn_ => Sgn;
+    angle, angle_ => Angle;
     exp, exp_ => Exp;
     exp2, exp2_ => Exp2;
     expm1, expm1_ => Expm1;

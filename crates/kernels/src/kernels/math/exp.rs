@@ -106,6 +106,13 @@ pub(super) fn exp_normal_f32<M: Mode>(x: f32) -> f32 {
     reduced_f32::<M>(r) * power_of_two_f32(shifted)
 }
 
+/// `exp(x)` for `|x| < 700`, whose result is a normal number.
+#[inline(always)]
+pub(super) fn exp_normal_f64<M: Mode>(x: f64) -> f64 {
+    let (shifted, r) = reduce_f64::<M>(x, BIASED_F64);
+    reduced_f64::<M>(r) * power_of_two_f64(shifted)
+}
+
 /// `exp(hi + lo) factor` for a `lo` far below `hi <= 0`.
 #[inline(always)]
 pub(super) fn exp_times_f32<M: Mode>(hi: f32, lo: f32, factor: f32) -> f32 {

@@ -73,13 +73,22 @@ pub fn lgamma(x: f64) -> f64 {
         }
         return f64::ln(product) + around_two(y - 2.0);
     }
+    (x - 0.5) * (x.ln() - 1.0) + (0.918938533204672742 - 0.5) + stirling(x)
+}
+
+/// Stirling's series for `x >= 12`: what [`lgamma`] is beside `(x - 1/2) log x - x + log(2 pi) / 2`.
+pub(super) fn stirling(x: f64) -> f64 {
     let z = 1.0 / (x * x);
     let mut sum = 0.0;
     for k in (0..8).rev() {
-        let n = 2.0 * (k as f64 + 1.0);
-        sum = sum * z + BERNOULLI[k] / (n * (n - 1.0));
+        sum = sum * z + STIRLING[0][k];
     }
-    (x - 0.5) * (x.ln() - 1.0) + (0.918938533204672742 - 0.5) + sum / x
+    sum / x
+}
+
+/// `lgamma(1 + x)` for `x >= 0`, as good near zero as elsewhere.
+pub(super) fn lgamma_after_one(x: f64) -> f64 {
+    if x < 0.7 { around_one(x) } else { lgamma(1.0 + x) }
 }
 
 /// `lgamma(1 + z)` for `-0.3 <= z <= 0.5`, and up to 0.7 by the expansion around two.

@@ -7,6 +7,7 @@
 mod coefficients;
 pub mod exp;
 pub mod gamma;
+pub mod incomplete;
 pub mod log;
 pub mod quotient;
 pub mod special;

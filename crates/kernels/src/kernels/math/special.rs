@@ -5,7 +5,7 @@ use super::coefficients::{
     ERFINV_MIDDLE, ERFINV_NEAR, ERFINV_SMALL, I0_LARGE, I0_SMALL, I1_LARGE, I1_SMALL,
     TAIL_ABOVE_F32, TAIL_BELOW_F32,
 };
-use super::exp::{bell_f32, exp_f64, exp_normal_f32, exp_parts, exp_times_f32};
+use super::exp::{bell_f32, exp_normal_f32, exp_normal_f64, exp_parts, exp_times_f32};
 use super::log::{log_f32, log_f64};
 use super::{fma32, fma64, poly32, poly64, select, two_product};
 use crate::kernels::block::{Exact, Mode};
@@ -64,7 +64,7 @@ pub fn erf_f64<M: Mode>(x: f64) -> f64 {
     let small = fma64::<M>(x, poly64::<M, 15>(x * x, &ERF_F64), x);
     // Beyond 6 the result is 1. Of the tail only what is left beside 1 matters.
     let t = select(a > 6.0, 6.0, a) - 2.0;
-    let tail = exp_f64::<M>(poly64::<M, 18>(t, &ERFC_TAIL_F64));
+    let tail = exp_normal_f64::<M>(poly64::<M, 18>(t, &ERFC_TAIL_F64));
     let y = select(a < 1.0, small, (1.0 - tail).copysign(x));
     select(x.is_nan(), x, y)
 }

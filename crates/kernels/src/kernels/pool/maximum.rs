@@ -19,8 +19,9 @@ pub unsafe fn maximum<T: Float + Ordered>(
     places: *mut i64,
 ) {
     let (from, to, at, pool) = (Src::new(input), Dst::new(output), Dst::new(places), *pool);
-    // Windows of their own sizes, or few and wide ones.
-    let wide = pool.kernel[1] >= 8 && pool.output[1] < 8 && pool.dilation == [1, 1];
+    // Windows of their own sizes, or few and wide ones, or such as hold whole rows.
+    let long = pool.kernel[1] >= 8 || pool.kernel[1] == pool.input[1];
+    let wide = long && pool.output[1] < 8 && pool.dilation == [1, 1];
     if pool.adaptive || wide {
         let work = pool.pixels().max(pool.places());
         split(pool.planes, work, |first, last| {

@@ -561,7 +561,9 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
             packed.until((output * self.plan.rows + row) * inner.size);
         }
         let depth = if self.per_group.min(self.plan.rows) <= K::ROWS * FAN { 1 } else { 4 };
-        let mut levels = vec![kind.identity(); depth * self.tile];
+        // What needs no finish is merged where it belongs.
+        let in_place = K::PLAIN && self.groups == 1 && depth == 1 && inner.output == 1;
+        let mut levels = vec![kind.identity(); if in_place { 0 } else { depth * self.tile }];
         let tiles = inner.size.div_ceil(self.tile);
         for unit in self.first..self.last {
             let tile = unit % tiles;
@@ -573,7 +575,15 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
             let row = group * self.per_group;
             let count = self.per_group.min(self.plan.rows - row);
             let mut rows = reduced_walk(&self.plan.reduced, row);
-            levels.fill(kind.identity());
+            let result = self.plan.output.at(kept.offset[2] + start as isize).cast::<K::Acc>();
+            if in_place {
+                for j in 0..width {
+                    // SAFETY: the only group owns its outputs, which are of the type of running values.
+                    unsafe { *result.add(j) = kind.identity() };
+                }
+            } else {
+                levels.fill(kind.identity());
+            }
             let mut at = 0;
             let mut blocks = 0;
             while at < count {
@@ -601,8 +611,12 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     };
                     rows.advance();
                 }
-                // SAFETY: each row is readable for `width` elements.
-                unsafe { kind.columns(&pointers[..len], &mut levels[..width]) };
+                // SAFETY: each row is readable for `width` elements, and so much was written above.
+                unsafe {
+                    let lowest = if in_place { result } else { levels.as_mut_ptr() };
+                    let acc = std::slice::from_raw_parts_mut(lowest, width);
+                    kind.columns(&pointers[..len], acc);
+                }
                 at += len;
                 blocks += 1;
                 let mut full = FAN;
@@ -618,6 +632,9 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
                     }
                     full *= FAN;
                 }
+            }
+            if in_place {
+                continue;
             }
             for level in 1..depth {
                 let (low, high) = levels.split_at_mut(level * self.tile);

@@ -25,6 +25,8 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     const ROWS: usize = 8;
     /// Whether `load` and `merge` are cheap and exact enough for elements to be taken one by one.
     const FOLDS: bool = false;
+    /// Whether a running value is the result as it is, and of its type.
+    const PLAIN: bool = false;
     /// The value of an empty reduction.
     fn identity(self) -> Self::Acc;
     /// One element as a running value.
@@ -308,6 +310,7 @@ macro_rules! arithmetic {
             type Acc = $acc;
             type Out = $acc;
             const FOLDS: bool = true;
+            const PLAIN: bool = true;
             #[inline(always)]
             fn identity(self) -> $acc { 0 as $acc }
             #[inline(always)]
@@ -322,6 +325,7 @@ macro_rules! arithmetic {
             type Acc = $acc;
             type Out = $acc;
             const FOLDS: bool = true;
+            const PLAIN: bool = true;
             #[inline(always)]
             fn identity(self) -> $acc { 1 as $acc }
             #[inline(always)]
@@ -388,6 +392,7 @@ macro_rules! extreme {
             type Acc = T;
             type Out = T;
             const FOLDS: bool = true;
+            const PLAIN: bool = true;
             #[inline(always)]
             fn identity(self) -> T { $identity }
             #[inline(always)]

@@ -4,6 +4,7 @@
 //! worked along.
 #![allow(unsafe_code)]
 
+mod columns;
 mod cross;
 mod loss;
 mod norm;

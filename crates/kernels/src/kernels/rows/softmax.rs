@@ -1,7 +1,7 @@
 //! Softmax and log-softmax, forward and backward.
 #![allow(unsafe_code)]
 
-use super::Along;
+use super::{Along, columns};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
 use crate::kernels::reduce::sum_mapped;
@@ -56,6 +56,13 @@ pub unsafe fn softmax<T: Real + Ordered>(log: bool, along: Along, input: *const 
         return;
     }
     let (x, y) = (Src::new(input), Dst::new(output));
+    if along.inner > 1
+        && let Some(wide) = columns::together::<T>(along)
+    {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { columns::softmax(log, along, wide, x, y) };
+        return;
+    }
     over(along, |first, last| {
         multiversion::run(Forward { log, along, x, y, first, last });
     });
@@ -76,6 +83,13 @@ pub unsafe fn softmax_backward<T: Real + Ordered>(
         return;
     }
     let (y, g, d) = (Src::new(output), Src::new(grad_out), Dst::new(grad_in));
+    if along.inner > 1
+        && let Some(wide) = columns::together::<T>(along)
+    {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { columns::softmax_backward(log, along, wide, [y, g], d) };
+        return;
+    }
     over(along, |first, last| {
         multiversion::run(Backward { log, along, y, g, d, first, last });
     });

@@ -1,6 +1,7 @@
-//! Sorting bytes: 256 values at most, counted and then laid out.
+//! Sorting bytes: 256 values at most, counted and then laid out; and lines of a few elements.
 
 use super::Sortable;
+use super::radix::Packed;
 
 /// Lines below which comparing costs less than counting.
 pub(super) const LEAST: usize = 256;
@@ -48,5 +49,52 @@ pub(super) unsafe fn sort<T: Sortable>(
         // SAFETY: each place of the line is written once.
         unsafe { *indices.add(*place * step) = i as i64 };
         *place += 1;
+    }
+}
+
+/// Sorts a line of up to four elements, which lie `step` apart; `values` or `indices` may be null.
+///
+/// # Safety
+/// As for [`sort`].
+#[inline(always)]
+pub(super) unsafe fn shortest<T: Sortable>(
+    n: usize,
+    step: usize,
+    descending: bool,
+    x: *const T,
+    values: *mut T,
+    indices: *mut i64,
+) {
+    let mut keys = [T::Packed::LAST; 4];
+    for (i, key) in keys.iter_mut().enumerate().take(n) {
+        // SAFETY: i < n.
+        *key = unsafe { *x.add(i * step) }.pack(i, descending);
+    }
+    let mut order = |i: usize, j: usize| {
+        let (a, b) = (keys[i], keys[j]);
+        (keys[i], keys[j]) = (a.min(b), a.max(b));
+    };
+    order(0, 1);
+    if n > 3 {
+        order(2, 3);
+    }
+    if n > 2 {
+        order(0, 2);
+        if n > 3 {
+            order(1, 3);
+        }
+        order(1, 2);
+    }
+    for (i, key) in keys.iter().enumerate().take(n) {
+        let at = key.position();
+        // SAFETY: i < n, and positions come from the line.
+        unsafe {
+            if !values.is_null() {
+                *values.add(i * step) = *x.add(at * step);
+            }
+            if !indices.is_null() {
+                *indices.add(i * step) = at as i64;
+            }
+        }
     }
 }

@@ -75,6 +75,10 @@ fn key_f64(x: f64) -> u64 {
 
 /// Where line `unit` starts.
 fn start(along: Along, unit: usize) -> isize {
+    if along.inner == 1 {
+        // Divisions would cost as much as sorting a few elements.
+        return (unit * along.n) as isize;
+    }
     (unit / along.inner * along.n * along.inner + unit % along.inner) as isize
 }
 
@@ -166,6 +170,15 @@ pub unsafe fn sort<T: Sortable>(
             unsafe { few::sort(along.n, along.inner, descending, x, v, k) };
         });
         return;
+    }
+    // SAFETY: lines of the caller's arrays.
+    let short = |n, x, v, k| unsafe { few::shortest(n, along.inner, descending, x, v, k) };
+    // With the length known to the compiler, keys never leave the registers.
+    match along.n {
+        2 => return lines(along, 2, input, values, indices, |x, v, k, _| short(2, x, v, k)),
+        3 => return lines(along, 3, input, values, indices, |x, v, k, _| short(3, x, v, k)),
+        4 => return lines(along, 4, input, values, indices, |x, v, k, _| short(4, x, v, k)),
+        _ => {}
     }
     lines(along, along.n, input, values, indices, |x, v, k, keys| {
         // SAFETY: lines of the caller's arrays.
