@@ -147,3 +147,35 @@ def test_nests() -> None:
     assert trees.tree_leaves([1, [2]]) == [1, 2]
     with pytest.raises(ValueError, match="`leaves` has length 1 but the spec refers to a pytree that holds 6"):
         trees.tree_unflatten([1], spec)
+
+
+def test_arrays_are_compared() -> None:
+    x = T.tensor([1.0, 2.0])
+    array = np.array([1.0, 3.0])
+    for equal in (x == array, array == x):
+        assert isinstance(equal, T.Tensor)
+        assert equal.tolist() == [True, False]
+    assert (x == np.array(2.0)).tolist() == [False, True]
+    assert (x == [1.0, 2.0]) is False
+    with pytest.raises(TypeError, match="not supported between instances"):
+        x < array  # noqa: B015
+
+
+def test_methods_of_the_module() -> None:
+    x = draw(4, 3)
+    for found, expected in (
+        (x.geqrf(), T.geqrf(x)),
+        (x.histogram(4), T.histogram(x, 4)),
+        (x[:3].lu(), T.lu(x[:3])),
+    ):
+        for a, b in zip(found, expected, strict=True):
+            assert T.equal(a, b)
+    assert x.gt(0).nonzero_static(size=2).shape == (2, 2)
+    factors, tau = x.geqrf()
+    assert T.equal(factors.orgqr(tau), T.orgqr(factors, tau))
+    assert T.equal(factors.ormqr(tau, x), T.ormqr(factors, tau, x))
+
+
+def test_gates_of_integers() -> None:
+    with pytest.raises(NotImplementedError, match='"glu_cpu" not implemented for'):
+        T.nn.functional.glu(T.ones(2, dtype=T.int64))

@@ -137,6 +137,9 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if input.dim() == 0:
         message = "glu does not support scalars because halving size must be even"
         raise RuntimeError(message)
+    if not input.is_floating_point():
+        message = f'"glu_cpu" not implemented for {input.dtype}'
+        raise NotImplementedError(message)
     if input.shape[dim] % 2:
         message = f"Halving dimension must be even, but dimension {dim % input.dim()} is size {input.shape[dim]}"
         raise RuntimeError(message)

@@ -181,6 +181,14 @@ impl PyTensor {
             CompareOp::Gt => Binary::Gt,
             CompareOp::Ge => Binary::Ge,
         };
-        operate(&self.tensor, kind, other, false)
+        let made = operate(&self.tensor, kind, other, false)?;
+        // NumPy leaves (in)equality to us, and Python would then compare identities.
+        if matches!((&made, op), (Operated::Other, CompareOp::Eq | CompareOp::Ne))
+            && other.hasattr("__array_interface__")?
+        {
+            let other = other.py().import("rustgrad")?.call_method1("as_tensor", (other,))?;
+            return operate(&self.tensor, kind, &other, false);
+        }
+        Ok(made)
     }
 }

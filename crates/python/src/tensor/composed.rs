@@ -1,4 +1,4 @@
-//! Methods that are functions of `rustgrad._composed` or `rustgrad.linalg`, written in Python of
+//! Methods that are functions of `rustgrad._composed`, `rustgrad._seldom` or `rustgrad.linalg`, written in Python of
 //! other operations and loaded when they are first called.
 
 use pyo3::prelude::*;
@@ -8,18 +8,19 @@ use super::PyTensor;
 
 fn call<'py>(
     this: Bound<'py, PyTensor>,
+    module: &str,
     name: &str,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = this.py();
-    let function = py.import("rustgrad._composed")?.getattr(name)?;
+    let function = py.import(module)?.getattr(name)?;
     let all: Vec<Bound<'py, PyAny>> = std::iter::once(this.into_any()).chain(args.iter()).collect();
     function.call(PyTuple::new(py, all)?, kwargs)
 }
 
 macro_rules! methods {
-    ($($name:ident)*) => {
+    ($module:literal: $($name:ident)*) => {
         #[pymethods]
         impl PyTensor {
             $(
@@ -30,20 +31,22 @@ macro_rules! methods {
                     args: &Bound<'py, PyTuple>,
                     kwargs: Option<&Bound<'py, PyDict>>,
                 ) -> PyResult<Bound<'py, PyAny>> {
-                    call(slf, stringify!($name), args, kwargs)
+                    call(slf, $module, stringify!($name), args, kwargs)
                 }
             )*
         }
     };
 }
 
-methods! {
+methods! { "rustgrad._composed":
     apply_ as_strided_scatter cholesky cholesky_inverse cholesky_solve conj conj_physical corrcoef cov cuda
     det dist frexp index_reduce index_reduce_ inverse is_pinned is_shared isneginf isposinf isreal ldexp ldexp_ logdet
     lu_solve map_ matrix_exp matrix_power mvlgamma mvlgamma_ narrow_copy new_empty_strided pin_memory pinverse
     polygamma_ qr renorm renorm_  resolve_conj resolve_neg share_memory_ slogdet sum_to_size svd to_dense
     triangular_solve unsafe_chunk unsafe_split unsafe_split_with_sizes
 }
+
+methods! { "rustgrad._seldom": geqrf histogram lu nonzero_static orgqr ormqr }
 
 #[pymethods]
 impl PyTensor {
