@@ -208,6 +208,11 @@ fn saves(
     roles.next().is_none().then_some(saves)
 }
 
+/// Whether the derivative by the first input is known.
+fn by_first(kind: Binary) -> bool {
+    !matches!(kind, Binary::Igamma | Binary::Igammac)
+}
+
 pub(super) fn facts(kind: Binary) -> &'static Facts {
     static FACTS: LazyLock<Vec<Facts>> = LazyLock::new(|| {
         Binary::ALL
@@ -230,7 +235,9 @@ pub(super) fn facts(kind: Binary) -> &'static Facts {
                     reads,
                     kept,
                     test: kind.result() == ResultType::Bool,
-                    saves: [0, 1, 2, 3].map(|mask| saves(&reads, kept, mask)),
+                    saves: [0, 1, 2, 3].map(|mask| {
+                        saves(&reads, kept, mask).filter(|_| mask & 1 == 0 || by_first(kind))
+                    }),
                 }
             })
             .collect()
@@ -334,6 +341,12 @@ pub(crate) fn result_type(inputs: &[&Tensor]) -> DType {
 #[track_caller]
 fn record(kind: Binary, inputs: &[&Tensor], p: f64, output: &Tensor) -> Result<()> {
     let wanted: SmallVec<[bool; 3]> = inputs.iter().map(|input| input.requires_grad()).collect();
+    ensure!(
+        by_first(kind) || !wanted[0],
+        not_implemented,
+        "the derivative of '{}' for 'self' is not implemented.",
+        kind.name()
+    );
     let read = saved_by(kind, &wanted);
     let mut saves: SmallVec<[Save<'_>; 4]> = SmallVec::new();
     for (value, _) in read.iter().enumerate().filter(|(_, read)| **read) {
