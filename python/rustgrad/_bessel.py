@@ -124,7 +124,7 @@ def _airy(x: Any) -> Any:
     size = x.abs().clamp(min=2.5)
     root = size.sqrt()
     zeta = size * root * (2 / 3)
-    scale = 1 / (root.sqrt() * 1.0)
+    scale = 1 / root.sqrt()
     least = 2 / 3 * 2.5**1.5
     ratio = least / zeta
     above = _series(tables.AIRY_FAR, 2 * ratio - 1) * (-zeta).exp() * scale

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import rustgrad as _rg
-from rustgrad._bessel import floating
 from rustgrad._core import Tensor
 from rustgrad._out import takes_out
 from rustgrad.autograd.function import Function
@@ -135,5 +134,4 @@ class _Zeta(Function):
 @takes_out
 def zeta(input: Any, other: Any) -> Any:
     """Return ``sum_k (k + other) ** -input`` of all k from 0 on; differentiable by ``other``."""
-    x, q = _pair("zeta", input, other)
-    return _Zeta.apply(*_rg.broadcast_tensors(floating(x), floating(q)))
+    return _Zeta.apply(*_rg.broadcast_tensors(*_pair("zeta", input, other)))

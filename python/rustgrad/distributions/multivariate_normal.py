@@ -36,7 +36,47 @@ def _cholesky_of_precision(precision: Any) -> Any:
     return linalg.solve_triangular(upper, identity, upper=False)
 
 
-class MultivariateNormal(Distribution):
+def _only(error: type[Exception], **matrices: Any) -> tuple[str, Any]:
+    """Return the one matrix that was given, with its name."""
+    given = [(name, matrix) for name, matrix in matrices.items() if matrix is not None]
+    if len(given) != 1:
+        message = "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
+        raise error(message)
+    return given[0]
+
+
+class _OfCovariance(Distribution):
+    """A distribution with a covariance, of which the Cholesky factor is kept."""
+
+    def _keep(self, name: str, matrix: Any) -> None:
+        if name == "scale_tril":
+            self._unbroadcasted_scale_tril = matrix
+        elif name == "covariance_matrix":
+            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
+        else:
+            self._unbroadcasted_scale_tril = _cholesky_of_precision(matrix)
+
+    def _whole(self, matrix: Any) -> Any:
+        return matrix.expand(self._batch_shape + matrix.shape[-2:])
+
+    @lazy_property
+    def scale_tril(self) -> Any:
+        """The Cholesky factor of the covariance."""
+        return self._whole(self._unbroadcasted_scale_tril)
+
+    @lazy_property
+    def covariance_matrix(self) -> Any:
+        """The covariance."""
+        factor = self._unbroadcasted_scale_tril
+        return self._whole(factor @ factor.mT)
+
+    @lazy_property
+    def precision_matrix(self) -> Any:
+        """The inverse of the covariance."""
+        return self._whole(cholesky_inverse(self._unbroadcasted_scale_tril))
+
+
+class MultivariateNormal(_OfCovariance):
     """Mean ``loc`` and a covariance, its inverse, or its Cholesky factor."""
 
     arg_constraints: Any = {  # noqa: RUF012
@@ -59,16 +99,9 @@ class MultivariateNormal(Distribution):
         if loc.dim() < 1:
             message = "loc must be at least one-dimensional."
             raise ValueError(message)
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: matrix for name, matrix in matrices.items() if matrix is not None}
-        if len(given) != 1:
-            message = "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
-            raise ValueError(message)
-        ((name, matrix),) = given.items()
+        name, matrix = _only(
+            ValueError, covariance_matrix=covariance_matrix, precision_matrix=precision_matrix, scale_tril=scale_tril
+        )
         if matrix.dim() < 2:
             message = f"{name} must be at least two-dimensional, with optional leading batch dimensions"
             if name == "scale_tril":
@@ -78,12 +111,7 @@ class MultivariateNormal(Distribution):
         setattr(self, name, matrix.expand((*batch, -1, -1)))
         self.loc = loc.expand((*batch, -1))
         super().__init__(batch, self.loc.shape[-1:], validate_args)
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = matrix
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
-        else:
-            self._unbroadcasted_scale_tril = _cholesky_of_precision(matrix)
+        self._keep(name, matrix)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """See :class:`Distribution`."""
@@ -91,25 +119,6 @@ class MultivariateNormal(Distribution):
         new = super().expand(batch_shape, _instance)
         new._unbroadcasted_scale_tril = factor
         return new
-
-    def _whole(self, matrix: Any) -> Any:
-        return matrix.expand(self._batch_shape + self._event_shape + self._event_shape)
-
-    @lazy_property
-    def scale_tril(self) -> Any:
-        """The Cholesky factor of the covariance."""
-        return self._whole(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Any:
-        """The covariance."""
-        factor = self._unbroadcasted_scale_tril
-        return self._whole(factor @ factor.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Any:
-        """The inverse of the covariance."""
-        return self._whole(cholesky_inverse(self._unbroadcasted_scale_tril))
 
     mean = property(lambda self: self.loc)
     mode = property(lambda self: self.loc)

@@ -8,18 +8,18 @@ from typing import Any
 
 import rustgrad as _rg
 from rustgrad import linalg
-from rustgrad._composed import cholesky_inverse, cholesky_solve, mvlgamma
+from rustgrad._composed import cholesky_solve, mvlgamma
 from rustgrad._core import Tensor
 from rustgrad.distributions import constraints
 from rustgrad.distributions.distribution import Distribution, ExponentialFamily
 from rustgrad.distributions.gamma import Beta, Chi2
-from rustgrad.distributions.multivariate_normal import _cholesky_of_precision, _half_log_det
-from rustgrad.distributions.utils import broadcast_all, lazy_property
+from rustgrad.distributions.multivariate_normal import _half_log_det, _OfCovariance, _only
+from rustgrad.distributions.utils import broadcast_all
 
 _TRIES = 10
 
 
-class Wishart(ExponentialFamily):
+class Wishart(_OfCovariance, ExponentialFamily):
     """Sums of ``df`` outer products of normal vectors of one covariance."""
 
     support = constraints.positive_definite
@@ -43,16 +43,12 @@ class Wishart(ExponentialFamily):
         scale_tril: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        matrices = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        given = {name: matrix for name, matrix in matrices.items() if matrix is not None}
-        if len(given) != 1:
-            message = "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified."
-            raise AssertionError(message)
-        ((name, matrix),) = given.items()
+        name, matrix = _only(
+            AssertionError,
+            covariance_matrix=covariance_matrix,
+            precision_matrix=precision_matrix,
+            scale_tril=scale_tril,
+        )
         if matrix.dim() < 2:
             message = "scale_tril must be at least two-dimensional, with optional leading batch dimensions"
             raise ValueError(message)
@@ -71,36 +67,12 @@ class Wishart(ExponentialFamily):
             warnings.warn(message, stacklevel=2)
         setattr(self, name, matrix.expand((*batch, -1, -1)))
         super().__init__(batch, matrix.shape[-2:], validate_args)
-        if name == "scale_tril":
-            self._unbroadcasted_scale_tril = matrix
-        elif name == "covariance_matrix":
-            self._unbroadcasted_scale_tril = linalg.cholesky(matrix)
-        else:
-            self._unbroadcasted_scale_tril = _cholesky_of_precision(matrix)
+        self._keep(name, matrix)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         """See :class:`Distribution`."""
         factor = self._unbroadcasted_scale_tril.expand((*batch_shape, *self._event_shape))
         return Wishart(self.df.expand(batch_shape), scale_tril=factor, validate_args=False)
-
-    def _whole(self, matrix: Any) -> Any:
-        return matrix.expand(self._batch_shape + self._event_shape)
-
-    @lazy_property
-    def scale_tril(self) -> Any:
-        """The Cholesky factor of the covariance."""
-        return self._whole(self._unbroadcasted_scale_tril)
-
-    @lazy_property
-    def covariance_matrix(self) -> Any:
-        """The covariance."""
-        factor = self._unbroadcasted_scale_tril
-        return self._whole(factor @ factor.mT)
-
-    @lazy_property
-    def precision_matrix(self) -> Any:
-        """The inverse of the covariance."""
-        return self._whole(cholesky_inverse(self._unbroadcasted_scale_tril))
 
     @property
     def _degrees(self) -> Any:

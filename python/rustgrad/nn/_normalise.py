@@ -258,11 +258,16 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
     _check_probability(p)
     if not training or p == 0.0 or input.numel() == 0:
         return input
+    return _drop_to_limit(input, input.shape, p, inplace)
+
+
+def _drop_to_limit(input: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
+    """Set parts to SELU's lower limit, drawn for ``shape``, which broadcasts with the input."""
     if p == 1.0:
-        return _drop(input, input.shape, p, inplace)
+        return _drop(input, shape, p, inplace)
     limit = 1.7580993408473766
     scale = 1 / math.sqrt((limit * limit * p + 1) * (1 - p))
-    kept = input.new_empty(input.shape).bernoulli_(1 - p)
+    kept = input.new_empty(shape).bernoulli_(1 - p)
     shift = (kept - 1) * (limit * scale) + limit * scale * p
     result = input * (kept * scale) + shift
     return input.copy_(result) if inplace else result

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import rustgrad as _rg
 from rustgrad.nn import functional as F
+from rustgrad.nn._normalise import _check_probability, _drop_to_limit
+from rustgrad.nn._volumes import _root
+from rustgrad.nn.modules.conv import _tuple
 
 if TYPE_CHECKING:
     from rustgrad._core import Tensor
@@ -13,35 +17,20 @@ if TYPE_CHECKING:
 
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """Return the p-norms of windows of ``(N, C, D, H, W)``."""
-    sizes = (kernel_size,) * 3 if isinstance(kernel_size, int) else tuple(kernel_size)
+    sizes = _tuple(kernel_size, 3)
     mean = F.avg_pool3d(input.pow(norm_type), sizes, stride, 0, ceil_mode)
-    result: Tensor = (mean.sign() * F.relu(mean.abs())).mul(sizes[0] * sizes[1] * sizes[2]).pow(1.0 / norm_type)
-    return result
+    return _root(mean, math.prod(sizes), norm_type)
 
 
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Return the input with whole channels set to SELU's lower limit, mean and variance kept."""
-    if p < 0.0 or p > 1.0:
-        message = f"dropout probability has to be between 0 and 1, but got {p}"
-        raise ValueError(message)
+    _check_probability(p)
     if not training or p == 0.0 or input.numel() == 0:
         return input
     if input.dim() < 2:
         message = "Feature dropout requires at least 2 dimensions in the input"
         raise RuntimeError(message)
-    shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
-    kept = input.new_empty(shape).bernoulli_(1 - p)
-    if p == 1.0:
-        result = input * kept
-    else:
-        limit = 1.7580993408473766
-        scale = ((limit * limit * p + 1) * (1 - p)) ** -0.5
-        result = input * (kept * scale) + ((kept - 1) * (limit * scale) + limit * scale * p)
-    return input.copy_(result) if inplace else result
-
-
-def _several(value: Any, dims: int) -> tuple[Any, ...]:
-    return (value,) * dims if isinstance(value, (int, float)) else tuple(value)
+    return _drop_to_limit(input, (*input.shape[:2], *(1 for _ in input.shape[2:])), p, inplace)
 
 
 def _starts(samples: Tensor, size: int, out: int, window: int) -> Tensor:
@@ -64,11 +53,11 @@ def _fractional(
         raise ValueError(message)
     sizes = input.shape[-dims:]
     if output_size is None:
-        ratios = _several(output_ratio, dims)
+        ratios = _tuple(output_ratio, dims)
         outs = tuple(int(size * ratio) for size, ratio in zip(sizes, ratios, strict=True))
     else:
-        outs = _several(output_size, dims)
-    windows = _several(kernel_size, dims)
+        outs = _tuple(output_size, dims)
+    windows = _tuple(kernel_size, dims)
     single = input.dim() == dims + 1
     x = input.unsqueeze(0) if single else input
     if samples is None:

@@ -35,6 +35,7 @@ from rustgrad.nn._images import unfold as unfold
 from rustgrad.nn._images import upsample as upsample
 from rustgrad.nn._images import upsample_bilinear as upsample_bilinear
 from rustgrad.nn._images import upsample_nearest as upsample_nearest
+from rustgrad.nn._losses import _check_floats
 from rustgrad.nn._losses import binary_cross_entropy as binary_cross_entropy
 from rustgrad.nn._losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from rustgrad.nn._losses import cosine_embedding_loss as cosine_embedding_loss
@@ -137,9 +138,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if input.dim() == 0:
         message = "glu does not support scalars because halving size must be even"
         raise RuntimeError(message)
-    if not input.is_floating_point():
-        message = f'"glu_cpu" not implemented for {input.dtype}'
-        raise NotImplementedError(message)
+    _check_floats("glu_cpu", input)
     if input.shape[dim] % 2:
         message = f"Halving dimension must be even, but dimension {dim % input.dim()} is size {input.shape[dim]}"
         raise RuntimeError(message)

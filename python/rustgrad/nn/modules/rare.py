@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rustgrad.nn import _rare
+from rustgrad.nn.modules.conv import _tuple
 from rustgrad.nn.modules.dropout import AlphaDropout
+from rustgrad.nn.modules.images import LPPool2d
 from rustgrad.nn.modules.module import Module
 from rustgrad.nn.modules.normalization import _BatchNorm
 
@@ -17,23 +19,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-class LPPool3d(Module):
+class LPPool3d(LPPool2d):
     """The p-norms of windows of volumes."""
 
-    def __init__(self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> None:
-        super().__init__()
-        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Pool."""
-        return _rare.lp_pool3d(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        """Return the settings."""
-        return (
-            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"ceil_mode={self.ceil_mode}"
-        )
+    _function = staticmethod(_rare.lp_pool3d)
 
 
 class FeatureAlphaDropout(AlphaDropout):
@@ -63,11 +52,11 @@ class _FractionalMaxPool(Module):
         if output_size is not None and output_ratio is not None:
             message = f"only one of output_size and output_ratio may be specified for {name}"
             raise ValueError(message)
-        self.kernel_size = _rare._several(kernel_size, dims)
+        self.kernel_size = _tuple(kernel_size, dims)
         self.return_indices = return_indices
         self.register_buffer("_random_samples", _random_samples)
-        self.output_size = None if output_size is None else _rare._several(output_size, dims)
-        self.output_ratio = None if output_ratio is None else _rare._several(output_ratio, dims)
+        self.output_size = None if output_size is None else _tuple(output_size, dims)
+        self.output_ratio = None if output_ratio is None else _tuple(output_ratio, dims)
         if self.output_ratio is not None and not all(0 < ratio < 1 for ratio in self.output_ratio):
             message = f"output_ratio must be between 0 and 1 (got {output_ratio})"
             raise ValueError(message)
