@@ -140,28 +140,29 @@ impl Tensor {
         // The ends of integers are integers.
         let end_of = |x: f64| if dtype.is_float() { x } else { x.trunc() };
         let (start, end) = (end_of(start), end_of(end));
-        // What is counted from, and how many steps.
-        let place = move |i: usize| {
-            let early = i < count / 2 || count == 1;
-            (early, i as f64 - if early { 0.0 } else { (count - 1) as f64 })
-        };
+        // `$I` holds the places, `$F` does the sums.
+        macro_rules! spaced {
+            ($F:ty, $I:ty, $value:expr) => {{
+                let (start, end) = (start as $F, end as $F);
+                let step = if count > 1 { (end - start) / last as $F } else { 0.0 };
+                let half = if count == 1 { 1 } else { count / 2 } as $I;
+                from_fn(&[count], move |i| {
+                    let i = i as $I;
+                    // What is counted from, and how many steps.
+                    let (from, n) = if i < half { (start, i) } else { (end, i - last as $I) };
+                    $value(step.mul_add(n as $F, from))
+                })?
+            }};
+        }
+        // Vectors convert places of 32 bits.
+        let few = i32::try_from(count).is_ok();
         crate::dtype::dispatch!(dtype, T => {
-            let core = if dtype == DType::F32 {
-                let (start, end) = (start as f32, end as f32);
-                let step = (end - start) / last as f32;
-                from_fn(&[count], move |i| {
-                    let (early, n) = place(i);
-                    let from = if early { start } else { end };
-                    T::from_f64(f64::from(step.mul_add(n as f32, from)))
-                })?
-            } else {
-                let step = if count > 1 { (end - start) / last as f64 } else { 0.0 };
-                from_fn(&[count], move |i| {
-                    let (early, n) = place(i);
-                    T::from_f64(step.mul_add(n, if early { start } else { end }))
-                })?
-            };
-            Ok(Self::from_core(core))
+            Ok(Self::from_core(match (dtype == DType::F32, few) {
+                (true, true) => spaced!(f32, i32, |x: f32| T::from_f64(f64::from(x))),
+                (true, false) => spaced!(f32, i64, |x: f32| T::from_f64(f64::from(x))),
+                (false, true) => spaced!(f64, i32, T::from_f64),
+                (false, false) => spaced!(f64, i64, T::from_f64),
+            }))
         })
     }
 

@@ -67,24 +67,27 @@ pub fn addmm(bias: &Core, a: &Core, b: &Core, shape: &[usize]) -> Result<Arc<Cor
     let access = Access::new(&[a, b, bias], None);
     let (sa, sb) = (strides(a, 0), strides(b, 0));
     let sc = Strides { row: n as isize, column: 1 };
-    let step = bias.strides()[0];
+    // Every row adds the same.
+    let sd = Strides { row: 0, column: bias.strides()[0] };
     macro_rules! float {
         ($T:ty) => {
-            // SAFETY: shapes were checked, inputs are locked, the output is fresh and dense; every
-            // row of it is written before the product is added.
+            // SAFETY: shapes were checked, inputs are locked, the output is fresh and dense.
             unsafe {
-                let (from, to) = (ptr::<$T>(bias), ptr_mut::<$T>(&out));
-                for row in 0..m {
-                    let to = to.add(row * n);
-                    if step == 1 {
-                        std::ptr::copy_nonoverlapping(from, to, n);
-                    } else {
-                        for i in 0..n {
-                            *to.add(i) = *from.offset(i as isize * step);
-                        }
-                    }
-                }
-                kernel::gemm::<$T>(m, n, k, 1.0, ptr::<$T>(a), sa, ptr::<$T>(b), sb, 1.0, to, sc);
+                kernel::gemm_of::<$T>(
+                    m,
+                    n,
+                    k,
+                    1.0,
+                    ptr::<$T>(a),
+                    sa,
+                    ptr::<$T>(b),
+                    sb,
+                    1.0,
+                    ptr::<$T>(bias),
+                    sd,
+                    ptr_mut::<$T>(&out),
+                    sc,
+                );
             }
         };
     }

@@ -13,8 +13,8 @@ mod tests;
 pub use backward::{Gradients, backward};
 
 use super::matmul::{
-    Float, KC, Leveled, Room, SLACK, Strides, Tile, Vector, Work, at_level, group, micro_rows,
-    pack_columns, pack_rows,
+    Ahead, Float, KC, Leveled, Room, SLACK, Strides, Tile, Vector, Work, at_level, group,
+    micro_rows, pack_columns, pack_rows,
 };
 use super::raw::{Dst, split};
 use super::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
@@ -222,6 +222,8 @@ unsafe fn product<V: Vector>(
                     c_step: Strides { row: rows.c_step, column: 1 },
                     alpha,
                     beta: if l == 0 { beta } else { V::T::ONE },
+                    d: None,
+                    ahead: Ahead::NONE,
                 };
                 // SAFETY: passed on.
                 unsafe { micro_rows::<V>(&tile, group, panel.min(columns - j)) };

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 
+use super::pack::{SLACK, pack_columns, pack_panel, pack_rows};
 use super::simd::{Vector, Work};
 use super::{Float, Problem, Strides};
 use crate::kernels::raw::{Dst, Src};
@@ -14,18 +15,16 @@ use crate::kernels::vexp::Real as _;
 
 /// Terms of the sums taken at once: a tile of packed columns stays in L1.
 pub(in crate::kernels) const KC: usize = 256;
-/// Rows packed at once: they stay in L2. A multiple of the rows of every micro-kernel.
-const MC: usize = 96;
+/// Rows taken at once: their terms stay in L2. A multiple of the rows of every micro-kernel.
+const MC: usize = 192;
 /// Columns packed at once: they stay in L3.
 const NC: usize = 2048;
 /// Columns per task; a multiple of the width of every micro-kernel.
 const COLUMNS: usize = 512;
-/// Multiply-adds below which columns that lie well are read where they are.
-const UNPACKED: usize = 72 * 72 * 72;
-/// Elements behind packed ones that packing may overwrite.
-pub(in crate::kernels) const SLACK: usize = 16;
+/// Panels of columns that one task packs.
+const PANELS: usize = 4;
 /// Multiply-adds below which no other thread is asked.
-const ALONE: usize = 1 << 20;
+const ALONE: usize = 1 << 19;
 
 thread_local! {
     /// Memory for packed rows and columns, kept from one product to the next, and that of what is made of
@@ -74,7 +73,43 @@ impl Drop for Room {
 /// The problem with rows and columns of the result exchanged.
 fn turned<T: Copy>(p: &Problem<T>) -> Problem<T> {
     let turn = |s: Strides| Strides { row: s.column, column: s.row };
-    Problem { m: p.n, n: p.m, a: p.b, sa: turn(p.sb), b: p.a, sb: turn(p.sa), sc: turn(p.sc), ..*p }
+    Problem {
+        m: p.n,
+        n: p.m,
+        a: p.b,
+        sa: turn(p.sb),
+        b: p.a,
+        sb: turn(p.sa),
+        sc: turn(p.sc),
+        sd: turn(p.sd),
+        ..*p
+    }
+}
+
+/// Which operand is packed: copied so that a tile finds its elements side by side.
+#[derive(Clone, Copy)]
+struct Plan {
+    rows: bool,
+    columns: bool,
+}
+
+impl Plan {
+    /// What was measured on Zen 4, both levels, sizes from 64 to 4096: reading where the operands are is up to a tenth
+    /// faster on one thread and a third on two (what one thread packs the other has to fetch), unless lines
+    /// share sets of the cache or every term is on a page of its own.
+    fn new<V: Vector>(p: &Problem<V::T>) -> Self {
+        let bytes = |stride: isize| stride.unsigned_abs() * size_of::<V::T>();
+        // A vector is a line of the cache: a tile leaves nothing of one to the next.
+        let whole = V::WIDTH * size_of::<V::T>() == 64;
+        let far = if whole { 8192 } else { 4096 };
+        let columns = p.sb.column != 1 || (bytes(p.sb.row) >= far && p.m > 4 * V::ROWS);
+        let apart = if p.sa.row == 1 {
+            !whole && bytes(p.sa.column) >= 1536
+        } else {
+            bytes(p.sa.row).is_multiple_of(4096) && p.m > 8
+        };
+        Self { rows: apart && p.n > 2 * V::WIDTH, columns }
+    }
 }
 
 /// # Safety
@@ -83,11 +118,24 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
     let problem =
         if problem.sc.column != 1 && problem.sc.row == 1 { turned(problem) } else { *problem };
     let Problem { m, n, k, .. } = problem;
-    let fits = m <= 2 * V::ROWS || m * n * k <= UNPACKED;
     let split = split && m * n * k > ALONE;
-    if fits && problem.sb.column == 1 && problem.sc.column == 1 && !split {
-        // SAFETY: passed on.
-        unsafe { V::within(Direct(&problem)) };
+    let plan = Plan::new::<V>(&problem);
+    let multiply = |(first, columns): (usize, usize), terms, packed: Option<(Dst<V::T>, usize)>| {
+        let wide = columns.div_ceil(COLUMNS);
+        let bands = Bands::new::<V>(m, split, wide);
+        for_each(split, bands.count() * wide, |task| {
+            let (i, rows) = bands.at(task / wide);
+            let at = task % wide * COLUMNS;
+            let packed = packed.map(|(packed, terms)| packed.at((at * terms) as isize));
+            let columns = (first + at, COLUMNS.min(columns - at));
+            let rows = (i, rows);
+            let band = Band { problem: &problem, plan, rows, columns, terms, packed };
+            // SAFETY: tasks write disjoint tiles of c.
+            unsafe { V::within(band) };
+        });
+    };
+    if !plan.columns {
+        multiply((0, n), (0, k), None);
         return;
     }
     for j in (0..n).step_by(NC) {
@@ -98,7 +146,7 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
             let mut room = Room::take::<V::T>(1, panels * 2 * V::WIDTH * terms + SLACK);
             let packed = Dst::new(room.start::<V::T>());
             let block = &Block { problem: &problem, l, terms, j, columns, packed };
-            let share = if split { 4 } else { panels };
+            let share = if split { PANELS } else { panels };
             for_each(split, panels.div_ceil(share), |i| {
                 // SAFETY: panels are disjoint parts of the room.
                 unsafe {
@@ -106,23 +154,48 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
                     V::within(Pack { block, from: i * share, to });
                 };
             });
-            let wide = columns.div_ceil(COLUMNS);
-            let high = if split { rows_per_task::<V>(m, wide) } else { MC };
-            for_each(split, m.div_ceil(high) * wide, |task| {
-                let (i, at) = (task / wide * high, task % wide * COLUMNS);
-                let (rows, width) = (high.min(m - i), COLUMNS.min(columns - at));
-                // SAFETY: tasks write disjoint tiles of c.
-                unsafe { V::within(Multiply { block, i, rows, at, width }) };
-            });
+            multiply((j, columns), (l, l + terms), Some((packed, terms)));
         }
     }
 }
 
-/// Rows that one task packs and multiplies: [`MC`], or fewer if threads would wait for the last task.
-fn rows_per_task<V: Vector>(m: usize, wide: usize) -> usize {
-    let parts = (4 * crate::parallel::threads()).div_ceil(wide);
-    let rows = m.div_ceil(parts).next_multiple_of(V::ROWS);
-    rows.clamp(4 * V::ROWS, MC)
+/// The rows that tasks pack and multiply: [`MC`] at most, and fewer and fewer towards the end, so that no
+/// thread waits long for the last one (guided self-scheduling; Polychronopoulos and Kuck, IEEE
+/// Transactions on Computers 36, 1987).
+struct Bands {
+    m: usize,
+    /// Rows of a tile.
+    tile: usize,
+    /// A band takes this part of the tiles that are left.
+    part: usize,
+}
+
+impl Bands {
+    /// For `m` rows and `wide` parts of the columns.
+    fn new<V: Vector>(m: usize, split: bool, wide: usize) -> Self {
+        let part = if split { (2 * crate::parallel::threads()).div_ceil(wide) } else { 1 };
+        Self { m, tile: V::ROWS, part }
+    }
+
+    /// First row and number of rows of each band.
+    fn each(&self) -> impl Iterator<Item = (usize, usize)> {
+        let mut first = 0;
+        std::iter::from_fn(move || {
+            let left = self.m - first;
+            let tiles = (left.div_ceil(self.tile) / self.part).clamp(1, MC / self.tile);
+            let band = (first, left.min(tiles * self.tile));
+            first += band.1;
+            (left > 0).then_some(band)
+        })
+    }
+
+    fn count(&self) -> usize {
+        self.each().count()
+    }
+
+    fn at(&self, band: usize) -> (usize, usize) {
+        self.each().nth(band).unwrap_or((self.m, 0))
+    }
 }
 
 fn for_each(split: bool, tasks: usize, f: impl Fn(usize) + Sync) {
@@ -141,17 +214,6 @@ struct Block<'a, T> {
     j: usize,
     columns: usize,
     packed: Dst<T>,
-}
-
-/// [`direct`] as work.
-struct Direct<'a, T>(&'a Problem<T>);
-impl<T: Float> Work<T> for Direct<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { direct::<V>(self.0) }
-    }
 }
 
 /// Panels `from..to` of a block of columns, packed.
@@ -174,182 +236,26 @@ impl<T: Float> Work<T> for Pack<'_, T> {
     }
 }
 
-/// [`multiply`] as work.
-struct Multiply<'a, T> {
-    block: &'a Block<'a, T>,
-    i: usize,
-    rows: usize,
-    at: usize,
-    width: usize,
+/// Some rows of the result by some of its columns.
+struct Band<'a, T> {
+    problem: &'a Problem<T>,
+    plan: Plan,
+    /// First and number.
+    rows: (usize, usize),
+    /// First and number.
+    columns: (usize, usize),
+    /// From and to.
+    terms: (usize, usize),
+    /// The columns, if they are packed; there is one block of terms then.
+    packed: Option<*mut T>,
 }
-impl<T: Float> Work<T> for Multiply<'_, T> {
+impl<T: Float> Work<T> for Band<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { multiply::<V>(self.block, self.i, self.rows, self.at, self.width) }
-    }
-}
-
-/// Packs `terms` rows of columns in panels of two vectors, the last one filled up with zeros. Behind the
-/// target [`SLACK`] elements are written to.
-///
-/// # Safety
-/// The processor must have the instruction set; source and target are the caller's.
-#[inline(always)]
-pub(in crate::kernels) unsafe fn pack_columns<V: Vector>(
-    source: *const V::T,
-    s: Strides,
-    terms: usize,
-    columns: usize,
-    target: *mut V::T,
-) {
-    let width = 2 * V::WIDTH;
-    for at in (0..columns).step_by(width) {
-        let source = source.wrapping_offset(at as isize * s.column);
-        let target = target.wrapping_add(at * terms);
-        // SAFETY: a panel of the source; it holds `width * terms` elements of the target.
-        unsafe { pack_panel::<V>(source, s, terms, width.min(columns - at), target) };
-    }
-}
-
-/// Packs `terms` rows of `n` columns, filled up with zeros to two vectors. Behind the target [`SLACK`]
-/// elements are written to.
-///
-/// # Safety
-/// The processor must have the instruction set; source and target are the caller's.
-#[inline(always)]
-unsafe fn pack_panel<V: Vector>(
-    source: *const V::T,
-    s: Strides,
-    terms: usize,
-    n: usize,
-    target: *mut V::T,
-) {
-    let width = 2 * V::WIDTH;
-    // SAFETY: passed on.
-    unsafe {
-        if n < width {
-            for l in 0..terms {
-                let row = source.wrapping_offset(l as isize * s.row);
-                for j in 0..width {
-                    let value = if j < n {
-                        *row.wrapping_offset(j as isize * s.column)
-                    } else {
-                        V::T::ZERO
-                    };
-                    *target.add(l * width + j) = value;
-                }
-            }
-        } else if s.column == 1 {
-            for l in 0..terms {
-                let row = source.wrapping_offset(l as isize * s.row);
-                let to = target.add(l * width);
-                V::load(row).store(to);
-                V::load(row.add(V::WIDTH)).store(to.add(V::WIDTH));
-            }
-        } else {
-            transpose::<V::Pack>(source, s.column, s.row, target, width, width, terms);
-        }
-    }
-}
-
-/// `target[l * apart + j] = source[j * column + l * row]` for `j` below `width`; up to `apart` the last
-/// column is repeated. Behind the target a vector of room is written to.
-///
-/// # Safety
-/// The processor must have the instruction set; source and target are the caller's.
-#[inline(always)]
-pub(in crate::kernels) unsafe fn transpose<V: Vector>(
-    source: *const V::T,
-    column: isize,
-    row: isize,
-    target: *mut V::T,
-    width: usize,
-    apart: usize,
-    terms: usize,
-) {
-    const PARTS: usize = 4;
-    let step = V::WIDTH;
-    let parts = apart.div_ceil(step);
-    let mut done = 0;
-    if row == 1 && step > 1 && parts <= PARTS {
-        while done + step <= terms {
-            // SAFETY: `step` terms of each of `width` columns are readable. What is written beyond
-            // the last part is the start of the next term, which is written after.
-            unsafe {
-                let mut turned = [[V::splat(V::T::ZERO); 8]; PARTS];
-                for (part, turned) in turned.iter_mut().enumerate().take(parts) {
-                    for (j, lane) in turned.iter_mut().enumerate().take(step) {
-                        let j = (part * step + j).min(width - 1) as isize;
-                        *lane = V::load(source.wrapping_offset(j * column + done as isize));
-                    }
-                    V::turn(turned);
-                }
-                for t in 0..step {
-                    let to = target.add((done + t) * apart);
-                    for (part, turned) in turned.iter().enumerate().take(parts) {
-                        turned[t].store(to.add(part * step));
-                    }
-                }
-            }
-            done += step;
-        }
-    }
-    for l in done..terms {
-        for j in 0..apart {
-            let from = j.min(width - 1) as isize * column + l as isize * row;
-            // SAFETY: within the source and the target.
-            unsafe {
-                *target.add(l * apart + j) = *source.wrapping_offset(from);
-            }
-        }
-    }
-}
-
-/// Packs rows in groups as the micro-kernels take them: a group of `g` rows has the `g` elements of
-/// one term side by side. Behind the target [`SLACK`] elements are written to.
-///
-/// # Safety
-/// The processor must have the instruction set; source and target are the caller's.
-#[inline(always)]
-pub(in crate::kernels) unsafe fn pack_rows<V: Vector>(
-    source: *const V::T,
-    s: Strides,
-    rows: usize,
-    terms: usize,
-    target: *mut V::T,
-) {
-    // Of rows side by side a few terms at a time: the next group finds their lines in the cache.
-    let step = if s.row == 1 { 8 } else { terms };
-    for first in (0..terms).step_by(step) {
-        let few = step.min(terms - first);
-        let mut i = 0;
-        while i < rows {
-            let group = group::<V>(rows - i);
-            let source = source.wrapping_offset(i as isize * s.row + first as isize * s.column);
-            let target = target.wrapping_add(i * terms + first * group);
-            // SAFETY: `group` rows of `few` elements each; the target holds them all.
-            unsafe {
-                if s.row == 1 && group == V::ROWS {
-                    for l in 0..few {
-                        let from = source.wrapping_offset(l as isize * s.column);
-                        for r in 0..V::ROWS {
-                            *target.add(l * V::ROWS + r) = *from.add(r);
-                        }
-                    }
-                } else if s.row == 1 {
-                    for l in 0..few {
-                        let from = source.wrapping_offset(l as isize * s.column);
-                        for r in 0..group {
-                            *target.add(l * group + r) = *from.add(r);
-                        }
-                    }
-                } else {
-                    transpose::<V::Pack>(source, s.row, s.column, target, group, group, terms);
-                }
-            }
-            i += group;
+        for l in (self.terms.0..self.terms.1).step_by(KC) {
+            // SAFETY: passed on.
+            unsafe { multiply::<V>(&self, l, KC.min(self.terms.1 - l)) }
         }
     }
 }
@@ -384,8 +290,12 @@ pub(in crate::kernels) struct Tile<T> {
     pub(in crate::kernels) c_step: Strides,
     /// What the sum is multiplied by.
     pub(in crate::kernels) alpha: T,
-    /// What c is multiplied by first; it is not read for zero.
+    /// What the tile of d is multiplied by; it is not read for zero.
     pub(in crate::kernels) beta: T,
+    /// Where d is and its steps, if it is not c.
+    pub(in crate::kernels) d: Option<(*const T, Strides)>,
+    /// What is asked for meanwhile.
+    pub(in crate::kernels) ahead: Ahead<T>,
 }
 
 /// `ROWS` rows by `V::WIDTH * VECTORS` columns of c; of these only `columns` are written.
@@ -399,7 +309,11 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
         let mut sums = [[V::splat(V::T::ZERO); VECTORS]; ROWS];
         let (mut a, mut b) = (tile.a, tile.b);
         for r in 0..ROWS {
-            V::prefetch(tile.c.wrapping_offset(r as isize * tile.c_step.row));
+            let row = tile.c.wrapping_offset(r as isize * tile.c_step.row);
+            V::prefetch(row);
+            if V::WIDTH * VECTORS * size_of::<V::T>() > 64 {
+                V::prefetch(row.wrapping_add(V::WIDTH));
+            }
         }
         macro_rules! term {
             () => {
@@ -417,7 +331,12 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
                 b = b.wrapping_offset(tile.b_step);
             };
         }
+        let mut ahead = tile.ahead.at;
         for _ in 0..tile.terms / 4 {
+            for _ in 0..tile.ahead.each {
+                V::prefetch(ahead);
+                ahead = ahead.wrapping_add(64 / size_of::<V::T>());
+            }
             term!();
             term!();
             term!();
@@ -427,17 +346,20 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
             term!();
         }
         let alpha = V::splat(tile.alpha);
-        if columns == V::WIDTH * VECTORS && tile.c_step.column == 1 {
+        let (d, d_step) = tile.d.unwrap_or((tile.c, tile.c_step));
+        let plain = tile.beta == V::T::ZERO || d_step.column == 1;
+        if columns == V::WIDTH * VECTORS && tile.c_step.column == 1 && plain {
             let beta = V::splat(tile.beta);
             for (r, sums) in sums.iter().enumerate() {
                 let row = tile.c.wrapping_offset(r as isize * tile.c_step.row);
+                let add = d.wrapping_offset(r as isize * d_step.row);
                 for (v, &sum) in sums.iter().enumerate() {
                     let c = row.add(v * V::WIDTH);
                     let sum = sum.times(alpha);
                     if tile.beta == V::T::ZERO {
                         sum.store(c);
                     } else {
-                        beta.fused(V::load(c), sum).store(c);
+                        beta.fused(V::load(add.add(v * V::WIDTH)), sum).store(c);
                     }
                 }
             }
@@ -454,7 +376,9 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
             for (j, &sum) in row.iter().enumerate().take(columns) {
                 let at = r as isize * tile.c_step.row + j as isize * tile.c_step.column;
                 let c = tile.c.wrapping_offset(at);
-                *c = if tile.beta == V::T::ZERO { sum } else { V::combine(tile.beta, *c, sum) };
+                let at = r as isize * d_step.row + j as isize * d_step.column;
+                let d = d.wrapping_offset(at);
+                *c = if tile.beta == V::T::ZERO { sum } else { V::combine(tile.beta, *d, sum) };
             }
         }
     }
@@ -486,133 +410,116 @@ pub(in crate::kernels) unsafe fn micro_rows<V: Vector>(
 }
 
 /// Lines of the cache that are asked for while other memory is worked on.
-struct Ahead<T> {
-    /// Where the next ones are, and how many with every tile.
+pub(in crate::kernels) struct Ahead<T> {
+    at: *const T,
+    /// Lines from there, for each of four terms.
+    each: usize,
+}
+
+impl<T> Ahead<T> {
+    pub(in crate::kernels) const NONE: Self = Self { at: std::ptr::null(), each: 0 };
+}
+
+/// The part of what a problem names as wanted soon that belongs to one band.
+struct Wanted<T> {
+    /// Where the next lines are, and how many.
     lines: [(*const T, usize); 3],
+    /// Lines for each of four terms.
+    each: usize,
 }
 
-impl<T: Float> Ahead<T> {
-    /// The part of what the problem names that belongs to rows `i..i + rows`, if all is done in one block.
-    fn new(block: &Block<'_, T>, i: usize, rows: usize, tiles: usize) -> Self {
-        let p = block.problem;
-        let line = 64 / size_of::<T>();
-        let part = |(at, n): (Src<T>, usize)| {
-            let lines = if p.n > COLUMNS || p.k > KC { 0 } else { n / line };
+impl<T: Float> Wanted<T> {
+    /// Elements of a line.
+    const LINE: usize = 64 / size_of::<T>();
+
+    /// For some rows in so many tiles, if all is done in one block.
+    fn new(p: &Problem<T>, (i, rows): (usize, usize), tiles: usize) -> Self {
+        let lines = p.ahead.map(|(at, n): (Src<T>, usize)| {
+            let lines = if p.n > COLUMNS || p.k > KC { 0 } else { n / Self::LINE };
             let (from, to) = (lines * i / p.m, lines * (i + rows) / p.m);
-            (at.at((from * line) as isize), (to - from).div_ceil(tiles))
-        };
-        Self { lines: p.ahead.map(part) }
+            (at.at((from * Self::LINE) as isize), to - from)
+        });
+        let all: usize = lines.iter().map(|(_, n)| n).sum();
+        Self { lines, each: all.div_ceil((tiles * (p.k / 4)).max(1)) }
     }
-    #[inline(always)]
-    unsafe fn ask<V: Vector<T = T>>(&mut self) {
-        for (at, n) in &mut self.lines {
-            for _ in 0..*n {
-                // SAFETY: the caller has the instruction set.
-                unsafe { V::prefetch(*at) };
-                *at = at.wrapping_add(64 / size_of::<T>());
-            }
-        }
+
+    /// What the next tile asks for.
+    fn next(&mut self, terms: usize) -> Ahead<T> {
+        let Some((at, left)) = self.lines.iter_mut().find(|(_, left)| *left > 0) else {
+            return Ahead::NONE;
+        };
+        let ahead = Ahead { at: *at, each: self.each };
+        let n = (self.each * (terms / 4)).min(*left);
+        *at = at.wrapping_add(n * Self::LINE);
+        *left -= n;
+        ahead
     }
 }
 
-/// Rows `i..i + rows` by columns `at..at + n` of a block, with the columns packed.
+/// A band over the terms `l..l + terms`.
 ///
 /// # Safety
-/// The processor must have the instruction set; the tile of c is the caller's.
+/// The processor must have the instruction set; the band's part of c is the caller's.
 #[inline(always)]
-unsafe fn multiply<V: Vector>(block: &Block<'_, V::T>, i: usize, rows: usize, at: usize, n: usize) {
-    let p = block.problem;
-    let (terms, width) = (block.terms, 2 * V::WIDTH);
-    let source = p.a.at(i as isize * p.sa.row + block.l as isize * p.sa.column);
-    let mut room = Room::take::<V::T>(0, rows * terms + SLACK);
-    let packed = room.start::<V::T>();
-    // SAFETY: the rows are within a, the room holds them.
-    unsafe { pack_rows::<V>(source, p.sa, rows, terms, packed) };
-    let beta = if block.l == 0 { p.beta } else { V::T::ONE };
-    let mut ahead = Ahead::new(block, i, rows, rows.div_ceil(V::ROWS) * n.div_ceil(width));
+unsafe fn multiply<V: Vector>(band: &Band<'_, V::T>, l: usize, terms: usize) {
+    let Band { problem: p, rows: (i, rows), columns: (first, n), .. } = *band;
+    let width = 2 * V::WIDTH;
+    let source = p.a.at(i as isize * p.sa.row + l as isize * p.sa.column);
+    let mut room = None;
+    let packed = band.plan.rows.then(|| {
+        let packed = room.insert(Room::take::<V::T>(0, rows * terms + SLACK)).start::<V::T>();
+        // SAFETY: the rows are within a, the room holds them.
+        unsafe { pack_rows::<V>(source, p.sa, rows, terms, packed) };
+        packed
+    });
+    let beta = if l == 0 { p.beta } else { V::T::ONE };
+    let mut wanted = Wanted::new(p, band.rows, rows.div_ceil(V::ROWS) * n.div_ceil(width));
+    let mut last = None;
     let mut j = 0;
     while j < n {
         let columns = width.min(n - j);
-        let b = block.packed.at(((at + j) * terms) as isize);
+        let there = p.b.at(l as isize * p.sb.row + (first + j) as isize * p.sb.column);
+        let (b, b_step) = if let Some(packed) = band.packed {
+            (packed.wrapping_add(j * terms).cast_const(), width as isize)
+        } else if columns.is_multiple_of(V::WIDTH) {
+            (there, p.sb.row)
+        } else {
+            // Vectors would read beyond the last columns.
+            let to = last.insert(Room::take::<V::T>(1, width * terms + SLACK)).start::<V::T>();
+            // SAFETY: these columns of b; the room holds a panel.
+            unsafe { pack_panel::<V>(there, p.sb, terms, columns, to) };
+            (to.cast_const(), width as isize)
+        };
         let mut r = 0;
         while r < rows {
             let group = group::<V>(rows - r);
-            let row = (i + r) as isize * p.sc.row;
+            let (a, a_step) = match packed {
+                Some(packed) => (
+                    packed.wrapping_add(r * terms).cast_const(),
+                    Strides { row: 1, column: group as isize },
+                ),
+                None => (source.wrapping_offset(r as isize * p.sa.row), p.sa),
+            };
+            let (row, column) = ((i + r) as isize, (first + j) as isize);
+            let d = p.d.at(row * p.sd.row + column * p.sd.column);
             let tile = Tile {
-                a: packed.wrapping_add(r * terms),
-                a_step: Strides { row: 1, column: group as isize },
+                a,
+                a_step,
                 b,
-                b_step: width as isize,
+                b_step,
                 terms,
-                c: p.c.at(row + (block.j + at + j) as isize * p.sc.column),
+                c: p.c.at(row * p.sc.row + column * p.sc.column),
                 c_step: p.sc,
                 alpha: p.alpha,
                 beta,
+                d: (l == 0).then_some((d, p.sd)),
+                ahead: wanted.next(terms),
             };
-            // SAFETY: the tile is within c, rows and columns are packed.
-            unsafe {
-                ahead.ask::<V>();
-                micro_rows::<V>(&tile, group, columns);
-            }
+            // SAFETY: the tile is within c; b has `columns` columns here, filled up to vectors.
+            unsafe { micro_rows::<V>(&tile, group, columns) };
             r += group;
         }
         j += columns;
-    }
-}
-
-/// A product without packing but of the last columns, which a vector would read beyond; the columns
-/// of b and c are contiguous.
-///
-/// # Safety
-/// See [`super::gemm`]; the processor must have the instruction set.
-#[inline(always)]
-unsafe fn direct<V: Vector>(p: &Problem<V::T>) {
-    let mut l = 0;
-    while l < p.k {
-        let terms = KC.min(p.k - l);
-        let mut j = 0;
-        while j < p.n {
-            let columns = (2 * V::WIDTH).min(p.n - j);
-            let mut b = p.b.at(l as isize * p.sb.row + j as isize);
-            let mut b_step = p.sb.row;
-            let mut room = None;
-            if columns % V::WIDTH != 0 {
-                let wide = columns.next_multiple_of(V::WIDTH);
-                let room = room.insert(Room::take::<V::T>(1, wide * terms));
-                let packed = room.start::<V::T>();
-                for t in 0..terms {
-                    let row = b.wrapping_offset(t as isize * p.sb.row);
-                    for c in 0..wide {
-                        // SAFETY: within b and the room.
-                        unsafe {
-                            *packed.add(t * wide + c) =
-                                if c < columns { *row.add(c) } else { V::T::ZERO };
-                        }
-                    }
-                }
-                (b, b_step) = (packed, wide as isize);
-            }
-            let mut i = 0;
-            while i < p.m {
-                let group = group::<V>(p.m - i);
-                let tile = Tile {
-                    a: p.a.at(i as isize * p.sa.row + l as isize * p.sa.column),
-                    a_step: p.sa,
-                    b,
-                    b_step,
-                    terms,
-                    c: p.c.at(i as isize * p.sc.row + j as isize),
-                    c_step: p.sc,
-                    alpha: p.alpha,
-                    beta: if l == 0 { p.beta } else { V::T::ONE },
-                };
-                // SAFETY: the tile is within c; b has `columns` columns here, filled up to vectors.
-                unsafe { micro_rows::<V>(&tile, group, columns) };
-                i += group;
-            }
-            j += columns;
-        }
-        l += terms;
     }
 }
 

@@ -3,14 +3,14 @@
 
 mod blocked;
 mod integer;
+mod pack;
 mod simd;
 mod small;
 mod tiny;
 
-pub(super) use blocked::{
-    KC, Room, SLACK, Tile, group, micro_rows, pack_columns, pack_rows, transpose,
-};
+pub(super) use blocked::{Ahead, KC, Room, Tile, group, micro_rows};
 pub use integer::{Integer, integer_gemm};
+pub(super) use pack::{SLACK, pack_columns, pack_rows, transpose};
 
 #[cfg(target_arch = "x86_64")]
 use super::multiversion::Level;
@@ -112,6 +112,32 @@ pub unsafe fn gemm<T: Float>(
     c: *mut T,
     c_strides: Strides,
 ) {
+    let d = (c.cast_const(), c_strides);
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        gemm_of(m, n, k, alpha, a, a_strides, b, b_strides, beta, d.0, d.1, c, c_strides);
+    }
+}
+
+/// `c = alpha * a @ b + beta * d`, as [`gemm`] with another matrix in place of the old `c`.
+///
+/// # Safety
+/// As for [`gemm`]; `d` must be readable (also where strides are 0), and overlap `c` only by being it.
+pub unsafe fn gemm_of<T: Float>(
+    m: usize,
+    n: usize,
+    k: usize,
+    alpha: T,
+    a: *const T,
+    a_strides: Strides,
+    b: *const T,
+    b_strides: Strides,
+    beta: T,
+    d: *const T,
+    d_strides: Strides,
+    c: *mut T,
+    c_strides: Strides,
+) {
     if m == 0 || n == 0 {
         return;
     }
@@ -127,6 +153,8 @@ pub unsafe fn gemm<T: Float>(
         beta,
         c: Dst::new(c),
         sc: c_strides,
+        d: Src::new(d),
+        sd: d_strides,
         ahead: [(Src::new(a), 0); 3],
     };
     // SAFETY: the caller's promise is passed on.
@@ -162,7 +190,8 @@ pub unsafe fn bmm<T: Float>(
     if m.max(n).max(k) <= tiny::MOST && k > 0 && beta == T::ZERO {
         let (sa, sb, sc) = (a_strides, b_strides, c_strides);
         let ahead = [(a, 0); 3];
-        let problem = Problem { m, n, k, alpha, a, sa, b, sb, beta, c, sc, ahead };
+        let (d, sd) = (Src::new(c.at(0)), sc);
+        let problem = Problem { m, n, k, alpha, a, sa, b, sb, beta, c, sc, d, sd, ahead };
         let (steps, each) = ([a_step, b_step, c_step], BATCH_GRAIN / work);
         crate::parallel::for_each(batch.div_ceil(each), |task| {
             let (first, last) = (task * each, batch.min((task + 1) * each));
@@ -193,6 +222,8 @@ pub unsafe fn bmm<T: Float>(
             beta,
             c: Dst::new(c.at(i * c_step)),
             sc: c_strides,
+            d: Src::new(c.at(i * c_step)),
+            sd: c_strides,
             ahead: [0, 1, 2].map(|which| (Src::new(next[which]), counts[which])),
         };
         // SAFETY: the caller vouches for every member.
@@ -224,6 +255,9 @@ struct Problem<T> {
     beta: T,
     c: Dst<T>,
     sc: Strides,
+    /// What beta multiplies: c, or what takes its place.
+    d: Src<T>,
+    sd: Strides,
     /// Memory that is wanted soon, and how many elements of it.
     ahead: [(Src<T>, usize); 3],
 }
@@ -238,20 +272,29 @@ impl<T: Float> Problem<T> {
             unsafe { self.scale() };
         } else if m == 1 || n == 1 || k == 1 || m * n * k <= SMALL {
             // SAFETY: the caller's promise is passed on.
-            unsafe { small::run(&self, split) };
+            unsafe {
+                if self.beta != T::ZERO && self.d.at(0) != self.c.at(0).cast_const() {
+                    self.scale();
+                    small::run(&Self { beta: T::ONE, ..self }, split);
+                } else {
+                    small::run(&self, split);
+                }
+            }
         } else {
             // SAFETY: the caller's promise is passed on.
             unsafe { blocked::best(&self, split) };
         }
     }
 
+    /// `c = beta * d`
     unsafe fn scale(&self) {
         for i in 0..self.m as isize {
             for j in 0..self.n as isize {
                 let c = self.c.at(i * self.sc.row + j * self.sc.column);
-                // SAFETY: within c; read only if beta says so.
+                let d = self.d.at(i * self.sd.row + j * self.sd.column);
+                // SAFETY: within c and d, which is read only if beta says so.
                 unsafe {
-                    *c = if self.beta == T::ZERO { T::ZERO } else { self.beta * *c };
+                    *c = if self.beta == T::ZERO { T::ZERO } else { self.beta * *d };
                 }
             }
         }

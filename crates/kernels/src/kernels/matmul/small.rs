@@ -43,6 +43,7 @@ pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
         b: p.a,
         sb: Strides { row: p.sa.column, column: p.sa.row },
         sc: Strides { row: p.sc.column, column: p.sc.row },
+        sd: Strides { row: p.sd.column, column: p.sd.row },
         ..p
     };
     // A matrix times a vector becomes a vector times a matrix.

@@ -1,7 +1,10 @@
 //! Sorting bytes: 256 values at most, counted and then laid out; and lines of a few elements.
 
-use super::Sortable;
 use super::radix::Packed;
+use super::{Sortable, start};
+use crate::kernels::multiversion::Job;
+use crate::kernels::raw::{Dst, Src};
+use crate::kernels::rows::Along;
 
 /// Lines below which comparing costs less than counting.
 pub(super) const LEAST: usize = 256;
@@ -94,6 +97,76 @@ pub(super) unsafe fn shortest<T: Sortable>(
             }
             if !indices.is_null() {
                 *indices.add(i * step) = at as i64;
+            }
+        }
+    }
+}
+
+/// Sorts lines of up to [`RANKED`] elements: a vector counts for each how many come before it.
+pub(super) struct Ranked<T> {
+    pub(super) along: Along,
+    pub(super) descending: bool,
+    pub(super) input: Src<T>,
+    /// Null if not wanted, as the next.
+    pub(super) values: Dst<T>,
+    pub(super) indices: Dst<i64>,
+    /// Lines from and to.
+    pub(super) lines: (usize, usize),
+}
+
+/// Elements of one vector: longer lines are sorted faster by keys.
+pub(super) const RANKED: usize = 8;
+
+impl<T: Sortable> Ranked<T> {
+    /// Elements from `first` on; those behind the last of the line are anything.
+    #[inline(always)]
+    fn line(&self, first: isize) -> [T; RANKED] {
+        let Along { n, inner, outer } = self.along;
+        if inner == 1 && first as usize + RANKED <= n * outer {
+            // SAFETY: as many elements are there, if of the lines behind.
+            return unsafe { self.input.at(first).cast::<[T; RANKED]>().read() };
+        }
+        let mut line = [T::default(); RANKED];
+        for (i, x) in line.iter_mut().enumerate().take(n) {
+            // SAFETY: i < n, within the line.
+            *x = unsafe { *self.input.at(first + (i * inner) as isize) };
+        }
+        line
+    }
+}
+
+impl<T: Sortable> Job for Ranked<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        let Along { n, inner, .. } = self.along;
+        let wanted = (!self.values.at(0).is_null(), !self.indices.at(0).is_null());
+        for line in self.lines.0..self.lines.1 {
+            let first = start(self.along, line);
+            let line = self.line(first);
+            let mut keys = [T::Packed::LAST.half(); RANKED];
+            for (i, (key, x)) in keys.iter_mut().zip(&line).enumerate() {
+                let half = x.pack(0, self.descending).half();
+                *key = if i < n { half } else { *key };
+            }
+            let mut before = [T::Packed::number(0); RANKED];
+            for (j, &other) in keys.iter().enumerate().take(n) {
+                for (i, (before, &key)) in before.iter_mut().zip(&keys).enumerate() {
+                    let later = T::Packed::number(j) < T::Packed::number(i);
+                    *before += (other < key || (other == key && later)).into();
+                }
+            }
+            for (i, (&place, &x)) in before.iter().zip(&line).enumerate().take(n) {
+                let to = first + (T::Packed::count(place) * inner) as isize;
+                // SAFETY: places of a line are its numbers from 0 on.
+                unsafe {
+                    if wanted.0 {
+                        *self.values.at(to) = x;
+                    }
+                    if wanted.1 {
+                        *self.indices.at(to) = i as i64;
+                    }
+                }
             }
         }
     }

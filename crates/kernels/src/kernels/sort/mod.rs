@@ -14,6 +14,7 @@ pub use count::{BinCount, Unique, bincount, histogram, searchsorted, unique, uni
 
 pub use top::topk;
 
+use super::multiversion::run_narrow;
 use super::raw::{Dst, Src, split};
 use super::rows::Along;
 use crate::dtype::{Bool, Element};
@@ -178,6 +179,14 @@ pub unsafe fn sort<T: Sortable>(
         2 => return lines(along, 2, input, values, indices, |x, v, k, _| short(2, x, v, k)),
         3 => return lines(along, 3, input, values, indices, |x, v, k, _| short(3, x, v, k)),
         4 => return lines(along, 4, input, values, indices, |x, v, k, _| short(4, x, v, k)),
+        5..=few::RANKED => {
+            let (input, values, indices) = (Src::new(input), Dst::new(values), Dst::new(indices));
+            split(along.outer * along.inner, along.n * 8, |first, last| {
+                let lines = (first, last);
+                run_narrow(few::Ranked { along, descending, input, values, indices, lines });
+            });
+            return;
+        }
         _ => {}
     }
     lines(along, along.n, input, values, indices, |x, v, k, keys| {

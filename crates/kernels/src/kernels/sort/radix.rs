@@ -2,6 +2,8 @@
 
 /// A key in the high half and a position in the low half.
 pub trait Packed: Copy + Ord + Default + Send + Sync + std::fmt::Debug {
+    /// The key alone, or a number; signed, for which there are more instructions.
+    type Half: Copy + Ord + From<bool> + std::ops::AddAssign;
     /// Bytes of the key.
     const DIGITS: usize;
     /// The greatest of all.
@@ -12,6 +14,12 @@ pub trait Packed: Copy + Ord + Default + Send + Sync + std::fmt::Debug {
     fn position(self) -> usize;
     /// The key.
     fn key(self) -> u64;
+    /// The key at its own width.
+    fn half(self) -> Self::Half;
+    /// A number that is not a key.
+    fn number(n: usize) -> Self::Half;
+    /// A number as it was.
+    fn count(number: Self::Half) -> usize;
     /// A key and a position.
     fn join(key: u64, position: usize) -> Self;
     /// Whether the keys are equal.
@@ -19,8 +27,9 @@ pub trait Packed: Copy + Ord + Default + Send + Sync + std::fmt::Debug {
 }
 
 macro_rules! packed {
-    ($($t:ident),*) => {$(
+    ($($t:ident $half:ident),*) => {$(
         impl Packed for $t {
+            type Half = $half;
             const DIGITS: usize = ($t::BITS / 16) as usize;
             const LAST: Self = $t::MAX;
             #[inline(always)]
@@ -36,6 +45,18 @@ macro_rules! packed {
                 (self >> ($t::BITS / 2)) as u64
             }
             #[inline(always)]
+            fn half(self) -> $half {
+                (self >> ($t::BITS / 2)) as $half ^ $half::MIN
+            }
+            #[inline(always)]
+            fn number(n: usize) -> $half {
+                n as $half
+            }
+            #[inline(always)]
+            fn count(number: $half) -> usize {
+                number as usize
+            }
+            #[inline(always)]
             fn join(key: u64, position: usize) -> Self {
                 $t::from(key) << ($t::BITS / 2) | position as $t
             }
@@ -46,62 +67,14 @@ macro_rules! packed {
         }
     )*};
 }
-packed!(u64, u128);
+packed!(u64 i32, u128 i64);
 
 /// Keys below which counting costs more than comparing.
 const SMALL: usize = 768;
 
-/// The pairs that Batcher's merge exchange compares, for lines of up to 4, 8 and 16 keys.
-const PAIRS: [&[(u8, u8)]; 3] = [&pairs::<4, 5>(), &pairs::<8, 19>(), &pairs::<16, 63>()];
-
-const fn pairs<const N: usize, const COUNT: usize>() -> [(u8, u8); COUNT] {
-    let mut pairs = [(0, 0); COUNT];
-    let mut count = 0;
-    let mut run = 1;
-    while run < N {
-        let mut step = run;
-        while step > 0 {
-            let mut from = step % run;
-            while from + step < N {
-                let mut i = from;
-                while i < from + step && i + step < N {
-                    if i / (2 * run) == (i + step) / (2 * run) {
-                        pairs[count] = (i as u8, (i + step) as u8);
-                        count += 1;
-                    }
-                    i += 1;
-                }
-                from += 2 * step;
-            }
-            step /= 2;
-        }
-        run *= 2;
-    }
-    assert!(count == COUNT);
-    pairs
-}
-
-/// Sorts up to 16 keys without branches, a guess at which costs more than a comparison.
-fn sort_few<P: Packed>(keys: &mut [P]) {
-    let mut all = [P::LAST; 16];
-    let n = keys.len();
-    all[..n].copy_from_slice(keys);
-    let network = PAIRS[usize::from(n > 4) + usize::from(n > 8)];
-    for &(i, j) in network {
-        let (i, j) = (usize::from(i) & 15, usize::from(j) & 15);
-        let (a, b) = (all[i], all[j]);
-        (all[i], all[j]) = (a.min(b), a.max(b));
-    }
-    keys.copy_from_slice(&all[..n]);
-}
-
 /// Sorts keys whose positions ascend.
 pub(super) fn sort<P: Packed>(keys: &mut Vec<P>) {
     let n = keys.len();
-    if n <= 16 {
-        sort_few(keys);
-        return;
-    }
     if n < SMALL {
         keys.sort_unstable();
         return;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::pixels::{gather, scatter};
 use super::{LANES, PLACES, Tiled, transform};
 use crate::kernels::matmul::{
-    Float, KC, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    Ahead, Float, KC, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
 
 /// A task of one group of some images.
@@ -239,6 +239,8 @@ impl<T: Float> Images<'_, T> {
                         c_step: Strides { row: part as isize, column: 1 },
                         alpha: T::ONE,
                         beta: if first == 0 { T::ZERO } else { T::ONE },
+                        d: None,
+                        ahead: Ahead::NONE,
                     };
                     // SAFETY: the parts of the group's weight and of scratch that belong together.
                     unsafe { micro_rows::<V>(&tile, rows, columns) };

@@ -3,7 +3,7 @@
 use super::pixels::gather;
 use super::{APART, PLACES, SUMMED, Tiled, transform};
 use crate::kernels::matmul::{
-    Float, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    Ahead, Float, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
 use crate::kernels::vexp::Real as _;
 
@@ -144,6 +144,8 @@ impl<T: Float> Summed<'_, T> {
                             c_step: Strides { row: inputs as isize, column: 1 },
                             alpha: T::ONE,
                             beta: if first { T::ZERO } else { T::ONE },
+                            d: None,
+                            ahead: Ahead::NONE,
                         };
                         micro_rows::<V>(&tile, rows, panel.min(inputs - column));
                     }
