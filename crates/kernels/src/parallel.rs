@@ -9,6 +9,7 @@ use std::sync::{Arc, Once, OnceLock};
 
 use parking_lot::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use smallvec::SmallVec;
 
 use crate::storage::sharing::Others;
 
@@ -195,13 +196,22 @@ pub fn in_pool() -> bool {
 /// threads. The calling thread works too, and waits only for tasks that others have begun: never
 /// for a thread of the pool to be free, and without doing other work meanwhile. So it may be used
 /// inside itself, inside [`install`], and while locks are held that no task takes.
+///
+/// Every thread begins with a part of its own, the same in every call, and then helps with the others: what
+/// it wrote is in its caches when the next operation reads it.
 #[inline]
 pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync) {
-    run(tasks, &f);
+    run(tasks, threads().min(tasks), &f);
 }
 
-/// [`for_each`], compiled once for all kernels.
-fn run(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
+/// [`for_each`] with the tasks begun in their order, for those that are smaller towards the end.
+#[inline]
+pub fn in_turn(tasks: usize, f: impl Fn(usize) + Sync) {
+    run(tasks, 1, &f);
+}
+
+/// [`for_each`] in so many parts, compiled once for all kernels.
+fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
     let helpers = threads().min(tasks).saturating_sub(1);
     // A thread of a pool shares with its own, whose user holds a guard.
     let inside = in_pool();
@@ -217,7 +227,7 @@ fn run(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
     let job = Arc::new(Job {
         f,
         tasks,
-        next: AtomicUsize::new(0),
+        next: (0..parts).map(|part| AtomicUsize::new(part * tasks / parts)).collect(),
         done: AtomicUsize::new(0),
         panic: Mutex::new(None),
         caller: std::thread::current(),
@@ -227,14 +237,14 @@ fn run(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
         let job = job.clone();
         let help = move || {
             leave(job.processor);
-            job.work();
+            job.work(number() + usize::from(!inside));
         };
         match &guard {
             Some(guard) => guard.pool().spawn(help),
             None => rayon::spawn(help),
         }
     }
-    job.work();
+    job.work(number());
     job.wait();
     let panic = job.panic.lock().take();
     if let Some(panic) = panic {
@@ -246,12 +256,18 @@ fn run(tasks: usize, f: &(dyn Fn(usize) + Sync)) {
 struct Job {
     f: &'static (dyn Fn(usize) + Sync),
     tasks: usize,
-    next: AtomicUsize,
+    /// The next task of each part.
+    next: SmallVec<[AtomicUsize; 8]>,
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
     caller: std::thread::Thread,
     /// Where the caller ran.
     processor: i32,
+}
+
+/// Which thread of its pool this is; 0 elsewhere.
+fn number() -> usize {
+    rayon::current_thread_index().unwrap_or(0)
 }
 
 /// The processor that the calling thread runs on, -1 if that is not known.
@@ -300,21 +316,29 @@ fn leave(busy: i32) {
 fn leave(_: i32) {}
 
 impl Job {
-    /// Does tasks until none is left.
-    fn work(&self) {
-        loop {
-            let i = self.next.fetch_add(1, Ordering::Relaxed);
-            if i >= self.tasks {
-                break;
+    /// Does tasks until none is left, from the part of thread `number` on.
+    fn work(&self, number: usize) {
+        let parts = self.next.len();
+        for part in (0..parts).map(|turn| (number + turn) % parts) {
+            let end = (part + 1) * self.tasks / parts;
+            loop {
+                let i = self.next[part].fetch_add(1, Ordering::Relaxed);
+                if i >= end {
+                    break;
+                }
+                self.task(i);
             }
-            // A panic must not leave a borrow behind: the caller goes on with it when all is done.
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.f)(i)));
-            if let Err(panic) = result {
-                *self.panic.lock() = Some(panic);
-            }
-            if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.tasks {
-                self.caller.unpark();
-            }
+        }
+    }
+
+    fn task(&self, i: usize) {
+        // A panic must not leave a borrow behind: the caller goes on with it when all is done.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (self.f)(i)));
+        if let Err(panic) = result {
+            *self.panic.lock() = Some(panic);
+        }
+        if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.tasks {
+            self.caller.unpark();
         }
     }
 
@@ -372,7 +396,7 @@ mod tests {
     #[test]
     fn every_task_runs_once_nested_or_not() {
         let counts: Vec<AtomicUsize> = (0..100).map(|_| AtomicUsize::new(0)).collect();
-        for_each(10, |i| {
+        in_turn(10, |i| {
             for_each(10, |j| {
                 counts[i * 10 + j].fetch_add(1, Ordering::Relaxed);
             });

@@ -122,7 +122,8 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
     let plan = Plan::new::<V>(&problem);
     let multiply = |(first, columns): (usize, usize), terms, packed: Option<(Dst<V::T>, usize)>| {
         let wide = columns.div_ceil(COLUMNS);
-        let bands = Bands::new::<V>(m, split, wide);
+        let part = if split { (2 * crate::parallel::threads()).div_ceil(wide) } else { 1 };
+        let bands = Bands::new(m, V::ROWS, part);
         for_each(split, bands.count() * wide, |task| {
             let (i, rows) = bands.at(task / wide);
             let at = task % wide * COLUMNS;
@@ -162,45 +163,57 @@ unsafe fn run<V: Vector>(problem: &Problem<V::T>, split: bool) {
 /// The rows that tasks pack and multiply: [`MC`] at most, and fewer and fewer towards the end, so that no
 /// thread waits long for the last one (guided self-scheduling; Polychronopoulos and Kuck, IEEE
 /// Transactions on Computers 36, 1987).
-struct Bands {
+pub(super) struct Bands {
     m: usize,
     /// Rows of a tile.
     tile: usize,
     /// A band takes this part of the tiles that are left.
     part: usize,
+    /// How many of all rows come first that are as large as can be: there may be thousands.
+    full: usize,
 }
 
 impl Bands {
-    /// For `m` rows and `wide` parts of the columns.
-    fn new<V: Vector>(m: usize, split: bool, wide: usize) -> Self {
-        let part = if split { (2 * crate::parallel::threads()).div_ceil(wide) } else { 1 };
-        Self { m, tile: V::ROWS, part }
+    /// For `m` rows in tiles, a band taking one of so many parts of what is left.
+    pub(super) fn new(m: usize, tile: usize, part: usize) -> Self {
+        let most = MC / tile;
+        let spare = m.div_ceil(tile).checked_sub(most * part);
+        Self { m, tile, part, full: spare.map_or(0, |tiles| tiles / most + 1) }
     }
 
-    /// First row and number of rows of each band.
-    fn each(&self) -> impl Iterator<Item = (usize, usize)> {
-        let mut first = 0;
+    fn largest(&self) -> usize {
+        MC / self.tile * self.tile
+    }
+
+    /// First row and number of rows of those behind the large ones.
+    fn rest(&self) -> impl Iterator<Item = (usize, usize)> {
+        let mut first = self.m.min(self.full * self.largest());
         std::iter::from_fn(move || {
             let left = self.m - first;
-            let tiles = (left.div_ceil(self.tile) / self.part).clamp(1, MC / self.tile);
+            let tiles = (left.div_ceil(self.tile) / self.part).max(1);
             let band = (first, left.min(tiles * self.tile));
             first += band.1;
             (left > 0).then_some(band)
         })
     }
 
-    fn count(&self) -> usize {
-        self.each().count()
+    pub(super) fn count(&self) -> usize {
+        self.full + self.rest().count()
     }
 
-    fn at(&self, band: usize) -> (usize, usize) {
-        self.each().nth(band).unwrap_or((self.m, 0))
+    /// First row and number of rows.
+    pub(super) fn at(&self, band: usize) -> (usize, usize) {
+        if band < self.full {
+            let first = band * self.largest();
+            return (first, self.largest().min(self.m - first));
+        }
+        self.rest().nth(band - self.full).unwrap_or((self.m, 0))
     }
 }
 
 fn for_each(split: bool, tasks: usize, f: impl Fn(usize) + Sync) {
     if split {
-        crate::parallel::for_each(tasks, f);
+        crate::parallel::in_turn(tasks, f);
     } else {
         (0..tasks).for_each(f);
     }

@@ -198,3 +198,20 @@ fn stacks_of_tiny_matrices() {
         }
     }
 }
+
+#[test]
+fn bands_cover_all_rows_once_and_shrink() {
+    for (tile, part) in [(12, 1), (12, 4), (6, 2), (4, 16)] {
+        for m in (1..900).chain([100_000]) {
+            let bands = blocked::Bands::new(m, tile, part);
+            let mut next = (0, usize::MAX);
+            for band in 0..bands.count() {
+                let (first, rows) = bands.at(band);
+                assert_eq!(first, next.0, "{m} rows in tiles of {tile}, {part} parts, band {band}");
+                assert!(rows > 0 && rows <= next.1 && rows <= 192);
+                next = (first + rows, rows);
+            }
+            assert_eq!(next.0, m, "{m} rows in tiles of {tile}, {part} parts");
+        }
+    }
+}
