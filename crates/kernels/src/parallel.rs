@@ -13,6 +13,10 @@ use smallvec::SmallVec;
 
 use crate::storage::sharing::Others;
 
+mod place;
+
+use place::Places;
+
 /// The wanted number of threads; 0 until first asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
@@ -41,6 +45,7 @@ struct Shared {
     raw: *const ThreadPool,
     /// Twice the number of users, plus one when retired by [`set_threads`].
     users: AtomicUsize,
+    places: Arc<Places>,
 }
 
 impl Shared {
@@ -101,15 +106,20 @@ impl Slot {
     fn create(&self) -> Option<()> {
         static AT_FORK: Once = Once::new();
         AT_FORK.call_once(register_fork_handler);
+        let threads = threads().saturating_sub(self.fewer).max(1);
+        let places = Arc::new(Places::new(threads));
+        let begun = places.clone();
         let pool = ThreadPoolBuilder::new()
-            .num_threads(threads().saturating_sub(self.fewer).max(1))
+            .num_threads(threads)
             .thread_name(|i| format!("rustgrad-{i}"))
+            .start_handler(move |i| begun.begin(i))
             .build()
             .ok()?;
         let shared = Box::leak(Box::new(Shared {
             pool: Mutex::new(Some(pool)),
             raw: std::ptr::null(),
             users: AtomicUsize::new(0),
+            places,
         }));
         shared.raw = shared.pool.get_mut().as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let made: *mut Shared = shared;
@@ -231,14 +241,13 @@ fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
         done: AtomicUsize::new(0),
         panic: Mutex::new(None),
         caller: std::thread::current(),
-        processor: processor(),
     });
+    if let Some(guard) = &guard {
+        guard.0.places.keep_off(None);
+    }
     for _ in 0..helpers {
         let job = job.clone();
-        let help = move || {
-            leave(job.processor);
-            job.work(number() + usize::from(!inside));
-        };
+        let help = move || job.work(number() + usize::from(!inside));
         match &guard {
             Some(guard) => guard.pool().spawn(help),
             None => rayon::spawn(help),
@@ -261,59 +270,12 @@ struct Job {
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn std::any::Any + Send>>>,
     caller: std::thread::Thread,
-    /// Where the caller ran.
-    processor: i32,
 }
 
 /// Which thread of its pool this is; 0 elsewhere.
 fn number() -> usize {
     rayon::current_thread_index().unwrap_or(0)
 }
-
-/// The processor that the calling thread runs on, -1 if that is not known.
-fn processor() -> i32 {
-    #[cfg(target_os = "linux")]
-    // SAFETY: no arguments, no memory.
-    return unsafe { libc::sched_getcpu() };
-    #[cfg(not(target_os = "linux"))]
-    -1
-}
-
-/// Moves the calling thread away from a processor on which another works, if there are enough of them.
-/// Linux wakes a helper there when the others look busy for a moment, and then, each job being shorter than
-/// what counts as warm caches, leaves both on it: for seconds two threads were slower than one.
-#[cfg(target_os = "linux")]
-fn leave(busy: i32) {
-    /// Jobs for which a thread that was moved stays where it is put: all processors may be busy.
-    const REST: u32 = 32;
-    thread_local! {
-        static RESTS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
-    }
-    let Ok(place) = usize::try_from(busy) else { return };
-    let rests = RESTS.get();
-    if rests > 0 {
-        RESTS.set(rests - 1);
-    } else if processor() == busy && place < libc::CPU_SETSIZE as usize {
-        RESTS.set(REST);
-        let size = size_of::<libc::cpu_set_t>();
-        // SAFETY: sets of the size that is said, this thread alone; `place` is within the set.
-        unsafe {
-            let mut all = std::mem::zeroed::<libc::cpu_set_t>();
-            if libc::sched_getaffinity(0, size, &raw mut all) == 0
-                && usize::try_from(libc::CPU_COUNT(&all)).is_ok_and(|n| n >= threads())
-            {
-                let mut others = all;
-                libc::CPU_CLR(place, &mut others);
-                if libc::sched_setaffinity(0, size, &raw const others) == 0 {
-                    libc::sched_setaffinity(0, size, &raw const all);
-                }
-            }
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn leave(_: i32) {}
 
 impl Job {
     /// Does tasks until none is left, from the part of thread `number` on.
@@ -356,6 +318,12 @@ impl Job {
     }
 }
 
+/// Runs `f` on the calling thread of the pool, whose processor the others leave.
+fn lead<R>(places: &Places, f: impl FnOnce() -> R) -> R {
+    places.keep_off(rayon::current_thread_index());
+    f()
+}
+
 /// Runs `f` on a thread of the pool (where [`for_each`], [`join`] and [`scope`] then stay), or in
 /// place when already there or when there is only one thread.
 pub fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
@@ -363,7 +331,10 @@ pub fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         return f();
     }
     match POOL.acquire() {
-        Some(guard) => guard.pool().install(f),
+        Some(guard) => {
+            let places = &*guard.0.places;
+            guard.pool().install(|| lead(places, f))
+        }
         None => f(),
     }
 }
@@ -386,7 +357,9 @@ pub fn scope<'s, R: Send>(f: impl FnOnce(&rayon::Scope<'s>) -> R + Send) -> Opti
     if in_pool() {
         return Some(rayon::scope(f));
     }
-    POOL.acquire().map(|guard| guard.pool().scope(f))
+    let guard = POOL.acquire()?;
+    let places = &*guard.0.places;
+    Some(guard.pool().scope(|scope| lead(places, || f(scope))))
 }
 
 #[cfg(test)]
