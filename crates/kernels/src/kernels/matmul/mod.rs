@@ -7,6 +7,7 @@ mod pack;
 mod simd;
 mod small;
 mod tiny;
+mod vector;
 
 pub(super) use blocked::{Ahead, KC, Room, Tile, group, micro_rows};
 pub use integer::{Integer, integer_gemm};
@@ -270,6 +271,8 @@ impl<T: Float> Problem<T> {
         if k == 0 {
             // SAFETY: c is the caller's.
             unsafe { self.scale() };
+        // SAFETY: the caller's promise is passed on.
+        } else if k > 1 && (m == 1 || n == 1) && unsafe { vector::run(&self, split) } {
         } else if m == 1 || n == 1 || k == 1 || m * n * k <= SMALL {
             // SAFETY: the caller's promise is passed on.
             unsafe {

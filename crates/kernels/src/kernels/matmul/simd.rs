@@ -19,6 +19,8 @@ pub trait Vector: Copy {
     type T: Float;
     /// The vector used for packing, of at most eight elements.
     type Pack: Vector<T = Self::T>;
+    /// Which elements of a vector are meant.
+    type Mask: Copy;
     /// Elements per vector.
     const WIDTH: usize;
     /// Rows of a full tile of the micro-kernel, two vectors wide: as many as the registers hold.
@@ -26,6 +28,16 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set; `from` must have `WIDTH` readable elements.
     unsafe fn load(from: *const Self::T) -> Self;
+    /// The first so many elements, at most `WIDTH`.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn mask(n: usize) -> Self::Mask;
+    /// Zeros where there is nothing in the mask.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set; what is in the mask must be readable.
+    unsafe fn load_some(from: *const Self::T, mask: Self::Mask) -> Self;
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn splat(value: Self::T) -> Self;
@@ -45,6 +57,17 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn turn(square: &mut [Self; 8]);
+    /// The sum of both halves, or the whole if it is packed by its like.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn half(self) -> Self::Pack;
+    /// The sums of the elements of each of the first `WIDTH` vectors, halves added to halves down to one
+    /// element. Only for what packs.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn sums(square: &[Self; 8]) -> Self;
     /// Asks for the line at an address, which need not be valid.
     ///
     /// # Safety
@@ -78,6 +101,7 @@ macro_rules! plain {
         impl Vector for Plain<$t, $n> {
             type T = $t;
             type Pack = Self;
+            type Mask = usize;
             const WIDTH: usize = $n;
             const ROWS: usize = 4;
             #[inline(always)]
@@ -108,6 +132,33 @@ macro_rules! plain {
                 for (i, row) in square.iter_mut().enumerate().take($n) {
                     *row = Self(std::array::from_fn(|j| from[j].0[i]));
                 }
+            }
+            #[inline(always)]
+            unsafe fn mask(n: usize) -> usize {
+                n
+            }
+            #[inline(always)]
+            unsafe fn load_some(from: *const $t, n: usize) -> Self {
+                // SAFETY: as many elements are readable.
+                Self(std::array::from_fn(|i| if i < n { unsafe { *from.add(i) } } else { 0.0 }))
+            }
+            #[inline(always)]
+            unsafe fn half(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            unsafe fn sums(square: &[Self; 8]) -> Self {
+                Self(std::array::from_fn(|i| {
+                    let mut part = square[i].0;
+                    let mut n = $n;
+                    while n > 1 {
+                        n /= 2;
+                        for j in 0..n {
+                            part[j] += part[j + n];
+                        }
+                    }
+                    part[0]
+                }))
             }
             #[inline(always)]
             unsafe fn prefetch(_: *const $t) {}
@@ -141,13 +192,14 @@ pub(super) mod x86 {
 
     macro_rules! vector {
         ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
-         $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
+         $sums:path, $masks:ty, $mask:path, $some:path, $half:path, $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
          $minus:ident, $features:literal) => {
             #[derive(Clone, Copy)]
             pub struct $name($raw);
             impl Vector for $name {
                 type T = $t;
                 type Pack = $pack;
+                type Mask = $masks;
                 const WIDTH: usize = $n;
                 const ROWS: usize = $rows;
                 #[inline(always)]
@@ -179,6 +231,26 @@ pub(super) mod x86 {
                 unsafe fn turn(square: &mut [Self; 8]) {
                     // SAFETY: passed on.
                     unsafe { $turn(square) };
+                }
+                #[inline(always)]
+                unsafe fn mask(n: usize) -> $masks {
+                    // SAFETY: passed on.
+                    unsafe { $mask(n) }
+                }
+                #[inline(always)]
+                unsafe fn load_some(from: *const $t, mask: $masks) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $some(from, mask) })
+                }
+                #[inline(always)]
+                unsafe fn half(self) -> $pack {
+                    // SAFETY: passed on.
+                    $pack(unsafe { $half(self.0) })
+                }
+                #[inline(always)]
+                unsafe fn sums(square: &[Self; 8]) -> Self {
+                    // SAFETY: passed on.
+                    Self(unsafe { $sums(square) })
                 }
                 #[inline(always)]
                 unsafe fn prefetch(at: *const $t) {
@@ -252,6 +324,96 @@ pub(super) mod x86 {
 
     /// Vectors of 512 bits are packed by those of 256.
     unsafe fn never<T>(_: &mut [T; 8]) {}
+    #[inline(always)]
+    unsafe fn never32(square: &[Avx512F32; 8]) -> __m512 {
+        square[0].0
+    }
+    #[inline(always)]
+    unsafe fn never64(square: &[Avx512F64; 8]) -> __m512d {
+        square[0].0
+    }
+
+    #[inline(always)]
+    unsafe fn sums8(v: &[Avx2F32; 8]) -> __m256 {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            // Row i and row i + 4: four elements of each are left.
+            let fours = |i: usize| {
+                let (a, b) = (v[i].0, v[i + 4].0);
+                let low = _mm256_permute2f128_ps::<0x20>(a, b);
+                _mm256_add_ps(low, _mm256_permute2f128_ps::<0x31>(a, b))
+            };
+            let twos = |a: __m256, b: __m256| {
+                _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b))
+            };
+            let (a, b) = (twos(fours(0), fours(1)), twos(fours(2), fours(3)));
+            _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn sums4(v: &[Avx2F64; 8]) -> __m256d {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let twos = |a: __m256d, b: __m256d| {
+                let low = _mm256_permute2f128_pd::<0x20>(a, b);
+                _mm256_add_pd(low, _mm256_permute2f128_pd::<0x31>(a, b))
+            };
+            let (a, b) = (twos(v[0].0, v[2].0), twos(v[1].0, v[3].0));
+            _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b))
+        }
+    }
+
+    /// Ones, then zeros: a mask of n elements begins n before the zeros.
+    static MASK32: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+    static MASK64: [i64; 8] = [-1, -1, -1, -1, 0, 0, 0, 0];
+
+    #[inline(always)]
+    unsafe fn mask8(n: usize) -> __m256i {
+        // SAFETY: the caller has AVX2; the mask lies within the table.
+        unsafe { _mm256_loadu_si256(MASK32.as_ptr().add(8 - n.min(8)).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn mask4(n: usize) -> __m256i {
+        // SAFETY: the caller has AVX2; the mask lies within the table.
+        unsafe { _mm256_loadu_si256(MASK64.as_ptr().add(4 - n.min(4)).cast()) }
+    }
+    #[inline(always)]
+    unsafe fn mask16(n: usize) -> u16 {
+        ((1_u32 << n) - 1) as u16
+    }
+    #[inline(always)]
+    unsafe fn mask8d(n: usize) -> u8 {
+        ((1_u32 << n) - 1) as u8
+    }
+    #[inline(always)]
+    unsafe fn some16(from: *const f32, mask: u16) -> __m512 {
+        // SAFETY: the caller has AVX-512 and these elements.
+        unsafe { _mm512_maskz_loadu_ps(mask, from) }
+    }
+    #[inline(always)]
+    unsafe fn some8d(from: *const f64, mask: u8) -> __m512d {
+        // SAFETY: the caller has AVX-512 and these elements.
+        unsafe { _mm512_maskz_loadu_pd(mask, from) }
+    }
+    #[inline(always)]
+    unsafe fn whole8(v: __m256) -> __m256 {
+        v
+    }
+    #[inline(always)]
+    unsafe fn whole4(v: __m256d) -> __m256d {
+        v
+    }
+    #[inline(always)]
+    unsafe fn half16(v: __m512) -> __m256 {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps::<1>(v)) }
+    }
+    #[inline(always)]
+    unsafe fn half8(v: __m512d) -> __m256d {
+        // SAFETY: the caller has AVX-512.
+        unsafe { _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd::<1>(v)) }
+    }
 
     vector!(
         Avx2F32,
@@ -261,6 +423,11 @@ pub(super) mod x86 {
         8,
         6,
         turn8,
+        sums8,
+        __m256i,
+        mask8,
+        _mm256_maskload_ps,
+        whole8,
         _mm256_loadu_ps,
         _mm256_set1_ps,
         _mm256_fmadd_ps,
@@ -278,6 +445,11 @@ pub(super) mod x86 {
         4,
         6,
         turn4,
+        sums4,
+        __m256i,
+        mask4,
+        _mm256_maskload_pd,
+        whole4,
         _mm256_loadu_pd,
         _mm256_set1_pd,
         _mm256_fmadd_pd,
@@ -295,6 +467,11 @@ pub(super) mod x86 {
         16,
         12,
         never,
+        never32,
+        u16,
+        mask16,
+        some16,
+        half16,
         _mm512_loadu_ps,
         _mm512_set1_ps,
         _mm512_fmadd_ps,
@@ -312,6 +489,11 @@ pub(super) mod x86 {
         8,
         12,
         never,
+        never64,
+        u8,
+        mask8d,
+        some8d,
+        half8,
         _mm512_loadu_pd,
         _mm512_set1_pd,
         _mm512_fmadd_pd,

@@ -25,8 +25,6 @@ impl Fused for f64 {
     }
 }
 
-/// Elements of one dot product taken with one set of lanes.
-const BLOCK: usize = 4096;
 /// Columns whose sums are kept in registers or L1 together.
 const WIDTH: usize = 64;
 
@@ -106,19 +104,7 @@ impl<T: Float> Job for Dots<T> {
             // SAFETY: a row of a and a column of b, both contiguous.
             let (x, y) =
                 unsafe { (std::slice::from_raw_parts(a, p.k), std::slice::from_raw_parts(b, p.k)) };
-            let total = if p.k < LANES {
-                short_dot(x, y)
-            } else if p.k < 8 * LANES {
-                // Several are on their way at once.
-                dot::<T, 32>(x, y)
-            } else {
-                // A loop: closures are not always compiled for the instructions at hand.
-                let mut total = T::ZERO;
-                for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
-                    total += dot::<T, LANES>(x, y);
-                }
-                total
-            };
+            let total = if p.k < LANES { short_dot(x, y) } else { dot(x, y) };
             // SAFETY: (i, j) lies within c.
             unsafe { store(p, i, j, total) };
             i += 1;
@@ -129,11 +115,12 @@ impl<T: Float> Job for Dots<T> {
     }
 }
 
-/// Sums of a dot product that are on their way at once.
+/// Elements from which on a dot product has many sums.
 const LANES: usize = 64;
 
 #[inline(always)]
-fn dot<T: Float, const N: usize>(x: &[T], y: &[T]) -> T {
+fn dot<T: Float>(x: &[T], y: &[T]) -> T {
+    const N: usize = LANES / 2;
     let mut acc = [T::ZERO; N];
     let (xs, x_rest) = x.as_chunks::<N>();
     let (ys, y_rest) = y.as_chunks::<N>();
@@ -207,19 +194,6 @@ impl<T: Float> Job for Axpys<T> {
                 b = packed.as_ptr();
                 step = (end - start) as isize;
             }
-            if p.m == 1 && p.sb.column == 1 && p.sb.row == p.n as isize && p.k >= 4 * p.n {
-                // A tall matrix is read once, whatever its width.
-                // SAFETY: so many columns are left in b and in c.
-                unsafe {
-                    match end - start {
-                        33.. => tall::<T, 64, 1>(p, start, end),
-                        17.. => tall::<T, 32, 2>(p, start, end),
-                        9.. => tall::<T, 16, 4>(p, start, end),
-                        _ => tall::<T, 8, 8>(p, start, end),
-                    }
-                }
-                continue;
-            }
             let mut at = start;
             while at < end {
                 let b = b.wrapping_add(at - start);
@@ -236,56 +210,6 @@ impl<T: Float> Job for Axpys<T> {
                 };
             }
         }
-    }
-}
-
-/// Elements `start..end` of a vector times a matrix without gaps between its rows: `W` columns at a time, no
-/// fewer than there are, in `U` sums of every `U`-th row.
-///
-/// # Safety
-/// These must be columns of b and c.
-#[inline(always)]
-unsafe fn tall<T: Float, const W: usize, const U: usize>(p: &Problem<T>, start: usize, end: usize) {
-    let mut acc = [[T::ZERO; W]; U];
-    let x = |l: usize| {
-        // SAFETY: row l of a column of k elements.
-        unsafe { *p.a.at(l as isize * p.sa.column) }
-    };
-    let row = |l: usize| p.b.at((l * p.n + start) as isize);
-    // What is read beyond the end of a row is the next one's, up to the end of the matrix.
-    let beyond = (W - (end - start)).div_ceil(p.n);
-    let whole = p.k.saturating_sub(beyond) / U * U;
-    for l in (0..whole).step_by(U) {
-        for (u, acc) in acc.iter_mut().enumerate() {
-            // SAFETY: W elements from here on are within the matrix.
-            let row = unsafe { &*row(l + u).cast::<[T; W]>() };
-            let x = x(l + u);
-            for (acc, &y) in acc.iter_mut().zip(row) {
-                *acc = x.fused(y, *acc);
-            }
-        }
-    }
-    // Bounds that the compiler knows, or the sums would leave the registers.
-    for (half, active) in [(4, U >= 8), (2, U >= 4), (1, U >= 2)] {
-        if active {
-            for u in 0..half {
-                for j in 0..W {
-                    acc[u][j] += acc[(u + half) % U][j];
-                }
-            }
-        }
-    }
-    let mut acc = acc[0];
-    for l in whole..p.k {
-        let x = x(l);
-        for (j, acc) in acc[..end - start].iter_mut().enumerate() {
-            // SAFETY: a column of row l.
-            *acc = x.fused(unsafe { *row(l).add(j) }, *acc);
-        }
-    }
-    for (j, &sum) in acc[..end - start].iter().enumerate() {
-        // SAFETY: a column of c.
-        unsafe { store(p, 0, start + j, sum) };
     }
 }
 

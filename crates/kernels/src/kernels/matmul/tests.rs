@@ -215,3 +215,87 @@ fn bands_cover_all_rows_once_and_shrink() {
         }
     }
 }
+
+/// A matrix times a vector, by a plain sum in double precision and by the kernel at both levels.
+#[test]
+fn matrices_times_vectors() {
+    let number = |i: usize| ((i * 2654435761) % 1000) as f32 / 999.0 - 0.5;
+    for (m, k) in [
+        (1, 2),
+        (1, 300_000),
+        (2, 140_000),
+        (3, 5),
+        (50, 2),
+        (50, 3),
+        (50, 4),
+        (5, 3),
+        (8, 8),
+        (9, 17),
+        (13, 33),
+        (16, 40),
+        (20, 9000),
+        (31, 64),
+        (33, 70),
+        (64, 65),
+        (65, 10),
+        (100, 100),
+        (260, 7),
+        (300, 40),
+        (1500, 33),
+        (2100, 9),
+        (5000, 70),
+    ] {
+        let a: Vec<f32> = (0..m * k).map(number).collect();
+        let x: Vec<f32> = (0..k).map(|i| number(i + 5)).collect();
+        for (lines, column) in [(true, 1), (false, 1), (true, 3)] {
+            let spread: Vec<f32> = x.iter().flat_map(|&x| vec![x; column]).collect();
+            let sa = if lines { self::lines(k) } else { Strides { row: 1, column: m as isize } };
+            let sx = Strides { row: column as isize, column: 1 };
+            let run = |turned: bool, (alpha, beta)| {
+                let mut y = vec![2.0f32; m];
+                let turn = |s: Strides| Strides { row: s.column, column: s.row };
+                let sy = self::lines(1);
+                let (pa, px, py) = (a.as_ptr(), spread.as_ptr(), y.as_mut_ptr());
+                // SAFETY: the vectors cover the layouts.
+                unsafe {
+                    if turned {
+                        gemm(1, m, k, alpha, px, turn(sx), pa, turn(sa), beta, py, turn(sy));
+                    } else {
+                        gemm(m, 1, k, alpha, pa, sa, px, sx, beta, py, sy);
+                    }
+                }
+                y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
+            };
+            let (plain, added) = ((1.0, 0.0), (2.0, -1.0));
+            crate::kernels::multiversion::tests::same_fused_bits(|| run(false, plain));
+            let made = run(false, plain);
+            assert_eq!(made, run(true, plain), "{m} {k}");
+            let more = run(false, added);
+            for i in 0..m {
+                let at = |l: usize| if lines { i * k + l } else { l * m + i };
+                let want: f64 = (0..k).map(|l| f64::from(a[at(l)]) * f64::from(x[l])).sum();
+                let (one, other) = (f32::from_bits(made[i]), f32::from_bits(more[i]));
+                assert!((f64::from(one) - want).abs() < 2e-5 * (k as f64).sqrt(), "{m} {k}");
+                assert_eq!(other, 2.0 * one - 2.0, "{m} {k}");
+            }
+        }
+    }
+    let a: Vec<f32> = (0..2000 * 300).map(number).collect();
+    let before = crate::parallel::threads();
+    let run = |threads: usize, sa: Strides, m: usize, k: usize| {
+        crate::parallel::set_threads(threads);
+        let mut y = vec![0.0f32; m];
+        // SAFETY: a matrix, its own elements as vector, and what is made.
+        unsafe {
+            let (a, to, s) = (a.as_ptr(), y.as_mut_ptr(), lines(1));
+            gemm(m, 1, k, 1.0, a, sa, a, s, 0.0, to, s);
+        }
+        y
+    };
+    for (m, k) in [(2000, 300), (20, 30_000), (2, 300_000), (30_000, 20)] {
+        for sa in [lines(k), Strides { row: 1, column: m as isize }] {
+            assert_eq!(run(1, sa, m, k), run(3, sa, m, k), "{m} {k}");
+        }
+    }
+    crate::parallel::set_threads(before);
+}
