@@ -226,7 +226,7 @@ unsafe fn product<V: Vector>(
                     ahead: Ahead::NONE,
                 };
                 // SAFETY: passed on.
-                unsafe { micro_rows::<V>(&tile, group, panel.min(columns - j)) };
+                unsafe { micro_rows::<V>(&tile, group, panel.min(columns - j), true) };
                 r += group;
             }
             l += few;

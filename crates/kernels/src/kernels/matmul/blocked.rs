@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use super::pack::{SLACK, pack_columns, pack_panel, pack_rows};
+use super::pack::{SLACK, pack_columns, pack_rows};
 use super::simd::{Vector, Work};
 use super::{Float, Problem, Strides};
 use crate::kernels::raw::{Dst, Src};
@@ -311,15 +311,18 @@ pub(in crate::kernels) struct Tile<T> {
     pub(in crate::kernels) ahead: Ahead<T>,
 }
 
-/// `ROWS` rows by `V::WIDTH * VECTORS` columns of c; of these only `columns` are written.
+/// `ROWS` rows by `V::WIDTH * VECTORS` columns of c; of these only `columns` are written, and with `SOME` only so many of b
+/// are read.
 #[inline(always)]
-unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
+unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize, const SOME: bool>(
     tile: &Tile<V::T>,
     columns: usize,
 ) {
     // SAFETY: the caller vouches for rows, columns and the instruction set.
     unsafe {
         let mut sums = [[V::splat(V::T::ZERO); VECTORS]; ROWS];
+        let before = (VECTORS - 1) * V::WIDTH;
+        let mask = V::mask(columns - before);
         let (mut a, mut b) = (tile.a, tile.b);
         for r in 0..ROWS {
             let row = tile.c.wrapping_offset(r as isize * tile.c_step.row);
@@ -332,10 +335,15 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
             () => {
                 let mut columns = [V::splat(V::T::ZERO); VECTORS];
                 for (v, column) in columns.iter_mut().enumerate() {
-                    *column = V::load(b.add(v * V::WIDTH));
+                    *column = if !SOME || v + 1 < VECTORS {
+                        V::load(b.add(v * V::WIDTH))
+                    } else {
+                        V::load_some(b.add(before), mask)
+                    };
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = V::splat(*a.wrapping_offset(r as isize * tile.a_step.row));
+                    let x = *a.wrapping_offset(r as isize * tile.a_step.row);
+                    let x = V::splat(x);
                     for (sum, &column) in sums.iter_mut().zip(&columns) {
                         *sum = x.fused(column, *sum);
                     }
@@ -378,19 +386,37 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
             }
             return;
         }
-        // A tile that is cut off or strided goes by way of an array.
-        let mut rows = [[V::T::ZERO; 32]; ROWS];
-        for (row, sums) in rows.iter_mut().zip(&sums) {
+        // A tile that is cut off or strided goes by way of an array: in a loop that the compiler does not unroll the sums
+        // would be in memory from the start.
+        let mut rows = std::mem::MaybeUninit::<[[V; VECTORS]; ROWS]>::uninit();
+        let rows = rows.as_mut_ptr().cast::<V::T>();
+        let width = VECTORS * V::WIDTH;
+        for (r, sums) in sums.iter().enumerate() {
             for (v, &sum) in sums.iter().enumerate() {
-                sum.times(alpha).store(row.as_mut_ptr().add(v * V::WIDTH));
+                sum.times(alpha).store(rows.add(r * width + v * V::WIDTH));
             }
         }
-        for (r, row) in rows.iter().enumerate() {
-            for (j, &sum) in row.iter().enumerate().take(columns) {
-                let at = r as isize * tile.c_step.row + j as isize * tile.c_step.column;
-                let c = tile.c.wrapping_offset(at);
-                let at = r as isize * d_step.row + j as isize * d_step.column;
-                let d = d.wrapping_offset(at);
+        for r in 0..ROWS {
+            let row = rows.add(r * width).cast_const();
+            let c = tile.c.wrapping_offset(r as isize * tile.c_step.row);
+            let d = d.wrapping_offset(r as isize * d_step.row);
+            if tile.c_step.column == 1 && plain {
+                for v in 0..VECTORS {
+                    let at = v * V::WIDTH;
+                    let mut sum = V::load(row.add(at));
+                    let n = (columns - at).min(V::WIDTH);
+                    if tile.beta != V::T::ZERO {
+                        let d = V::load_some(d.add(at), V::mask(n));
+                        sum = V::splat(tile.beta).fused(d, sum);
+                    }
+                    sum.store_some(c.add(at), n);
+                }
+                continue;
+            }
+            for j in 0..columns {
+                let sum = *row.add(j);
+                let c = c.wrapping_offset(j as isize * tile.c_step.column);
+                let d = d.wrapping_offset(j as isize * d_step.column);
                 *c = if tile.beta == V::T::ZERO { sum } else { V::combine(tile.beta, *d, sum) };
             }
         }
@@ -398,7 +424,7 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// [`micro`] for a number of rows known only now: one that [`group`] gives, by at most two vectors of
-/// columns.
+/// columns, which are `filled` up to whole ones if b is packed.
 ///
 /// # Safety
 /// The processor must have the instruction set; the tile's rows, columns and terms are readable, its
@@ -408,12 +434,16 @@ pub(in crate::kernels) unsafe fn micro_rows<V: Vector>(
     tile: &Tile<V::T>,
     rows: usize,
     columns: usize,
+    filled: bool,
 ) {
+    let whole = filled || columns.is_multiple_of(V::WIDTH);
     macro_rules! rows {
         ($($n:literal)*) => {
             match rows {
-                $($n if columns > V::WIDTH => micro::<V, $n, 2>(tile, columns),
-                  $n => micro::<V, $n, 1>(tile, columns),)*
+                $($n if whole && columns > V::WIDTH => micro::<V, $n, 2, false>(tile, columns),
+                  $n if whole => micro::<V, $n, 1, false>(tile, columns),
+                  $n if columns > V::WIDTH => micro::<V, $n, 2, true>(tile, columns),
+                  $n => micro::<V, $n, 1, true>(tile, columns),)*
                 _ => {}
             }
         };
@@ -487,21 +517,14 @@ unsafe fn multiply<V: Vector>(band: &Band<'_, V::T>, l: usize, terms: usize) {
     });
     let beta = if l == 0 { p.beta } else { V::T::ONE };
     let mut wanted = Wanted::new(p, band.rows, rows.div_ceil(V::ROWS) * n.div_ceil(width));
-    let mut last = None;
     let mut j = 0;
     while j < n {
         let columns = width.min(n - j);
         let there = p.b.at(l as isize * p.sb.row + (first + j) as isize * p.sb.column);
         let (b, b_step) = if let Some(packed) = band.packed {
             (packed.wrapping_add(j * terms).cast_const(), width as isize)
-        } else if columns.is_multiple_of(V::WIDTH) {
-            (there, p.sb.row)
         } else {
-            // Vectors would read beyond the last columns.
-            let to = last.insert(Room::take::<V::T>(1, width * terms + SLACK)).start::<V::T>();
-            // SAFETY: these columns of b; the room holds a panel.
-            unsafe { pack_panel::<V>(there, p.sb, terms, columns, to) };
-            (to.cast_const(), width as isize)
+            (there, p.sb.row)
         };
         let mut r = 0;
         while r < rows {
@@ -528,8 +551,8 @@ unsafe fn multiply<V: Vector>(band: &Band<'_, V::T>, l: usize, terms: usize) {
                 d: (l == 0).then_some((d, p.sd)),
                 ahead: wanted.next(terms),
             };
-            // SAFETY: the tile is within c; b has `columns` columns here, filled up to vectors.
-            unsafe { micro_rows::<V>(&tile, group, columns) };
+            // SAFETY: the tile is within c; b has `columns` columns here.
+            unsafe { micro_rows::<V>(&tile, group, columns, band.packed.is_some()) };
             r += group;
         }
         j += columns;

@@ -37,7 +37,7 @@ pub(in crate::kernels) unsafe fn pack_columns<V: Vector>(
 /// # Safety
 /// The processor must have the instruction set; source and target are the caller's.
 #[inline(always)]
-pub(super) unsafe fn pack_panel<V: Vector>(
+unsafe fn pack_panel<V: Vector>(
     source: *const V::T,
     s: Strides,
     terms: usize,

@@ -52,6 +52,11 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set; `to` must have `WIDTH` writable elements.
     unsafe fn store(self, to: *mut Self::T);
+    /// Stores the first `n` elements, at most `WIDTH`.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set; `to` must have `n` writable elements.
+    unsafe fn store_some(self, to: *mut Self::T, n: usize);
     /// Transposes the square in the first `WIDTH` vectors.
     ///
     /// # Safety
@@ -140,7 +145,19 @@ macro_rules! plain {
             #[inline(always)]
             unsafe fn load_some(from: *const $t, n: usize) -> Self {
                 // SAFETY: as many elements are readable.
-                Self(std::array::from_fn(|i| if i < n { unsafe { *from.add(i) } } else { 0.0 }))
+                unsafe {
+                    if n >= $n {
+                        return Self::load(from);
+                    }
+                    Self(std::array::from_fn(|i| if i < n { *from.add(i) } else { 0.0 }))
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_some(self, to: *mut $t, n: usize) {
+                for (i, &value) in self.0.iter().enumerate().take(n) {
+                    // SAFETY: as many elements are writable.
+                    unsafe { *to.add(i) = value };
+                }
             }
             #[inline(always)]
             unsafe fn half(self) -> Self {
@@ -192,7 +209,7 @@ pub(super) mod x86 {
 
     macro_rules! vector {
         ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
-         $sums:path, $masks:ty, $mask:path, $some:path, $half:path, $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
+         $sums:path, $masks:ty, $mask:path, $some:path, $put:path, $half:path, $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
          $minus:ident, $features:literal) => {
             #[derive(Clone, Copy)]
             pub struct $name($raw);
@@ -241,6 +258,11 @@ pub(super) mod x86 {
                 unsafe fn load_some(from: *const $t, mask: $masks) -> Self {
                     // SAFETY: passed on.
                     Self(unsafe { $some(from, mask) })
+                }
+                #[inline(always)]
+                unsafe fn store_some(self, to: *mut $t, n: usize) {
+                    // SAFETY: passed on.
+                    unsafe { $put(to, n, self.0) };
                 }
                 #[inline(always)]
                 unsafe fn half(self) -> $pack {
@@ -396,6 +418,39 @@ pub(super) mod x86 {
         // SAFETY: the caller has AVX-512 and these elements.
         unsafe { _mm512_maskz_loadu_pd(mask, from) }
     }
+    // Stores by a mask take long on some processors with AVX2.
+    #[inline(always)]
+    unsafe fn put8(to: *mut f32, n: usize, v: __m256) {
+        let mut all = [0.0; 8];
+        // SAFETY: the caller has AVX2; n elements are writable, at most 8.
+        unsafe {
+            _mm256_storeu_ps(all.as_mut_ptr(), v);
+            for (i, &value) in all.iter().enumerate().take(n) {
+                *to.add(i) = value;
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn put4(to: *mut f64, n: usize, v: __m256d) {
+        let mut all = [0.0; 4];
+        // SAFETY: the caller has AVX2; n elements are writable, at most 4.
+        unsafe {
+            _mm256_storeu_pd(all.as_mut_ptr(), v);
+            for (i, &value) in all.iter().enumerate().take(n) {
+                *to.add(i) = value;
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn put16(to: *mut f32, n: usize, v: __m512) {
+        // SAFETY: the caller has AVX-512; n elements are writable.
+        unsafe { _mm512_mask_storeu_ps(to, mask16(n), v) };
+    }
+    #[inline(always)]
+    unsafe fn put8d(to: *mut f64, n: usize, v: __m512d) {
+        // SAFETY: the caller has AVX-512; n elements are writable.
+        unsafe { _mm512_mask_storeu_pd(to, mask8d(n), v) };
+    }
     #[inline(always)]
     unsafe fn whole8(v: __m256) -> __m256 {
         v
@@ -427,6 +482,7 @@ pub(super) mod x86 {
         __m256i,
         mask8,
         _mm256_maskload_ps,
+        put8,
         whole8,
         _mm256_loadu_ps,
         _mm256_set1_ps,
@@ -449,6 +505,7 @@ pub(super) mod x86 {
         __m256i,
         mask4,
         _mm256_maskload_pd,
+        put4,
         whole4,
         _mm256_loadu_pd,
         _mm256_set1_pd,
@@ -471,6 +528,7 @@ pub(super) mod x86 {
         u16,
         mask16,
         some16,
+        put16,
         half16,
         _mm512_loadu_ps,
         _mm512_set1_ps,
@@ -493,6 +551,7 @@ pub(super) mod x86 {
         u8,
         mask8d,
         some8d,
+        put8d,
         half8,
         _mm512_loadu_pd,
         _mm512_set1_pd,

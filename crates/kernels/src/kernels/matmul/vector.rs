@@ -298,6 +298,8 @@ impl<T: Float> Sums<'_, T> {
                 let sums = V::Pack::sums(&square).plus(V::Pack::splat(T::ZERO));
                 if whole {
                     sums.store(self.to.add(i));
+                } else if R == 1 {
+                    sums.store_some(self.to.add(i), end - i);
                 } else {
                     let mut last = [T::ZERO; 8];
                     sums.store(last.as_mut_ptr());
@@ -471,9 +473,7 @@ impl<T: Float> Sums<'_, T> {
                 if at + V::WIDTH <= rows {
                     sum.store(self.to.add(i + at));
                 } else if at < rows {
-                    let mut last = [T::ZERO; 16];
-                    sum.store(last.as_mut_ptr());
-                    std::ptr::copy_nonoverlapping(last.as_ptr(), self.to.add(i + at), rows - at);
+                    sum.store_some(self.to.add(i + at), rows - at);
                 }
             }
         }
@@ -518,9 +518,7 @@ impl<T: Float> Sums<'_, T> {
                         if whole {
                             sum.store(to.add(at));
                         } else {
-                            let mut end = [T::ZERO; 16];
-                            sum.store(end.as_mut_ptr());
-                            std::ptr::copy_nonoverlapping(end.as_ptr(), to.add(at), count);
+                            sum.store_some(to.add(at), count);
                         }
                         at += V::WIDTH;
                     }

@@ -243,7 +243,7 @@ impl<T: Float> Images<'_, T> {
                         ahead: Ahead::NONE,
                     };
                     // SAFETY: the parts of the group's weight and of scratch that belong together.
-                    unsafe { micro_rows::<V>(&tile, rows, columns) };
+                    unsafe { micro_rows::<V>(&tile, rows, columns, true) };
                     row += rows;
                 }
             }

@@ -147,7 +147,7 @@ impl<T: Float> Summed<'_, T> {
                             d: None,
                             ahead: Ahead::NONE,
                         };
-                        micro_rows::<V>(&tile, rows, panel.min(inputs - column));
+                        micro_rows::<V>(&tile, rows, panel.min(inputs - column), true);
                     }
                     row += rows;
                 }
