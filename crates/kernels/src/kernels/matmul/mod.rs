@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod blocked;
+mod dots;
 mod integer;
 mod pack;
 mod simd;
@@ -272,7 +273,7 @@ impl<T: Float> Problem<T> {
             // SAFETY: c is the caller's.
             unsafe { self.scale() };
         // SAFETY: the caller's promise is passed on.
-        } else if k > 1 && (m == 1 || n == 1) && unsafe { vector::run(&self, split) } {
+        } else if unsafe { self.vectors(split) } {
         } else if m == 1 || n == 1 || k == 1 || m * n * k <= SMALL {
             // SAFETY: the caller's promise is passed on.
             unsafe {
@@ -286,6 +287,24 @@ impl<T: Float> Problem<T> {
         } else {
             // SAFETY: the caller's promise is passed on.
             unsafe { blocked::best(&self, split) };
+        }
+    }
+
+    /// Products of vectors, and of few lines along the sum; whether this was one.
+    ///
+    /// # Safety
+    /// See [`gemm`].
+    unsafe fn vectors(&self, split: bool) -> bool {
+        let Self { m, n, k, .. } = *self;
+        // SAFETY: the caller's promise is passed on.
+        unsafe {
+            if k == 1 {
+                vector::outer(self, split)
+            } else if m == 1 || n == 1 {
+                vector::run(self, split)
+            } else {
+                vector::thin(self, split) || dots::run(self, split)
+            }
         }
     }
 

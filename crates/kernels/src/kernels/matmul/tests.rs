@@ -30,6 +30,12 @@ fn every_shape_and_layout() {
         (97, 100, 513),
         (13, 2100, 40),
         (6, 600, 600),
+        (5, 9, 300),
+        (16, 33, 4200),
+        (3, 50, 64),
+        (40, 2, 100),
+        (30, 20, 900),
+        (70, 33, 1),
     ] {
         let a: Vec<f64> = (0..2 * m * k).map(|i| (i * 7 % 11) as f64 - 5.0).collect();
         let b: Vec<f64> = (0..2 * n * k).map(|i| (i * 5 % 13) as f64 - 6.0).collect();
@@ -298,4 +304,25 @@ fn matrices_times_vectors() {
         }
     }
     crate::parallel::set_threads(before);
+}
+
+#[test]
+fn few_rows_have_the_same_bits_with_narrow_vectors() {
+    let number = |i: usize| ((i * 2654435761) % 1000) as f32 / 999.0 - 0.5;
+    for (m, n, k) in
+        [(4, 4, 128), (5, 11, 200), (7, 6, 4203), (16, 18, 131), (2, 9, 77), (20, 13, 333)]
+    {
+        let a: Vec<f32> = (0..m * k).map(number).collect();
+        let b: Vec<f32> = (0..n * k).map(|i| number(i + 5)).collect();
+        crate::kernels::multiversion::tests::same_fused_bits(|| {
+            let mut c = vec![0.0f32; m * n];
+            let (sb, beta) = (Strides { row: 1, column: k as isize }, 0.0);
+            // SAFETY: the vectors cover the layouts.
+            unsafe {
+                let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+                gemm(m, n, k, 1.0, a, lines(k), b, sb, beta, c, lines(n));
+            }
+            c.iter().map(|c| c.to_bits()).collect::<Vec<_>>()
+        });
+    }
 }

@@ -10,7 +10,7 @@ use super::{Float, Leveled, Problem};
 use crate::kernels::raw::{Dst, GRAIN, Src};
 
 /// Terms that a set of lanes adds up: their sums are added to one another.
-const BLOCK: usize = 4096;
+pub(super) const BLOCK: usize = 4096;
 /// Terms of few long sums that are a task, about; the last ones of each task may be fewer.
 const PART: usize = 1 << 17;
 /// Bytes of lanes: of a line of the cache, in which tiles are counted.
@@ -36,6 +36,122 @@ struct Product<T> {
     /// What beta multiplies.
     d: Src<T>,
     each: isize,
+}
+
+/// Makes the product if one operand has at most three lines and both lie along the sum, one line after the other.
+///
+/// # Safety
+/// See [`super::gemm`].
+pub(super) unsafe fn thin<T: Float>(p: &Problem<T>, parallel: bool) -> bool {
+    if p.sa.column != 1 || p.sb.row != 1 || p.k < 32 || p.m.min(p.n) > 3 {
+        return false;
+    }
+    for line in 0..p.m.min(p.n) as isize {
+        let (c, d) = (p.c, p.d);
+        let one = if p.m <= p.n {
+            let (a, c, d) = (p.a.at(line * p.sa.row), c.at(line * p.sc.row), d.at(line * p.sd.row));
+            Problem { m: 1, a: Src::new(a), c: Dst::new(c), d: Src::new(d), ..*p }
+        } else {
+            let (c, d) = (c.at(line * p.sc.column), d.at(line * p.sd.column));
+            let b = Src::new(p.b.at(line * p.sb.column));
+            Problem { n: 1, b, c: Dst::new(c), d: Src::new(d), ..*p }
+        };
+        // SAFETY: a line of the caller's problem.
+        unsafe { run(&one, parallel) };
+    }
+    true
+}
+
+/// Makes the product if it is of a column and a row: `c[i, j] = a[i] * b[j]`.
+///
+/// # Safety
+/// See [`super::gemm`].
+pub(super) unsafe fn outer<T: Float>(p: &Problem<T>, parallel: bool) -> bool {
+    if p.k != 1 || p.alpha != T::ONE || p.beta != T::ZERO || p.m * p.n < LINE {
+        return false;
+    }
+    let lines = |m, n, a, a_step, b, b_step, to| Outer { m, n, a, a_step, b, b_step, to };
+    let (sa, sb) = (p.sa.row, p.sb.column);
+    let (mut outer, every) = if p.sc.column == 1 {
+        (lines(p.m, p.n, p.a, sa, p.b, sb, p.c), p.sc.row)
+    } else if p.sc.row == 1 {
+        (lines(p.n, p.m, p.b, sb, p.a, sa, p.c), p.sc.column)
+    } else {
+        return false;
+    };
+    let mut room = None;
+    if outer.b_step != 1 {
+        let to = room.insert(Room::take::<T>(1, outer.n)).start::<T>();
+        for j in 0..outer.n {
+            // SAFETY: an element of the vector; the room holds as many.
+            unsafe { *to.add(j) = *outer.b.at(j as isize * outer.b_step) };
+        }
+        outer.b = Src::new(to);
+    }
+    let each = (GRAIN / outer.n).max(1);
+    let task = |task: usize| {
+        let rows = (task * each, outer.m.min((task + 1) * each));
+        // SAFETY: the operands are the caller's; tasks write different rows.
+        unsafe { super::at_level(Lines { outer: &outer, every, rows }) };
+    };
+    let tasks = outer.m.div_ceil(each);
+    if parallel && outer.m * outer.n * size_of::<T>() >= crate::parallel::threshold() {
+        crate::parallel::for_each(tasks, task);
+    } else {
+        (0..tasks).for_each(task);
+    }
+    true
+}
+
+/// A column of `m` elements times a row of `n`, which adjoin.
+struct Outer<T> {
+    m: usize,
+    n: usize,
+    a: Src<T>,
+    a_step: isize,
+    b: Src<T>,
+    b_step: isize,
+    to: Dst<T>,
+}
+
+/// Some rows of it, `every` elements apart.
+struct Lines<'a, T> {
+    outer: &'a Outer<T>,
+    every: isize,
+    rows: (usize, usize),
+}
+
+impl<T: Float> Leveled<T> for Lines<'_, T> {
+    unsafe fn run<V: Vector<T = T>>(self) {
+        // SAFETY: passed on.
+        unsafe { V::within(self) };
+    }
+}
+
+impl<T: Float> Work<T> for Lines<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<V: Vector<T = T>>(self) {
+        let p = self.outer;
+        let (whole, left) = (p.n / V::WIDTH * V::WIDTH, p.n % V::WIDTH);
+        let b = p.b.at(0);
+        // SAFETY: the vectors, and rows of what is made.
+        unsafe {
+            let last = V::load_some(b.add(whole), V::mask(left));
+            for i in self.rows.0..self.rows.1 {
+                let x = V::splat(*p.a.at(i as isize * p.a_step));
+                let to = p.to.at(i as isize * self.every);
+                let mut j = 0;
+                while j < whole {
+                    V::load(b.add(j)).times(x).store(to.add(j));
+                    j += V::WIDTH;
+                }
+                if left > 0 {
+                    last.times(x).store_some(to.add(whole), left);
+                }
+            }
+        }
+    }
 }
 
 /// Makes the product if one operand is a vector and the other has lines of adjoining elements.
@@ -255,7 +371,7 @@ impl<T: Float> Sums<'_, T> {
                     let a = if whole { V::load(a) } else { V::load_some(a, masks[v]) };
                     a.times(x[v])
                 });
-                [Self::folded(products)]
+                [folded(products)]
             });
         }
     }
@@ -315,21 +431,6 @@ impl<T: Float> Sums<'_, T> {
         }
     }
 
-    #[inline(always)]
-    fn folded<V: Vector<T = T>, const N: usize>(mut lanes: [V; N]) -> V::Pack {
-        // SAFETY: the caller has the instruction set.
-        unsafe {
-            for half in [8, 4, 2, 1] {
-                for v in 0..half {
-                    if v + half < N {
-                        lanes[v] = lanes[v].plus(lanes[v + half]);
-                    }
-                }
-            }
-            lanes[0].half()
-        }
-    }
-
     /// Sums of every so many products of `R` rows.
     #[inline(always)]
     unsafe fn lanes<V: Vector<T = T>, const N: usize, const R: usize>(
@@ -372,7 +473,7 @@ impl<T: Float> Sums<'_, T> {
                     }
                 }
                 for (total, acc) in total.iter_mut().zip(acc) {
-                    let sum = Self::folded(acc);
+                    let sum = folded(acc);
                     *total = if first == self.terms.0 { sum } else { total.plus(sum) };
                 }
                 first += n;
@@ -525,5 +626,24 @@ impl<T: Float> Sums<'_, T> {
                 }
             }
         }
+    }
+}
+
+/// Lanes added up by halves, until a packed vector is left.
+///
+/// # Safety
+/// The processor must have the instruction set.
+#[inline(always)]
+pub(super) unsafe fn folded<V: Vector, const N: usize>(mut lanes: [V; N]) -> V::Pack {
+    // SAFETY: the caller has the instruction set.
+    unsafe {
+        for half in [8, 4, 2, 1] {
+            for v in 0..half {
+                if v + half < N {
+                    lanes[v] = lanes[v].plus(lanes[v + half]);
+                }
+            }
+        }
+        lanes[0].half()
     }
 }
