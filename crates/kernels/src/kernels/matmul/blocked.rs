@@ -26,6 +26,9 @@ const PANELS: usize = 4;
 /// Multiply-adds below which no other thread is asked.
 const ALONE: usize = 1 << 19;
 
+/// Words that are kept, at most: what blocks need. Copies of long vectors are given back.
+const MOST: usize = 1 << 20;
+
 thread_local! {
     /// Memory for packed rows and columns, kept from one product to the next, and that of what is made of
     /// several products.
@@ -60,6 +63,9 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let words = std::mem::take(&mut self.words);
+        if words.len() > MOST {
+            return;
+        }
         // At the end of a thread its memory may be gone already.
         let _ = KEPT.try_with(|kept| {
             let kept = &mut kept.borrow_mut()[self.place];
