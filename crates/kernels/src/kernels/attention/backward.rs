@@ -1,8 +1,8 @@
 //! The gradients of queries, keys and values.
 
 use super::{
-    Dst, Float, Leveled, Lines, Ordered, Problem, Room, Rows, SLACK, Sizes, Strides, Vector, Work,
-    apply, at_level, lanes_of_pairs, pack_columns, pack_rows, product, split, wide,
+    Dst, Float, Lines, Ordered, Problem, Room, Rows, SLACK, Sizes, Strides, Vector, Work, apply,
+    at_level, lanes_of_pairs, pack_columns, pack_rows, product, split, wide,
 };
 
 /// Where gradients go; what is null is not asked for.
@@ -50,13 +50,6 @@ struct Backward<'a, T> {
     logs: Dst<T>,
     to: &'a Gradients<'a, T>,
     head: usize,
-}
-
-impl<T: Float + Ordered> Leveled<T> for Backward<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
-    }
 }
 
 /// Sets the lines of a head to zero.

@@ -13,8 +13,8 @@ mod tests;
 pub use backward::{Gradients, backward};
 
 use super::matmul::{
-    Ahead, Float, KC, Leveled, Room, SLACK, Strides, Tile, Vector, Work, at_level, group,
-    micro_rows, pack_columns, pack_rows,
+    Ahead, Float, KC, Room, SLACK, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    pack_columns, pack_rows,
 };
 use super::raw::{Dst, split};
 use super::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
@@ -160,13 +160,6 @@ struct Forward<'a, T> {
     head: usize,
     from: usize,
     to: usize,
-}
-
-impl<T: Float + Ordered> Leveled<T> for Forward<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
-    }
 }
 
 /// Rows of a product: where they and their sums are.

@@ -10,9 +10,7 @@ use super::frame::{Sweep, Taps};
 use super::panels::{self, Cut};
 use super::planes::{self, Planes};
 use super::strip::{Strip, Unit};
-use crate::kernels::matmul::{
-    Float, KC, Leveled, SLACK, Strides, Vector, Work, at_level, group, pack_rows,
-};
+use crate::kernels::matmul::{Float, KC, SLACK, Strides, Vector, Work, at_level, group, pack_rows};
 
 /// Elements of framed planes worked on at once: they stay in L2.
 pub(super) const FRAMED: usize = 1 << 16;
@@ -505,51 +503,6 @@ impl<T: Float> Run<'_, T> {
     }
 }
 
-impl<T: Float> Leveled<T> for Pack<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        let Self { direct, task, weight, to } = self;
-        // SAFETY: passed on.
-        unsafe {
-            match direct.way {
-                Way::Panels(_) => V::within(panels::Pack { direct, task, weight, to }),
-                _ => V::within(self),
-            }
-        }
-    }
-}
-
-impl<T: Float> Leveled<T> for Run<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        let Self { direct, task, input, weight, bias, output, scratch } = self;
-        // SAFETY: passed on.
-        unsafe {
-            match direct.way {
-                Way::Panels(cut) => V::within(panels::Run {
-                    direct,
-                    cut,
-                    task,
-                    input,
-                    weight,
-                    bias,
-                    output,
-                    scratch,
-                }),
-                Way::Planes(planes) => V::within(planes::Run {
-                    direct,
-                    planes,
-                    task,
-                    input,
-                    weight,
-                    bias,
-                    output,
-                    scratch,
-                }),
-                Way::Places => V::within(self),
-            }
-        }
-    }
-}
-
 /// Part `task` of packing the weight, of [`Direct::packs`]; where there is none, tasks take the weight
 /// as it is.
 ///
@@ -559,7 +512,12 @@ impl<T: Float> Leveled<T> for Run<'_, T> {
 /// what a later one sets.
 pub unsafe fn pack<T: Float>(direct: &Direct, task: usize, weight: *const T, to: *mut T) {
     // SAFETY: passed on.
-    unsafe { at_level(Pack { direct, task, weight, to }) }
+    unsafe {
+        match direct.way {
+            Way::Panels(_) => at_level(panels::Pack { direct, task, weight, to }),
+            _ => at_level(Pack { direct, task, weight, to }),
+        }
+    }
 }
 
 /// Task `task` of [`Direct::tasks`]: its part of the result, plus, if not null, a bias for each channel.
@@ -577,5 +535,24 @@ pub unsafe fn run<T: Float>(
     scratch: *mut T,
 ) {
     // SAFETY: passed on.
-    unsafe { at_level(Run { direct, task, input, weight, bias, output, scratch }) }
+    unsafe {
+        match direct.way {
+            Way::Panels(cut) => {
+                at_level(panels::Run { direct, cut, task, input, weight, bias, output, scratch });
+            }
+            Way::Planes(planes) => {
+                at_level(planes::Run {
+                    direct,
+                    planes,
+                    task,
+                    input,
+                    weight,
+                    bias,
+                    output,
+                    scratch,
+                });
+            }
+            Way::Places => at_level(Run { direct, task, input, weight, bias, output, scratch }),
+        }
+    }
 }

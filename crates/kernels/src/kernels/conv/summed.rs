@@ -5,7 +5,7 @@
 use super::Conv;
 use super::frame::Sweep;
 use super::lone;
-use crate::kernels::matmul::{Float, KC, Leveled, Vector, Work, at_level, transpose};
+use crate::kernels::matmul::{Float, KC, Vector, Work, at_level, transpose};
 
 /// Multiply-adds of a task, at least; and tasks at most.
 const GRAIN: usize = 1 << 20;
@@ -329,13 +329,6 @@ impl<T: Float> Sum<T> {
             }
         }
         ROWS
-    }
-}
-
-impl<T: Float> Leveled<T> for Run<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
     }
 }
 

@@ -1,23 +1,13 @@
 //! The loops over vectors that reflections are made of.
 
 use super::Given;
-use crate::kernels::matmul::{Float, Vector, Work};
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::multiversion::{Level, level};
+use crate::kernels::matmul::{Float, Vector, Work, halved};
 use crate::kernels::vexp::Real;
 
 /// Does the work with the vectors of the level in use.
 pub(super) fn at_level<T: Float, W: Work<T>>(work: W) -> W::Output {
-    #[cfg(target_arch = "x86_64")]
-    match level() {
-        // SAFETY: the level was found on this machine; what the work reaches was checked when it was made.
-        Level::Avx512 => return unsafe { T::Avx512::within(work) },
-        // SAFETY: as above.
-        Level::Avx2 => return unsafe { T::Avx2::within(work) },
-        Level::Baseline => {}
-    }
-    // SAFETY: as above.
-    unsafe { T::Plain::within(work) }
+    // SAFETY: what the work reaches was checked when it was made.
+    unsafe { crate::kernels::matmul::at_level(work) }
 }
 
 /// What is to be read of a matrix in rows: asserted to lie within a slice.
@@ -36,20 +26,13 @@ impl<T> Lines<T> {
     }
 }
 
-/// The sum of a vector's elements, in pairs.
+/// The sum of a vector's elements, in halves.
 #[inline(always)]
 unsafe fn total<V: Vector>(v: V) -> V::T {
     let mut all = [V::T::ZERO; 16];
     // SAFETY: no vector has more elements.
     unsafe { v.store(all.as_mut_ptr()) };
-    let mut width = V::WIDTH;
-    while width > 1 {
-        width /= 2;
-        for i in 0..width {
-            all[i] += all[i + width];
-        }
-    }
-    all[0]
+    halved(&mut all[..V::WIDTH])
 }
 
 /// Inner products of `R` rows with `x`.

@@ -348,8 +348,7 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize, const SOME: 
                     };
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = *a.wrapping_offset(r as isize * tile.a_step.row);
-                    let x = V::splat(x);
+                    let x = V::splat(*a.wrapping_offset(r as isize * tile.a_step.row));
                     for (sum, &column) in sums.iter_mut().zip(&columns) {
                         *sum = x.fused(column, *sum);
                     }
@@ -578,7 +577,9 @@ struct Whole<'a, T> {
     p: &'a Problem<T>,
     split: bool,
 }
-impl<T: Float> super::Leveled<T> for Whole<'_, T> {
+impl<T: Float> Work<T> for Whole<'_, T> {
+    type Output = ();
+    #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         // SAFETY: passed on.
         unsafe { run::<V>(self.p, self.split) }

@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 use super::simd::{Vector, Work};
-use super::vector::{BLOCK, folded};
-use super::{Float, Leveled, Problem};
+use super::vector::{BLOCK, each_task, folded};
+use super::{Float, Problem};
 
 /// Rows of both operands that are multiplied with one another at once.
 const SIDE: usize = 4;
@@ -35,12 +35,7 @@ pub(super) unsafe fn run<T: Float>(p: &Problem<T>, parallel: bool) -> bool {
         // SAFETY: the caller's promise is passed on; tasks write different columns.
         unsafe { super::at_level(Bands { p, first, last }) };
     };
-    let tasks = bands.div_ceil(each);
-    if parallel {
-        crate::parallel::for_each(tasks, task);
-    } else {
-        (0..tasks).for_each(task);
-    }
+    each_task(parallel, bands.div_ceil(each), task);
     true
 }
 
@@ -49,13 +44,6 @@ struct Bands<'a, T> {
     p: &'a Problem<T>,
     first: usize,
     last: usize,
-}
-
-impl<T: Float> Leveled<T> for Bands<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) };
-    }
 }
 
 impl<T: Float> Work<T> for Bands<'_, T> {

@@ -48,31 +48,23 @@ impl Float for f64 {
     type Avx512 = simd::x86::Avx512F64;
 }
 
-pub(super) use simd::{Vector, Work};
+pub(super) use simd::{Vector, Work, halved};
 
-/// Something done with the vectors of the level in use. It is itself compiled for the baseline: what
-/// shall be compiled for them goes through [`Vector::within`].
-pub(super) trait Leveled<T: Float> {
-    /// # Safety
-    /// The processor must have the instruction set of `V`; the rest is the implementation's.
-    unsafe fn run<V: Vector<T = T>>(self);
-}
-
-/// Runs it.
+/// Does the work with the vectors of the level in use.
 ///
 /// # Safety
-/// What the implementation asks for.
-pub(super) unsafe fn at_level<T: Float>(what: impl Leveled<T>) {
+/// What the work asks for.
+pub(super) unsafe fn at_level<T: Float, W: Work<T>>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     match super::multiversion::level() {
         // SAFETY: the level was found on this machine; the rest is the caller's promise.
-        Level::Avx512 => return unsafe { what.run::<T::Avx512>() },
+        Level::Avx512 => return unsafe { T::Avx512::within(work) },
         // SAFETY: as above.
-        Level::Avx2 => return unsafe { what.run::<T::Avx2>() },
+        Level::Avx2 => return unsafe { T::Avx2::within(work) },
         Level::Baseline => {}
     }
     // SAFETY: passed on.
-    unsafe { what.run::<T::Plain>() }
+    unsafe { T::Plain::within(work) }
 }
 
 /// Multiply-adds below which a full tile is mostly waste.

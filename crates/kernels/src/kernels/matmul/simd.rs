@@ -97,6 +97,31 @@ pub trait Vector: Copy {
     unsafe fn within<W: Work<Self::T>>(work: W) -> W::Output;
 }
 
+/// Stores the first `n` elements.
+///
+/// # Safety
+/// They must be writable.
+#[inline(always)]
+unsafe fn put<T: Copy, const N: usize>(to: *mut T, n: usize, all: [T; N]) {
+    for (i, &value) in all.iter().enumerate().take(n) {
+        // SAFETY: the caller's promise.
+        unsafe { *to.add(i) = value };
+    }
+}
+
+/// The sum of elements, a power of two of them, in halves.
+#[inline(always)]
+pub(in crate::kernels) fn halved<T: Float>(all: &mut [T]) -> T {
+    let mut n = all.len();
+    while n > 1 {
+        n /= 2;
+        for i in 0..n {
+            all[i] += all[i + n];
+        }
+    }
+    all[0]
+}
+
 /// Four or two elements without a fused multiply-add, left to the compiler.
 #[derive(Clone, Copy)]
 pub struct Plain<T, const N: usize>([T; N]);
@@ -154,10 +179,8 @@ macro_rules! plain {
             }
             #[inline(always)]
             unsafe fn store_some(self, to: *mut $t, n: usize) {
-                for (i, &value) in self.0.iter().enumerate().take(n) {
-                    // SAFETY: as many elements are writable.
-                    unsafe { *to.add(i) = value };
-                }
+                // SAFETY: as many elements are writable.
+                unsafe { put(to, n, self.0) };
             }
             #[inline(always)]
             unsafe fn half(self) -> Self {
@@ -165,17 +188,7 @@ macro_rules! plain {
             }
             #[inline(always)]
             unsafe fn sums(square: &[Self; 8]) -> Self {
-                Self(std::array::from_fn(|i| {
-                    let mut part = square[i].0;
-                    let mut n = $n;
-                    while n > 1 {
-                        n /= 2;
-                        for j in 0..n {
-                            part[j] += part[j + n];
-                        }
-                    }
-                    part[0]
-                }))
+                Self(std::array::from_fn(|i| halved(&mut { square[i].0 })))
             }
             #[inline(always)]
             unsafe fn prefetch(_: *const $t) {}
@@ -205,7 +218,7 @@ plain!(f64, 2);
 pub(super) mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Vector, Work};
+    use super::{Vector, Work, put};
 
     macro_rules! vector {
         ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
@@ -272,7 +285,7 @@ pub(super) mod x86 {
                 #[inline(always)]
                 unsafe fn sums(square: &[Self; 8]) -> Self {
                     // SAFETY: passed on.
-                    Self(unsafe { $sums(square) })
+                    unsafe { $sums(square) }
                 }
                 #[inline(always)]
                 unsafe fn prefetch(at: *const $t) {
@@ -344,19 +357,15 @@ pub(super) mod x86 {
         }
     }
 
-    /// Vectors of 512 bits are packed by those of 256.
+    /// Vectors of 512 bits are packed and summed up by those of 256.
     unsafe fn never<T>(_: &mut [T; 8]) {}
     #[inline(always)]
-    unsafe fn never32(square: &[Avx512F32; 8]) -> __m512 {
-        square[0].0
-    }
-    #[inline(always)]
-    unsafe fn never64(square: &[Avx512F64; 8]) -> __m512d {
-        square[0].0
+    unsafe fn none<T: Copy>(square: &[T; 8]) -> T {
+        square[0]
     }
 
     #[inline(always)]
-    unsafe fn sums8(v: &[Avx2F32; 8]) -> __m256 {
+    unsafe fn sums8(v: &[Avx2F32; 8]) -> Avx2F32 {
         // SAFETY: the caller has AVX2.
         unsafe {
             // Row i and row i + 4: four elements of each are left.
@@ -369,12 +378,12 @@ pub(super) mod x86 {
                 _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b))
             };
             let (a, b) = (twos(fours(0), fours(1)), twos(fours(2), fours(3)));
-            _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b))
+            Avx2F32(_mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b)))
         }
     }
 
     #[inline(always)]
-    unsafe fn sums4(v: &[Avx2F64; 8]) -> __m256d {
+    unsafe fn sums4(v: &[Avx2F64; 8]) -> Avx2F64 {
         // SAFETY: the caller has AVX2.
         unsafe {
             let twos = |a: __m256d, b: __m256d| {
@@ -382,7 +391,7 @@ pub(super) mod x86 {
                 _mm256_add_pd(low, _mm256_permute2f128_pd::<0x31>(a, b))
             };
             let (a, b) = (twos(v[0].0, v[2].0), twos(v[1].0, v[3].0));
-            _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b))
+            Avx2F64(_mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)))
         }
     }
 
@@ -422,23 +431,19 @@ pub(super) mod x86 {
     #[inline(always)]
     unsafe fn put8(to: *mut f32, n: usize, v: __m256) {
         let mut all = [0.0; 8];
-        // SAFETY: the caller has AVX2; n elements are writable, at most 8.
+        // SAFETY: the caller has AVX2; n elements are writable.
         unsafe {
             _mm256_storeu_ps(all.as_mut_ptr(), v);
-            for (i, &value) in all.iter().enumerate().take(n) {
-                *to.add(i) = value;
-            }
+            put(to, n, all);
         }
     }
     #[inline(always)]
     unsafe fn put4(to: *mut f64, n: usize, v: __m256d) {
         let mut all = [0.0; 4];
-        // SAFETY: the caller has AVX2; n elements are writable, at most 4.
+        // SAFETY: the caller has AVX2; n elements are writable.
         unsafe {
             _mm256_storeu_pd(all.as_mut_ptr(), v);
-            for (i, &value) in all.iter().enumerate().take(n) {
-                *to.add(i) = value;
-            }
+            put(to, n, all);
         }
     }
     #[inline(always)]
@@ -452,11 +457,7 @@ pub(super) mod x86 {
         unsafe { _mm512_mask_storeu_pd(to, mask8d(n), v) };
     }
     #[inline(always)]
-    unsafe fn whole8(v: __m256) -> __m256 {
-        v
-    }
-    #[inline(always)]
-    unsafe fn whole4(v: __m256d) -> __m256d {
+    unsafe fn whole<T>(v: T) -> T {
         v
     }
     #[inline(always)]
@@ -483,7 +484,7 @@ pub(super) mod x86 {
         mask8,
         _mm256_maskload_ps,
         put8,
-        whole8,
+        whole,
         _mm256_loadu_ps,
         _mm256_set1_ps,
         _mm256_fmadd_ps,
@@ -506,7 +507,7 @@ pub(super) mod x86 {
         mask4,
         _mm256_maskload_pd,
         put4,
-        whole4,
+        whole,
         _mm256_loadu_pd,
         _mm256_set1_pd,
         _mm256_fmadd_pd,
@@ -524,7 +525,7 @@ pub(super) mod x86 {
         16,
         12,
         never,
-        never32,
+        none,
         u16,
         mask16,
         some16,
@@ -547,7 +548,7 @@ pub(super) mod x86 {
         8,
         12,
         never,
-        never64,
+        none,
         u8,
         mask8d,
         some8d,

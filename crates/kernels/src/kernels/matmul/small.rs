@@ -4,7 +4,6 @@
 use super::{Float, Problem, Strides};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::split;
-use crate::kernels::reduce::tree;
 use crate::kernels::vexp::Real;
 
 /// Fused multiply-add.
@@ -50,29 +49,12 @@ pub(super) unsafe fn run<T: Float>(problem: &Problem<T>, parallel: bool) {
     {
         problem = transposed(problem);
     }
-    // The stride of a dimension of one element says nothing.
-    let along_k = problem.k > 1 && problem.sa.column == 1 && problem.sb.row == 1;
-    let dots = along_k && (problem.sb.column != 1 || problem.n == 1)
-        // Else columns side by side are faster, if there are some.
-        && (problem.k >= LANES || problem.n.min(problem.m) == 1);
-    let work = |units: usize, unit: usize, f: &(dyn Fn(usize, usize) + Sync)| {
-        if parallel {
-            split(units, unit, f);
-        } else {
-            f(0, units);
-        }
-    };
-    if dots {
-        let units = problem.m * problem.n;
-        work(units, problem.k, &|first, last| {
-            multiversion::run(Dots { problem, first, last });
-        });
+    let units = problem.m * problem.n.div_ceil(WIDTH);
+    let work = |first, last| multiversion::run(Axpys { problem, first, last });
+    if parallel {
+        split(units, problem.k * WIDTH.min(problem.n), work);
     } else {
-        let tiles = problem.n.div_ceil(WIDTH);
-        let units = problem.m * tiles;
-        work(units, problem.k * WIDTH.min(problem.n), &|first, last| {
-            multiversion::run(Axpys { problem, first, last });
-        });
+        work(0, units);
     }
 }
 
@@ -83,80 +65,6 @@ unsafe fn store<T: Float>(p: &Problem<T>, i: usize, j: usize, sum: T) {
     unsafe {
         *c = if p.beta == T::ZERO { p.alpha * sum } else { p.beta * *c + p.alpha * sum };
     }
-}
-
-/// Each element as a dot product along contiguous runs of k.
-struct Dots<T> {
-    problem: Problem<T>,
-    first: usize,
-    last: usize,
-}
-
-impl<T: Float> Job for Dots<T> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let p = &self.problem;
-        // Rows inside columns: a column of b stays in cache for all rows of a.
-        let (mut i, mut j) = (self.first % p.m, self.first / p.m);
-        for _ in self.first..self.last {
-            let (a, b) = (p.a.at(i as isize * p.sa.row), p.b.at(j as isize * p.sb.column));
-            // SAFETY: a row of a and a column of b, both contiguous.
-            let (x, y) =
-                unsafe { (std::slice::from_raw_parts(a, p.k), std::slice::from_raw_parts(b, p.k)) };
-            let total = if p.k < LANES { short_dot(x, y) } else { dot(x, y) };
-            // SAFETY: (i, j) lies within c.
-            unsafe { store(p, i, j, total) };
-            i += 1;
-            if i == p.m {
-                (i, j) = (0, j + 1);
-            }
-        }
-    }
-}
-
-/// Elements from which on a dot product has many sums.
-const LANES: usize = 64;
-
-#[inline(always)]
-fn dot<T: Float>(x: &[T], y: &[T]) -> T {
-    const N: usize = LANES / 2;
-    let mut acc = [T::ZERO; N];
-    let (xs, x_rest) = x.as_chunks::<N>();
-    let (ys, y_rest) = y.as_chunks::<N>();
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..N {
-            acc[i] = x[i].fused(y[i], acc[i]);
-        }
-    }
-    let total = tree(acc, &|a, b| a + b);
-    if x_rest.is_empty() { total } else { total + short_dot(x_rest, y_rest) }
-}
-
-/// So short that many are on their way at once: few registers each.
-#[inline(always)]
-fn short_dot<T: Float>(x: &[T], y: &[T]) -> T {
-    const FEW: usize = 8;
-    let mut acc = [T::ZERO; FEW];
-    let (xs, x_rest) = x.as_chunks::<FEW>();
-    let (ys, y_rest) = y.as_chunks::<FEW>();
-    for (x, y) in xs.iter().zip(ys) {
-        for i in 0..FEW {
-            acc[i] = x[i].fused(y[i], acc[i]);
-        }
-    }
-    let mut width = FEW / 2;
-    while width > 0 {
-        for i in 0..width {
-            acc[i] += acc[i + width];
-        }
-        width /= 2;
-    }
-    let mut total = acc[0];
-    for (&x, &y) in x_rest.iter().zip(y_rest) {
-        total = x.fused(y, total);
-    }
-    total
 }
 
 /// Rows of c as sums of multiples of rows of b.

@@ -6,7 +6,7 @@
 
 use super::blocked::Room;
 use super::simd::{Vector, Work};
-use super::{Float, Leveled, Problem};
+use super::{Float, Problem};
 use crate::kernels::raw::{Dst, GRAIN, Src};
 
 /// Terms that a set of lanes adds up: their sums are added to one another.
@@ -80,27 +80,47 @@ pub(super) unsafe fn outer<T: Float>(p: &Problem<T>, parallel: bool) -> bool {
         return false;
     };
     let mut room = None;
-    if outer.b_step != 1 {
-        let to = room.insert(Room::take::<T>(1, outer.n)).start::<T>();
-        for j in 0..outer.n {
-            // SAFETY: an element of the vector; the room holds as many.
-            unsafe { *to.add(j) = *outer.b.at(j as isize * outer.b_step) };
-        }
-        outer.b = Src::new(to);
-    }
+    // SAFETY: the row is the caller's.
+    outer.b = unsafe { adjoining(&mut room, outer.b, outer.b_step, outer.n) };
     let each = (GRAIN / outer.n).max(1);
     let task = |task: usize| {
         let rows = (task * each, outer.m.min((task + 1) * each));
         // SAFETY: the operands are the caller's; tasks write different rows.
         unsafe { super::at_level(Lines { outer: &outer, every, rows }) };
     };
-    let tasks = outer.m.div_ceil(each);
-    if parallel && outer.m * outer.n * size_of::<T>() >= crate::parallel::threshold() {
-        crate::parallel::for_each(tasks, task);
-    } else {
-        (0..tasks).for_each(task);
-    }
+    let parallel = parallel && outer.m * outer.n * size_of::<T>() >= crate::parallel::threshold();
+    each_task(parallel, outer.m.div_ceil(each), task);
     true
+}
+
+/// The elements of a vector one after the other: copied into `room` unless they are.
+///
+/// # Safety
+/// There must be `n` elements, `step` apart.
+unsafe fn adjoining<T: Float>(
+    room: &mut Option<Room>,
+    from: Src<T>,
+    step: isize,
+    n: usize,
+) -> Src<T> {
+    if step == 1 {
+        return from;
+    }
+    let to = room.insert(Room::take::<T>(1, n)).start::<T>();
+    for i in 0..n {
+        // SAFETY: an element of the vector; the room holds as many.
+        unsafe { *to.add(i) = *from.at(i as isize * step) };
+    }
+    Src::new(to)
+}
+
+/// Does the tasks, on several threads if so it is said.
+pub(super) fn each_task(parallel: bool, count: usize, task: impl Fn(usize) + Sync) {
+    if parallel {
+        crate::parallel::for_each(count, task);
+    } else {
+        (0..count).for_each(task);
+    }
 }
 
 /// A column of `m` elements times a row of `n`, which adjoin.
@@ -119,13 +139,6 @@ struct Lines<'a, T> {
     outer: &'a Outer<T>,
     every: isize,
     rows: (usize, usize),
-}
-
-impl<T: Float> Leveled<T> for Lines<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) };
-    }
 }
 
 impl<T: Float> Work<T> for Lines<'_, T> {
@@ -192,15 +205,8 @@ impl<T: Float> Product<T> {
         let part = self.part();
         let parts = k.div_ceil(part);
         let mut copied = None;
-        if self.step != 1 {
-            let room: &mut Room = copied.insert(Room::take::<T>(1, k));
-            let to = room.start::<T>();
-            for l in 0..k {
-                // SAFETY: an element of the vector; the room holds as many.
-                unsafe { *to.add(l) = *self.x.at(l as isize * self.step) };
-            }
-            self.x = Src::new(to);
-        }
+        // SAFETY: the vector is the caller's.
+        self.x = unsafe { adjoining(&mut copied, self.x, self.step, k) };
         let plain = parts == 1 && self.every == 1 && alpha == T::ONE && beta == T::ZERO;
         let mut made = None;
         let to = if plain {
@@ -222,11 +228,8 @@ impl<T: Float> Product<T> {
             // SAFETY: the operands are the caller's; tasks write different sums.
             unsafe { super::at_level(Sums { product: &self, rows, terms, to }) };
         };
-        if parallel && m * k * size_of::<T>() >= crate::parallel::threshold() {
-            crate::parallel::for_each(bands * parts, sums);
-        } else {
-            (0..bands * parts).for_each(sums);
-        }
+        let parallel = parallel && m * k * size_of::<T>() >= crate::parallel::threshold();
+        each_task(parallel, bands * parts, sums);
         if plain {
             return;
         }
@@ -256,13 +259,6 @@ struct Sums<'a, T> {
     terms: (usize, usize),
     /// That of row 0.
     to: *mut T,
-}
-
-impl<T: Float> Leveled<T> for Sums<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) };
-    }
 }
 
 impl<T: Float> Work<T> for Sums<'_, T> {
@@ -531,33 +527,31 @@ impl<T: Float> Sums<'_, T> {
             let whole = first + (last - first) / U * U;
             let masks: [V::Mask; N] =
                 std::array::from_fn(|v| V::mask(rows.saturating_sub(v * V::WIDTH).min(V::WIDTH)));
+            macro_rules! term {
+                ($l:expr, $acc:expr, $load:expr) => {
+                    let (x, a) = (V::splat(*p.x.at($l as isize)), column($l));
+                    for (v, acc) in $acc.iter_mut().enumerate() {
+                        *acc = $load(a.wrapping_add(v * V::WIDTH), v).fused(x, *acc);
+                    }
+                };
+            }
+            let some = |from: *const T, v: usize| V::load_some(from, masks[v]);
             if rows == N * V::WIDTH {
                 for l in (first..whole).step_by(U) {
                     for (u, acc) in acc.iter_mut().enumerate() {
-                        let (x, a) = (V::splat(*p.x.at((l + u) as isize)), column(l + u));
-                        for (v, acc) in acc.iter_mut().enumerate() {
-                            *acc = V::load(a.add(v * V::WIDTH)).fused(x, *acc);
-                        }
+                        term!(l + u, acc, |from: *const T, _| V::load(from));
                     }
                 }
             } else {
-                // All but the last vector are whole: tiles are as small as they can be, but for half a line.
                 for l in (first..whole).step_by(U) {
                     for (u, acc) in acc.iter_mut().enumerate() {
-                        let (x, a) = (V::splat(*p.x.at((l + u) as isize)), column(l + u));
-                        for (v, acc) in acc.iter_mut().enumerate() {
-                            let a = V::load_some(a.wrapping_add(v * V::WIDTH), masks[v]);
-                            *acc = a.fused(x, *acc);
-                        }
+                        term!(l + u, acc, some);
                     }
                 }
             }
             for (u, acc) in acc.iter_mut().enumerate() {
                 if whole + u < last {
-                    let (x, a) = (V::splat(*p.x.at((whole + u) as isize)), column(whole + u));
-                    for (v, acc) in acc.iter_mut().enumerate() {
-                        *acc = V::load_some(a.wrapping_add(v * V::WIDTH), masks[v]).fused(x, *acc);
-                    }
+                    term!(whole + u, acc, some);
                 }
             }
             for half in [4, 2, 1] {
@@ -594,7 +588,7 @@ impl<T: Float> Sums<'_, T> {
                 let to = self.to.add(i);
                 for l in (first..last).step_by(TOGETHER) {
                     let n = TOGETHER.min(last - l);
-                    // Columns beyond the last are the last, times nothing of theirs.
+                    // Those beyond the last are not used.
                     let x: [V; TOGETHER] =
                         std::array::from_fn(|j| V::splat(*p.x.at((l + j.min(n - 1)) as isize)));
                     let a = p.a.at(i as isize + l as isize * p.column);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::pixels::{gather, scatter};
 use super::{LANES, PLACES, Tiled, transform};
 use crate::kernels::matmul::{
-    Ahead, Float, KC, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    Ahead, Float, KC, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
 
 /// A task of one group of some images.
@@ -312,13 +312,6 @@ impl<T: Float> Images<'_, T> {
             check.store(sums.as_mut_ptr());
             sums.iter().all(|&sum| sum == T::ZERO)
         }
-    }
-}
-
-impl<T: Float> Leveled<T> for Images<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The weight of a group transformed, in panels of columns as the micro-kernel takes them.
 
 use super::{PART, Tiled};
-use crate::kernels::matmul::{Float, Leveled, Vector, Work, at_level};
+use crate::kernels::matmul::{Float, Vector, Work, at_level};
 use crate::kernels::vexp::Real as _;
 
 /// Some channels of the transformed weight of a group.
@@ -95,13 +95,6 @@ unsafe fn nine<V: Vector>(row: impl Fn(usize) -> *const V::T) -> [V; 9] {
             }
         }
         lanes.map(|lanes| V::load(lanes.as_ptr()))
-    }
-}
-
-impl<T: Float> Leveled<T> for Weights<T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
     }
 }
 

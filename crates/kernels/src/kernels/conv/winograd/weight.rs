@@ -3,7 +3,7 @@
 use super::pixels::gather;
 use super::{APART, PLACES, SUMMED, Tiled, transform};
 use crate::kernels::matmul::{
-    Ahead, Float, Leveled, Strides, Tile, Vector, Work, at_level, group, micro_rows,
+    Ahead, Float, Strides, Tile, Vector, Work, at_level, group, micro_rows,
 };
 use crate::kernels::vexp::Real as _;
 
@@ -201,13 +201,6 @@ impl<T: Float> Summed<'_, T> {
             }
         }
         finite
-    }
-}
-
-impl<T: Float> Leveled<T> for Summed<'_, T> {
-    unsafe fn run<V: Vector<T = T>>(self) {
-        // SAFETY: passed on.
-        unsafe { V::within(self) }
     }
 }
 
