@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use super::block::{Block, Map, Mode, block_narrow};
 use super::elementwise::{Operand, run};
 use super::multiversion::{Job, run_narrow};
+use super::raw::prefetch;
 use crate::dtype::{Bool, DType, Element, dispatch};
 
 /// Conversion between element types as torch does it.
@@ -151,14 +152,14 @@ unsafe fn copy_bytes_avx2(from: *const u8, to: *mut u8, n: usize) {
     use std::arch::x86_64::*;
     /// How far ahead memory is asked for.
     const AHEAD: usize = 1024;
-    // SAFETY: whole vectors within the first or the last 160 bytes, or between; a prefetch touches nothing.
+    // SAFETY: whole vectors within the first or the last 160 bytes, or between.
     unsafe {
         let load = |at: usize| _mm256_loadu_si256(from.add(at).cast());
         _mm256_storeu_si256(to.cast(), load(0));
         let mut at = 32 - to as usize % 32;
         while at + 128 <= n {
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at + AHEAD).cast());
-            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at + AHEAD + 64).cast());
+            prefetch(from.wrapping_add(at + AHEAD));
+            prefetch(from.wrapping_add(at + AHEAD + 64));
             let pieces = [load(at), load(at + 32), load(at + 64), load(at + 96)];
             for (i, piece) in pieces.into_iter().enumerate() {
                 _mm256_store_si256(to.add(at + 32 * i).cast(), piece);
@@ -515,14 +516,12 @@ unsafe fn each_square(
     size: usize,
     square: impl Fn(isize, isize),
 ) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     for j in (0..m).step_by(side) {
         for i in (0..n).step_by(side) {
             if (i * size).is_multiple_of(64) {
                 for k in 0..side {
                     let next = src.wrapping_offset(from * (j + AHEAD * side + k) as isize);
-                    // SAFETY: SSE is part of x86-64; a prefetch touches nothing.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(i * size).cast()) };
+                    prefetch(next.wrapping_add(i * size));
                 }
             }
             square(i as isize, j as isize);

@@ -13,6 +13,7 @@ use std::mem::MaybeUninit;
 use smallvec::SmallVec;
 
 use super::block::Block;
+use super::raw::Aligned;
 use crate::parallel;
 
 /// Memory of one operand: element strides (0 broadcasts, negative is fine) and element size.
@@ -187,9 +188,7 @@ unsafe fn streamed(
     super::copy::stream_fence();
 }
 
-#[repr(align(64))]
-struct Aligned(#[allow(dead_code, reason = "memory only")] [u8; BUFFER]);
-type Buffer = MaybeUninit<Aligned>;
+type Buffer = MaybeUninit<Aligned<[u8; BUFFER]>>;
 
 /// One dimension after merging: its length and the stride of each operand, output first, in bytes.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ pub use between::{between, between_backward};
 use slopes::{Slopes, sums_of_slopes};
 
 use super::multiversion::{self, Job};
-use super::raw::{Dst, Src, split};
+use super::raw::{Dst, Scratch, Src, split};
 use super::vexp::Real;
 
 /// What is taken of the differences of two rows.
@@ -109,9 +109,9 @@ fn made<T: Real>(metric: Metric, row: &[T], columns: &[T], at: usize) -> [T; LAN
 ///
 /// # Safety
 /// `x` has `n * width` elements.
-unsafe fn columns_of<T: Real>([n, width]: [usize; 2], x: *const T) -> Vec<T> {
+unsafe fn columns_of<T: Real>([n, width]: [usize; 2], x: *const T) -> Scratch<T> {
     let height = n + LANES;
-    let mut columns = vec![T::ZERO; height * width];
+    let mut columns = Scratch::filled(T::ZERO, height * width);
     for i in 0..n {
         for k in 0..width {
             // SAFETY: an element of the matrix.

@@ -2,6 +2,9 @@
 //! dimensions, fixed splits.
 #![allow(unsafe_code)]
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
 use smallvec::SmallVec;
 
 /// A read pointer that tasks may share; whoever makes one vouches for the accesses.
@@ -34,6 +37,86 @@ unsafe impl<T: Sync> Send for Src<T> {}
 unsafe impl<T: Send> Sync for Dst<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Dst<T> {}
+
+/// What begins at a line of the cache, as [`Scratch`] does: for arrays that vectors are written to and read from again.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Aligned<A>(pub(super) A);
+
+impl<A> std::ops::Deref for Aligned<A> {
+    type Target = A;
+    #[inline(always)]
+    fn deref(&self) -> &A {
+        &self.0
+    }
+}
+
+impl<A> std::ops::DerefMut for Aligned<A> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut A {
+        &mut self.0
+    }
+}
+
+/// Elements for the use of one task, from the beginning of a line of the cache on: where vectors of 64 bytes lie across
+/// two lines, what is written and read again at once waits for tens of cycles.
+pub(super) struct Scratch<T> {
+    lines: Vec<Line>,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+/// Of the cache.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line(MaybeUninit<[u8; 64]>);
+
+impl<T: Copy> Scratch<T> {
+    #[inline(always)]
+    pub(super) fn filled(value: T, len: usize) -> Self {
+        const { assert!(align_of::<T>() <= 64) };
+        let count = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+        let mut lines = Vec::with_capacity(count);
+        // SAFETY: there is room for as many, of bytes that may be anything.
+        unsafe { lines.set_len(count) };
+        let mut made = Self { lines, len, elements: PhantomData };
+        let start = made.lines.as_mut_ptr().cast::<T>();
+        for i in 0..len {
+            // SAFETY: the lines have room for so many elements.
+            unsafe { start.add(i).write(value) };
+        }
+        made
+    }
+}
+
+impl<T> std::ops::Deref for Scratch<T> {
+    type Target = [T];
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the lines hold so many elements, all of them set.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T> std::ops::DerefMut for Scratch<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// Asks for the memory at an address, if there is any: harmless for all.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE is part of x86-64; a prefetch touches nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
 
 impl<T> Src<T> {
     #[inline(always)]

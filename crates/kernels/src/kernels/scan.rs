@@ -7,7 +7,7 @@ use super::block::Fused;
 use super::math::exp::exp_f64;
 use super::math::log::log1p_f64;
 use super::multiversion::{self, Job};
-use super::raw::{Dst, GRAIN, Src, split};
+use super::raw::{Aligned, Dst, GRAIN, Src, split};
 use super::rows::Along;
 use super::vexp::Real;
 use crate::dtype::{Bool, Element};
@@ -133,7 +133,7 @@ where
     #[inline(always)]
     fn columns<const N: usize>(&self, base: usize) {
         let Along { n, inner, .. } = self.along;
-        let mut carries = [self.start; N];
+        let mut carries = Aligned([self.start; N]);
         for i in 0..n {
             let at = (base + i * inner) as isize;
             for (l, carry) in carries.iter_mut().enumerate() {
@@ -159,7 +159,7 @@ where
     fn run(self) {
         let Along { n, inner, .. } = self.along;
         let tiles = inner.div_ceil(self.together);
-        let mut carries = [self.start; TILE];
+        let mut carries = Aligned([self.start; TILE]);
         let mut first = self.first;
         if inner == 1 && self.slow {
             // Some lines side by side: each waits for its last sum. Where lines begin at the same place

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::kind::{Kind, Max, Min, Ordered};
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, Walk, split};
+use crate::kernels::raw::{Aligned, Dst, Src, Walk, split};
 
 /// Which extreme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,8 +270,8 @@ impl<T: Ordered> Job for Columns<'_, T> {
     fn run(self) {
         let task = self.task;
         let (n, [stride]) = task.run;
-        let mut best = [T::default(); 256];
-        let mut index = [0i64; 256];
+        let mut best = Aligned([T::default(); 256]);
+        let mut index = Aligned([0i64; 256]);
         let tiles = self.width.div_ceil(self.tile);
         for unit in self.first..self.last {
             let start = unit % tiles * self.tile;

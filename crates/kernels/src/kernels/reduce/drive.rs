@@ -1,10 +1,12 @@
 //! The driver: normalises dimensions, splits work into units, runs row or column loops.
 #![allow(unsafe_code)]
 
+mod columns;
 mod made;
 mod merge;
 mod narrow;
 
+use columns::ColumnTask;
 use made::Ahead;
 pub use made::{Maker, reduce_made};
 use merge::MergeTask;
@@ -14,13 +16,17 @@ use smallvec::SmallVec;
 use super::kind::{Kind, MAX_ROWS, Sum};
 use crate::dtype::Element;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, GRAIN, Src, Walk, split};
+use crate::kernels::raw::{Aligned, Dst, GRAIN, Scratch, Src, Walk, split};
 use crate::kernels::vexp::Real;
 
 /// Elements of a contiguous run reduced with one set of lanes.
 const BLOCK: usize = 4096;
 /// Columns whose accumulators are kept together.
 const TILE: usize = 1024;
+/// Elements that are read again and again without leaving the first cache.
+const L1: usize = 4096;
+/// Columns up to which several blocks of rows are taken for some of them before those of the next.
+const STRIPS: usize = 512;
 /// Merges per level of the cascade.
 const FAN: usize = 64;
 
@@ -228,10 +234,15 @@ fn normalise(shape: &[usize], strides: impl Fn(usize) -> [isize; 2], mask: u64) 
 /// Inner runs shorter than this waste the vector lanes.
 const NARROW: usize = 16;
 
+/// So long a dimension around it is taken in its place, where the run is not what fills memory.
+const LONG: usize = 64;
+/// So many rows of few columns that fill memory are taken several as one.
+const FEW: usize = 16;
+
 /// Whether the inner run is short and the dimension around it, the other of reduced and kept, long.
 fn is_narrow(dims: &Dims) -> bool {
     matches!(dims[..], [.., outer, inner]
-        if outer.reduced != inner.reduced && inner.size < NARROW && outer.size >= 64)
+        if outer.reduced != inner.reduced && inner.size < NARROW && outer.size >= LONG)
 }
 
 /// # Safety
@@ -242,17 +253,22 @@ unsafe fn drive<T: Element, K: Kind<T>, S: Source<T>>(
     mut dims: Dims,
     output: Dst<K::Out>,
 ) {
+    // Runs in memory are taken as they are, others exchanged for the long neighbour.
+    let near = dims.last().is_some_and(|dim| source.direct(dim.input).is_some());
     let mut narrow = false;
-    if is_narrow(&dims) {
-        // Runs in memory are taken as they are, others exchanged for the long neighbour.
-        let near = S::MADE || dims.last().is_some_and(|i| source.direct(i.input).is_some());
-        if let [rest @ .., outer, inner] = &mut dims[..] {
-            let dense = outer.input[0] == inner.size as isize;
-            let alone = rest.iter().all(|dim| !dim.reduced);
-            narrow = near && K::FOLDS && alone && (inner.reduced || dense);
-            if !narrow {
-                std::mem::swap(outer, inner);
-            }
+    if let [rest @ .., outer, inner] = &mut dims[..]
+        && outer.reduced != inner.reduced
+        && inner.size < NARROW
+    {
+        let alone = rest.iter().all(|dim| !dim.reduced);
+        let suits = if inner.reduced {
+            (near || S::MADE) && outer.size >= LONG
+        } else {
+            near && outer.size >= FEW && outer.input[0] == inner.size as isize
+        };
+        narrow = K::FOLDS && alone && suits;
+        if !narrow && outer.size >= LONG {
+            std::mem::swap(outer, inner);
         }
     }
     let inner = dims.pop().unwrap_or(Dim { size: 1, input: [0; 2], output: 0, reduced: true });
@@ -532,137 +548,6 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
             }
             if group + 1 == self.groups {
                 kept.advance();
-            }
-        }
-    }
-}
-
-struct ColumnTask<'a, T: Element, K: Kind<T>, S> {
-    plan: &'a Plan<K, S, K::Out>,
-    first: usize,
-    last: usize,
-    groups: usize,
-    tile: usize,
-    per_group: usize,
-    scratch: Dst<K::Acc>,
-}
-
-impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
-    type Output = ();
-    #[inline(always)]
-    fn run(self) {
-        let Plan { kind, source, inner, .. } = *self.plan;
-        let direct = source.direct(inner.input);
-        let mut packed = Ahead::new(if direct.is_some() { 0 } else { K::ROWS * self.tile });
-        let in_line = S::MADE && self.plan.in_line();
-        if in_line {
-            let (output, group) = ((self.last - 1) / self.groups, (self.last - 1) % self.groups);
-            let row = self.plan.rows.min((group + 1) * self.per_group);
-            packed.until((output * self.plan.rows + row) * inner.size);
-        }
-        let depth = if self.per_group.min(self.plan.rows) <= K::ROWS * FAN { 1 } else { 4 };
-        // What needs no finish is merged where it belongs.
-        let in_place = K::PLAIN && self.groups == 1 && depth == 1 && inner.output == 1;
-        let mut levels = vec![kind.identity(); if in_place { 0 } else { depth * self.tile }];
-        let tiles = inner.size.div_ceil(self.tile);
-        for unit in self.first..self.last {
-            let tile = unit % tiles;
-            let group = unit / tiles % self.groups;
-            let output = unit / tiles / self.groups;
-            let kept = kept_walk(&self.plan.kept, output);
-            let start = tile * self.tile;
-            let width = self.tile.min(inner.size - start);
-            let row = group * self.per_group;
-            let count = self.per_group.min(self.plan.rows - row);
-            let mut rows = reduced_walk(&self.plan.reduced, row);
-            let result = self.plan.output.at(kept.offset[2] + start as isize).cast::<K::Acc>();
-            if in_place {
-                for j in 0..width {
-                    // SAFETY: the only group owns its outputs, which are of the type of running values.
-                    unsafe { *result.add(j) = kind.identity() };
-                }
-            } else {
-                levels.fill(kind.identity());
-            }
-            let mut at = 0;
-            let mut blocks = 0;
-            while at < count {
-                let len = K::ROWS.min(count - at);
-                let mut pointers = [std::ptr::null(); MAX_ROWS];
-                let made = in_line.then(|| {
-                    let offset = [kept.offset[0] + rows.offset[0], 0];
-                    // SAFETY: these rows follow each other without gap.
-                    unsafe { packed.get(source, offset, inner.input, len * width) }
-                });
-                for (i, pointer) in pointers[..len].iter_mut().enumerate() {
-                    let base = |operand: usize| {
-                        kept.offset[operand]
-                            + rows.offset[operand]
-                            + start as isize * inner.input[operand]
-                    };
-                    *pointer = if let Some(pointer) = direct {
-                        pointer.at(base(0))
-                    } else if let Some(made) = made {
-                        made.wrapping_add(i * width)
-                    } else {
-                        let offset = [base(0), base(1)];
-                        // SAFETY: the run is part of the caller's shape; a tile of room is there.
-                        unsafe { packed.apart(source, offset, inner.input, width, i * self.tile) }
-                    };
-                    rows.advance();
-                }
-                // SAFETY: each row is readable for `width` elements, and so much was written above.
-                unsafe {
-                    let lowest = if in_place { result } else { levels.as_mut_ptr() };
-                    let acc = std::slice::from_raw_parts_mut(lowest, width);
-                    kind.columns(&pointers[..len], acc);
-                }
-                at += len;
-                blocks += 1;
-                let mut full = FAN;
-                for level in 1..depth {
-                    if blocks % full != 0 {
-                        break;
-                    }
-                    let (low, high) = levels.split_at_mut(level * self.tile);
-                    let low = &mut low[(level - 1) * self.tile..][..width];
-                    for (high, low) in high[..width].iter_mut().zip(low) {
-                        *high = kind.merge(*high, *low);
-                        *low = kind.identity();
-                    }
-                    full *= FAN;
-                }
-            }
-            if in_place {
-                continue;
-            }
-            for level in 1..depth {
-                let (low, high) = levels.split_at_mut(level * self.tile);
-                for (low, high) in low[..width].iter_mut().zip(&high[..width]) {
-                    *low = kind.merge(*high, *low);
-                }
-            }
-            let levels = &levels[..width];
-            if self.groups > 1 {
-                let at = (output * self.groups + group) * inner.size + start;
-                let to = self.scratch.at(at as isize);
-                // SAFETY: each unit owns its partials.
-                unsafe { to.copy_from_nonoverlapping(levels.as_ptr(), width) };
-                continue;
-            }
-            let to = self.plan.output.at(kept.offset[2] + start as isize * inner.output);
-            let step = inner.output;
-            // The usual step apart, so that it becomes a vector loop.
-            if step == 1 {
-                for (j, &acc) in levels.iter().enumerate() {
-                    // SAFETY: each unit owns its outputs if it is the only group.
-                    unsafe { *to.add(j) = kind.finish(acc) };
-                }
-            } else {
-                for (j, &acc) in levels.iter().enumerate() {
-                    // SAFETY: as above.
-                    unsafe { *to.wrapping_offset(j as isize * step) = kind.finish(acc) };
-                }
             }
         }
     }

@@ -43,7 +43,8 @@ pub(in crate::kernels) fn extreme<T: Ordered>(x: &[T], greatest: bool) -> Option
 /// Every row must be readable for `acc.len()` elements.
 #[inline(always)]
 pub(super) unsafe fn extreme_columns<T: Ordered>(
-    rows: &[*const T],
+    row: impl Fn(usize) -> *const T,
+    rows: usize,
     acc: &mut [T],
     greatest: bool,
 ) -> bool {
@@ -52,27 +53,27 @@ pub(super) unsafe fn extreme_columns<T: Ordered>(
         use crate::dtype::DType;
         use crate::kernels::multiversion::{Level, level};
         if level() >= Level::Avx2 {
-            let (from, count, to, n) = (rows.as_ptr(), rows.len(), acc.as_mut_ptr(), acc.len());
+            let (to, n) = (acc.as_mut_ptr(), acc.len());
             // SAFETY: the level is there; elements are of the type that the dtype says.
             unsafe {
                 match T::DTYPE {
                     DType::F32 => {
-                        let rows = std::slice::from_raw_parts(from.cast::<*const f32>(), count);
+                        let row = |r: usize| row(r).cast::<f32>();
                         let acc = std::slice::from_raw_parts_mut(to.cast::<f32>(), n);
                         if greatest {
-                            columns_greatest_f32(rows, acc);
+                            columns_greatest_f32(row, rows, acc);
                         } else {
-                            columns_least_f32(rows, acc);
+                            columns_least_f32(row, rows, acc);
                         }
                         return true;
                     }
                     DType::F64 => {
-                        let rows = std::slice::from_raw_parts(from.cast::<*const f64>(), count);
+                        let row = |r: usize| row(r).cast::<f64>();
                         let acc = std::slice::from_raw_parts_mut(to.cast::<f64>(), n);
                         if greatest {
-                            columns_greatest_f64(rows, acc);
+                            columns_greatest_f64(row, rows, acc);
                         } else {
-                            columns_least_f64(rows, acc);
+                            columns_least_f64(row, rows, acc);
                         }
                         return true;
                     }
@@ -81,7 +82,7 @@ pub(super) unsafe fn extreme_columns<T: Ordered>(
             }
         }
     }
-    let _ = (rows, acc, greatest);
+    let _ = (row, rows, acc, greatest);
     false
 }
 
@@ -91,27 +92,46 @@ macro_rules! avx2 {
      $load:ident, $store:ident, $compare:ident, $or:ident, $mask:ident, $blend:ident, $half:ident) => {
         /// See [`extreme_columns`].
         #[target_feature(enable = "avx2")]
-        unsafe fn $columns(rows: &[*const $t], acc: &mut [$t]) {
+        unsafe fn $columns(row: impl Fn(usize) -> *const $t, rows: usize, acc: &mut [$t]) {
             use std::arch::x86_64::*;
-            let (vectors, rest) = acc.as_chunks_mut::<$n>();
-            for (k, acc) in vectors.iter_mut().enumerate() {
+            let (strips, rest) = acc.as_chunks_mut::<{ 4 * $n }>();
+            let mut at = 0;
+            for acc in strips {
                 // SAFETY: in bounds, of rows as long as `acc`.
                 unsafe {
+                    let mut best: [_; 4] = std::array::from_fn(|v| $load(acc.as_ptr().add(v * $n)));
+                    for r in 0..rows {
+                        let from = row(r).add(at);
+                        for (v, best) in best.iter_mut().enumerate() {
+                            let x = $load(from.add(v * $n));
+                            // Of equals, and where `best` is not a number, the second operand.
+                            let unordered = $compare::<_CMP_UNORD_Q>(x, x);
+                            *best = $blend($better(x, *best), x, unordered);
+                        }
+                    }
+                    for (v, best) in best.into_iter().enumerate() {
+                        $store(acc.as_mut_ptr().add(v * $n), best);
+                    }
+                }
+                at += 4 * $n;
+            }
+            let (vectors, rest) = rest.as_chunks_mut::<$n>();
+            for acc in vectors {
+                // SAFETY: as above.
+                unsafe {
                     let mut best = $load(acc.as_ptr());
-                    for row in rows {
-                        let v = $load(row.add(k * $n));
-                        // Of equals, and where `best` is not a number, the second operand.
-                        let unordered = $compare::<_CMP_UNORD_Q>(v, v);
-                        best = $blend($better(v, best), v, unordered);
+                    for r in 0..rows {
+                        let x = $load(row(r).add(at));
+                        best = $blend($better(x, best), x, $compare::<_CMP_UNORD_Q>(x, x));
                     }
                     $store(acc.as_mut_ptr(), best);
                 }
+                at += $n;
             }
-            let done = vectors.len() * $n;
             for (i, acc) in rest.iter_mut().enumerate() {
-                for row in rows {
+                for r in 0..rows {
                     // SAFETY: as above.
-                    let v = unsafe { *row.add(done + i) };
+                    let v = unsafe { *row(r).add(at + i) };
                     *acc = if v $op *acc || v.is_nan() { v } else { *acc };
                 }
             }

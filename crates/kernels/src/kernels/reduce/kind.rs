@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::extreme::{extreme, extreme_columns};
+use super::strips::strips_merged;
 use crate::dtype::{Bool, Element};
+use crate::kernels::raw::Aligned;
 use crate::kernels::vexp::Real;
 
 /// Accumulators per block of a contiguous run. Part of the summation tree: changing it changes bits.
@@ -50,6 +52,17 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Self::Acc]) {
         // SAFETY: the caller's promise is passed on.
         unsafe { columns_merged(self, rows, acc) };
+    }
+
+    /// Merges `blocks` times `ROWS` rows, `step` elements apart, into `acc`: as [`Kind::columns`] of one block after
+    /// the other, where `ROWS` is eight.
+    ///
+    /// # Safety
+    /// Every row must be readable for `acc.len()` elements.
+    #[inline(always)]
+    unsafe fn strips(self, first: *const T, step: isize, blocks: usize, acc: &mut [Self::Acc]) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { strips_merged(self, first, step, blocks, acc) };
     }
 }
 
@@ -149,12 +162,12 @@ pub fn sum_mapped<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let (blocks, rest) = x.as_chunks::<256>();
     let mut sum = T::ZERO;
     if !blocks.is_empty() {
-        let mut values = [T::ZERO; 256];
+        let mut values = Aligned([T::ZERO; 256]);
         for x in blocks {
             for (value, &x) in values.iter_mut().zip(x) {
                 *value = f(x);
             }
-            sum += lanes_of::<32, _, _>(&values, T::ZERO, |x| x, |a, b| a + b);
+            sum += lanes_of::<32, _, _>(&*values, T::ZERO, |x| x, |a, b| a + b);
         }
     }
     // What is left, and short rows: vectors, then single elements.
@@ -221,7 +234,7 @@ pub fn tree<A: Copy, const N: usize>(mut acc: [A; N], merge: &impl Fn(A, A) -> A
         }
         width /= 2;
     }
-    let mut last = [acc[0]; SHORT];
+    let mut last = Aligned([acc[0]; SHORT]);
     last.copy_from_slice(&acc[..SHORT]);
     std::hint::black_box(&mut last);
     width = SHORT / 2;
@@ -409,8 +422,19 @@ macro_rules! extreme {
             unsafe fn columns(self, rows: &[*const T], acc: &mut [T]) {
                 // SAFETY: the caller's promise is passed on.
                 unsafe {
-                    if !$plain.is_some_and(|greatest| extreme_columns(rows, acc, greatest)) {
+                    let row = |r: usize| rows[r];
+                    if !$plain.is_some_and(|greatest| extreme_columns(row, rows.len(), acc, greatest)) {
                         columns_merged(self, rows, acc);
+                    }
+                }
+            }
+            #[inline(always)]
+            unsafe fn strips(self, first: *const T, step: isize, blocks: usize, acc: &mut [T]) {
+                // SAFETY: the caller's promise is passed on.
+                unsafe {
+                    let row = |r: usize| first.wrapping_offset(r as isize * step);
+                    if !$plain.is_some_and(|greatest| extreme_columns(row, 8 * blocks, acc, greatest)) {
+                        strips_merged(self, first, step, blocks, acc);
                     }
                 }
             }
@@ -439,7 +463,7 @@ macro_rules! extreme {
                 let better = |a: T, b: T| if b $op a { b } else { a };
                 let load = |$x: T| $load;
                 let mut best = $identity;
-                let mut strip = [$identity; 128];
+                let mut strip = Aligned([$identity; 128]);
                 for x in x.chunks(1024) {
                     let width = x.len() / 8;
                     let (whole, rest) = x.split_at(8 * width);

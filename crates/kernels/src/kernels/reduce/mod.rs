@@ -9,6 +9,7 @@ mod drive;
 mod extreme;
 mod kind;
 mod statistic;
+mod strips;
 
 pub use arg::{Extreme, argreduce};
 pub use drive::{Maker, reduce, reduce_made, sum_of_product};

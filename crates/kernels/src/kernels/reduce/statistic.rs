@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kind::{Kind, MAX_ROWS, Max, Ordered, lanes_of, sum_mapped};
+use crate::kernels::raw::Aligned;
 use crate::kernels::vexp::Real;
 
 /// Columns that kinds which look twice at a block hold in registers or L1.
@@ -107,9 +108,9 @@ impl<T: Real> Kind<T> for MeanVar {
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Moments]) {
         let count = rows.len() as f64;
         for (start, acc) in (0..).step_by(STRIP).zip(acc.chunks_mut(STRIP)) {
-            let mut shift = [T::ZERO; STRIP];
-            let mut sums = [T::ZERO; STRIP];
-            let mut squares = [T::ZERO; STRIP];
+            let mut shift = Aligned([T::ZERO; STRIP]);
+            let mut sums = Aligned([T::ZERO; STRIP]);
+            let mut squares = Aligned([T::ZERO; STRIP]);
             let width = acc.len();
             for &row in rows {
                 for (j, shift) in shift[..width].iter_mut().enumerate() {
@@ -117,7 +118,7 @@ impl<T: Real> Kind<T> for MeanVar {
                     *shift += unsafe { *row.add(start + j) };
                 }
             }
-            for shift in &mut shift {
+            for shift in &mut *shift {
                 *shift = *shift * T::from_f64(1.0 / count);
             }
             for &row in rows {
@@ -245,9 +246,9 @@ impl<T: Real + Ordered> Kind<T> for LogSumExp {
     #[inline(always)]
     unsafe fn columns(self, rows: &[*const T], acc: &mut [Shifted<T>]) {
         for (start, acc) in (0..).step_by(STRIP).zip(acc.chunks_mut(STRIP)) {
-            let mut max = [T::NEG_INFINITY; STRIP];
-            let mut shift = [T::ZERO; STRIP];
-            let mut sum = [T::ZERO; STRIP];
+            let mut max = Aligned([T::NEG_INFINITY; STRIP]);
+            let mut shift = Aligned([T::ZERO; STRIP]);
+            let mut sum = Aligned([T::ZERO; STRIP]);
             let width = acc.len();
             for &row in rows {
                 for (j, max) in max[..width].iter_mut().enumerate() {
@@ -255,7 +256,7 @@ impl<T: Real + Ordered> Kind<T> for LogSumExp {
                     *max = max.max_nan(unsafe { *row.add(start + j) });
                 }
             }
-            for (shift, &max) in shift.iter_mut().zip(&max) {
+            for (shift, &max) in shift.iter_mut().zip(&*max) {
                 *shift = finite_or_zero(max);
             }
             for &row in rows {

@@ -224,3 +224,38 @@ fn every_instruction_set_gives_the_same_bits() {
         bits
     });
 }
+
+/// Columns of every width near the pieces they are taken in, more rows than one level of the cascade takes, with and
+/// without gaps between rows.
+#[test]
+fn strips_of_columns() {
+    let x = noise(700 * 150);
+    let whole: Vec<i32> = x.iter().map(|x| (x * 1000.0) as i32 - 500).collect();
+    let mut floats: Vec<f32> = whole.iter().map(|&x| x as f32).collect();
+    floats[5 * 150 + 2] = f32::NAN;
+    for width in [1usize, 3, 4, 7, 8, 13, 15, 16, 31, 33, 45, 64, 77, 107, 150] {
+        for (rows, step) in [(700usize, 150usize), (23, 150), (16, width), (520, width), (9, width)]
+        {
+            let (shape, strides) = ([rows, width], [step as isize, 1]);
+            let column = |j: usize| (0..rows).map(move |i| i * step + j);
+            let sums: Vec<i64> =
+                (0..width).map(|j| column(j).map(|at| i64::from(whole[at])).sum()).collect();
+            assert_eq!(sum(Sum, &whole, 0, &shape, &strides, 1), sums, "{rows} x {width}");
+            let got = sum(Max, &floats, 0, &shape, &strides, 1);
+            for (j, &got) in got.iter().enumerate() {
+                let want =
+                    column(j).map(|at| floats[at]).fold(f32::NEG_INFINITY, |a, b| Max.merge(a, b));
+                assert!(
+                    got == want || got.is_nan() && want.is_nan(),
+                    "{rows} x {width}: {got} {want}"
+                );
+            }
+            let got = sum(SquareSum { root: false }, &floats, 0, &shape, &strides, 1);
+            for (j, &got) in got.iter().enumerate() {
+                let want: f64 = column(j).map(|at| f64::from(floats[at]).powi(2)).sum();
+                let near = (f64::from(got) - want).abs() <= 1e-5 * want;
+                assert!(near || got.is_nan() && want.is_nan(), "{rows} x {width}: {got} {want}");
+            }
+        }
+    }
+}

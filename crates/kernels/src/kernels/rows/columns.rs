@@ -6,16 +6,15 @@ use smallvec::SmallVec;
 
 use super::Along;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, split};
-use crate::kernels::reduce::Ordered;
+use crate::kernels::raw::{Aligned, Dst, Scratch, Src, prefetch, split};
+use crate::kernels::reduce::{Kind, Max, Ordered};
 use crate::kernels::vexp::Real;
 
 /// Columns worked on together, if they have few rows, and if they have many.
 const WIDE: usize = 64;
 const NARROW: usize = 16;
 /// Bytes that so many columns may have; beyond, the copy would leave the second cache.
-const ROOM: usize = 64 * 1024;
-const MORE_ROOM: usize = 192 * 1024;
+const ROOM: usize = 192 * 1024;
 
 /// How many columns are worked on together, if they are to be copied at all.
 pub(super) fn together<T>(along: Along) -> Option<usize> {
@@ -23,9 +22,12 @@ pub(super) fn together<T>(along: Along) -> Option<usize> {
     if column * WIDE <= ROOM && along.outer * along.inner > NARROW {
         Some(WIDE)
     } else {
-        (column * NARROW <= MORE_ROOM).then_some(NARROW)
+        (column * NARROW <= ROOM).then_some(NARROW)
     }
 }
+
+/// Rows that are read before their columns' greatest elements are looked for.
+const BLOCK: usize = 32;
 
 /// Neighbouring columns in memory.
 struct Run {
@@ -61,14 +63,17 @@ impl<const W: usize> Place<W> {
     /// # Safety
     /// The row must be readable.
     #[inline(always)]
-    unsafe fn read<T: Real>(&self, x: Src<T>, i: usize) -> [T; W] {
+    unsafe fn read<T: Real>(&self, x: Src<T>, i: usize, made: &mut [T; W]) {
         let row = (i * self.stride) as isize;
         let first = &self.runs[0];
         if first.len == W {
-            // SAFETY: the run has W elements.
-            return unsafe { x.at(first.offset + row).cast::<[T; W]>().read_unaligned() };
+            let from = x.at(first.offset + row);
+            for (l, made) in made.iter_mut().enumerate() {
+                // SAFETY: the run has W elements.
+                *made = unsafe { *from.add(l) };
+            }
+            return;
         }
-        let mut made = [T::ZERO; W];
         for run in &self.runs {
             let from = x.at(run.offset + row);
             for l in 0..run.len {
@@ -76,7 +81,16 @@ impl<const W: usize> Place<W> {
                 made[run.to + l] = unsafe { *from.add(l) };
             }
         }
-        made
+    }
+
+    /// Asks for row `i`, which is `start` elements from where the columns begin: rows lie too far apart for the
+    /// processor to guess.
+    #[inline(always)]
+    fn ask<T>(&self, start: *const T, i: usize) {
+        let first = start.wrapping_offset(self.runs[0].offset + (i * self.stride) as isize);
+        for at in (0..W).step_by(64 / size_of::<T>()) {
+            prefetch(first.wrapping_add(at));
+        }
     }
 
     /// Writes row `i`.
@@ -84,19 +98,22 @@ impl<const W: usize> Place<W> {
     /// # Safety
     /// The row must be writable.
     #[inline(always)]
-    unsafe fn write<T: Real>(&self, y: Dst<T>, i: usize, made: [T; W]) {
+    unsafe fn write<T: Real>(&self, y: Dst<T>, i: usize, made: impl Fn(usize) -> T) {
         let row = (i * self.stride) as isize;
         let first = &self.runs[0];
         if first.len == W {
-            // SAFETY: the run has W elements.
-            unsafe { y.at(first.offset + row).cast::<[T; W]>().write_unaligned(made) };
+            let to = y.at(first.offset + row);
+            for l in 0..W {
+                // SAFETY: the run has W elements.
+                unsafe { *to.add(l) = made(l) };
+            }
             return;
         }
         for run in &self.runs {
             let to = y.at(run.offset + row);
             for l in 0..run.len {
                 // SAFETY: l < len.
-                unsafe { *to.add(l) = made[run.to + l] };
+                unsafe { *to.add(l) = made(run.to + l) };
             }
         }
     }
@@ -115,43 +132,61 @@ impl<T: Real + Ordered, const W: usize> Job for Forward<T, W> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let mut rows = vec![[T::ZERO; W]; self.along.n];
+        let mut rows = Scratch::filled(Aligned([T::ZERO; W]), self.along.n);
         for unit in self.first..self.last {
             let place = Place::<W>::new(self.along, unit);
-            let mut max = [T::NEG_INFINITY; W];
-            for (i, row) in rows.iter_mut().enumerate() {
-                // SAFETY: a row of these columns.
-                *row = unsafe { place.read(self.x, i) };
-                for (max, &x) in max.iter_mut().zip(&*row) {
-                    *max = max.max_nan(x);
+            let next = Place::<W>::new(self.along, (unit + 1).min(self.last - 1));
+            // What is written, and the columns after these, while there is something to compute.
+            let ask = |i: usize| {
+                place.ask(self.y.at(0), i);
+                next.ask(self.x.at(0), i);
+            };
+            let mut max = Aligned([T::NEG_INFINITY; W]);
+            for (block, rows) in rows.chunks_mut(BLOCK).enumerate() {
+                for (i, row) in rows.iter_mut().enumerate() {
+                    // SAFETY: a row of these columns.
+                    unsafe { place.read(self.x, block * BLOCK + i, row) };
+                }
+                // SAFETY: the rows that were read, while they are in the first cache.
+                unsafe {
+                    let step = size_of::<Aligned<[T; W]>>() / size_of::<T>();
+                    let (eights, rest) = rows.as_chunks::<8>();
+                    Max.strips(rows.as_ptr().cast(), step as isize, eights.len(), &mut *max);
+                    for row in rest {
+                        Max.columns(&[row.as_ptr()], &mut *max);
+                    }
                 }
             }
-            let mut sum = [T::ZERO; W];
+            let mut sum = Aligned([T::ZERO; W]);
             if self.log {
-                for row in &mut rows {
-                    for ((x, &max), sum) in row.iter_mut().zip(&max).zip(&mut sum) {
+                for (i, row) in rows.iter_mut().enumerate() {
+                    ask(i);
+                    for ((x, &max), sum) in row.iter_mut().zip(&*max).zip(&mut *sum) {
                         *x = *x - max;
                         *sum += x.vexp();
                     }
                 }
             } else {
-                for row in &mut rows {
-                    for ((x, &max), sum) in row.iter_mut().zip(&max).zip(&mut sum) {
+                for (i, row) in rows.iter_mut().enumerate() {
+                    ask(i);
+                    for ((x, &max), sum) in row.iter_mut().zip(&*max).zip(&mut *sum) {
                         *x = (*x - max).vexp();
                         *sum += *x;
                     }
                 }
             }
-            for sum in &mut sum {
+            for sum in &mut *sum {
                 *sum = if self.log { sum.vln() } else { T::ONE / *sum };
             }
             for (i, row) in rows.iter().enumerate() {
-                let mut row = *row;
-                for (x, &sum) in row.iter_mut().zip(&sum) {
-                    *x = if self.log { *x - sum } else { *x * sum };
-                }
                 // SAFETY: a row of these columns, which have all been read.
-                unsafe { place.write(self.y, i, row) };
+                unsafe {
+                    if self.log {
+                        place.write(self.y, i, |l| row[l] - sum[l]);
+                    } else {
+                        place.write(self.y, i, |l| row[l] * sum[l]);
+                    }
+                }
             }
         }
     }
@@ -191,26 +226,34 @@ impl<T: Real + Ordered, const W: usize> Job for Backward<T, W> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
-        let mut rows = vec![[[T::ZERO; W]; 2]; self.along.n];
+        let mut rows = Scratch::filled([Aligned([T::ZERO; W]); 2], self.along.n);
         for unit in self.first..self.last {
             let place = Place::<W>::new(self.along, unit);
-            let mut sum = [T::ZERO; W];
+            let next = Place::<W>::new(self.along, (unit + 1).min(self.last - 1));
+            let mut sum = Aligned([T::ZERO; W]);
             for (i, row) in rows.iter_mut().enumerate() {
+                place.ask(self.d.at(0), i);
+                let [y, g] = row;
                 // SAFETY: a row of these columns, twice.
-                let (y, g) = unsafe { (place.read(self.y, i), place.read(self.g, i)) };
+                unsafe {
+                    place.read(self.y, i, y);
+                    place.read(self.g, i, g);
+                }
                 for l in 0..W {
                     sum[l] += if self.log { g[l] } else { y[l] * g[l] };
                 }
-                *row = [y, g];
             }
             for (i, [y, g]) in rows.iter().enumerate() {
-                let mut row = [T::ZERO; W];
-                for l in 0..W {
-                    row[l] =
-                        if self.log { g[l] - y[l].vexp() * sum[l] } else { y[l] * (g[l] - sum[l]) };
-                }
+                next.ask(self.y.at(0), i);
+                next.ask(self.g.at(0), i);
                 // SAFETY: a row of these columns, which have all been read.
-                unsafe { place.write(self.d, i, row) };
+                unsafe {
+                    if self.log {
+                        place.write(self.d, i, |l| g[l] - y[l].vexp() * sum[l]);
+                    } else {
+                        place.write(self.d, i, |l| y[l] * (g[l] - sum[l]));
+                    }
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::raw::{Dst, Scratch, Src, split};
 use crate::kernels::reduce::sum_mapped as sum_blocks;
 use crate::kernels::reduce::{Maker, tree};
 use crate::kernels::vexp::Real;
@@ -120,9 +120,9 @@ pub unsafe fn layer_norm_backward<T: Real>(
 ) {
     let groups = rows.div_ceil(GROUP);
     let affine = !grad_weight.is_null() || !grad_bias.is_null();
-    let mut partials = vec![T::ZERO; if affine { groups * 2 * n } else { 0 }];
+    let mut partials = Scratch::filled(T::ZERO, if affine { groups * 2 * n } else { 0 });
     // A factor of one changes no bit.
-    let ones = vec![T::ONE; if weight.is_none() { n } else { 0 }];
+    let ones = Scratch::filled(T::ONE, if weight.is_none() { n } else { 0 });
     let (g, made) = match grad_out {
         Incoming::At(pointer) => (pointer, None),
         Incoming::Made(make) => (std::ptr::null(), Some(make)),
@@ -187,8 +187,8 @@ impl<T: Real> Job for Backward<'_, T> {
         // Gradients are made for a few rows at a time; where nobody wants those of weight and bias,
         // they go to waste.
         let batch = if self.made.is_some() { (MADE / n).clamp(1, GROUP) } else { GROUP };
-        let mut room = vec![T::ZERO; if self.made.is_some() { batch * n } else { 0 }];
-        let mut waste = vec![T::ZERO; if self.affine { 0 } else { 2 * n }];
+        let mut room = Scratch::filled(T::ZERO, if self.made.is_some() { batch * n } else { 0 });
+        let mut waste = Scratch::filled(T::ZERO, if self.affine { 0 } else { 2 * n });
         for group in self.first..self.last {
             let end = self.rows.min((group + 1) * GROUP);
             for start in (group * GROUP..end).step_by(batch) {

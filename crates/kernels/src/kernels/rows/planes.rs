@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::raw::{Aligned, Dst, Src, split};
 use crate::kernels::reduce::{lanes_of_pairs, sum_mapped};
 use crate::kernels::vexp::Real;
 
@@ -119,20 +119,20 @@ impl<T: Real> Job for RowSums<'_, T> {
         for tile in first..last {
             let start = tile * TILE;
             let n = TILE.min(columns - start);
-            let mut mean = [T::ZERO; TILE];
+            let mut mean = Aligned([T::ZERO; TILE]);
             for (j, mean) in mean[..n].iter_mut().enumerate() {
                 *mean = means[(start + j) / sets.size];
             }
-            let mut sums = [[T::ZERO; TILE]; 2];
+            let mut sums = Aligned([[T::ZERO; TILE]; 2]);
             for block in (0..sets.batch).step_by(BLOCK) {
-                let mut parts = [[T::ZERO; TILE]; 2];
+                let mut parts = Aligned([[T::ZERO; TILE]; 2]);
                 for row in block..sets.batch.min(block + BLOCK) {
                     let at = (row * columns + start) as isize;
                     // SAFETY: a part of a row of the operands.
                     unsafe {
                         let x = std::slice::from_raw_parts(x.at(at), n);
-                        let [part, products] = &mut parts;
-                        let places = part.iter_mut().zip(x).zip(&mean);
+                        let [part, products] = &mut *parts;
+                        let places = part.iter_mut().zip(x).zip(&*mean);
                         match term {
                             Term::Plain => {
                                 for ((part, &x), _) in places {

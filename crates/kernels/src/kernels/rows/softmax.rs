@@ -3,7 +3,7 @@
 
 use super::{Along, columns};
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, split};
+use crate::kernels::raw::{Aligned, Dst, Src, split};
 use crate::kernels::reduce::sum_mapped;
 use crate::kernels::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
 use crate::kernels::vexp::Real;
@@ -16,7 +16,7 @@ const SHORT: usize = 32;
 /// So many of them.
 const WIDE: usize = 16;
 /// Short rows as columns.
-type Turned<T> = [[T; WIDE]; SHORT];
+type Turned<T> = Aligned<[[T; WIDE]; SHORT]>;
 
 /// Reads `count` rows of `n` elements as columns; what is missing repeats the first row.
 ///
@@ -175,7 +175,7 @@ impl<T: Real + Ordered> Job for Forward<T> {
     #[inline(always)]
     fn run(self) {
         if self.along.inner == 1 && self.along.n <= SHORT {
-            let mut x = [[T::ZERO; WIDE]; SHORT];
+            let mut x = Aligned([[T::ZERO; WIDE]; SHORT]);
             for first in (self.first..self.last).step_by(WIDE) {
                 self.short(first, WIDE.min(self.last - first), &mut x);
             }
@@ -199,25 +199,25 @@ impl<T: Real + Ordered> Forward<T> {
         let at = (first * n) as isize;
         // SAFETY: these rows of the input.
         unsafe { turn(self.x.at(at), n, count, x) };
-        let (mut max, mut sum) = ([T::NEG_INFINITY; WIDE], [T::ZERO; WIDE]);
+        let (mut max, mut sum) = (Aligned([T::NEG_INFINITY; WIDE]), Aligned([T::ZERO; WIDE]));
         for x in &x[..n] {
             for (max, &x) in max.iter_mut().zip(x) {
                 *max = max.max_nan(x);
             }
         }
         for x in &mut x[..n] {
-            for ((x, &max), sum) in x.iter_mut().zip(&max).zip(&mut sum) {
+            for ((x, &max), sum) in x.iter_mut().zip(&*max).zip(&mut *sum) {
                 let moved = *x - max;
                 let e = moved.vexp();
                 *sum += e;
                 *x = if self.log { moved } else { e };
             }
         }
-        for sum in &mut sum {
+        for sum in &mut *sum {
             *sum = if self.log { sum.vln() } else { T::ONE / *sum };
         }
         for x in &mut x[..n] {
-            for (x, &sum) in x.iter_mut().zip(&sum) {
+            for (x, &sum) in x.iter_mut().zip(&*sum) {
                 *x = if self.log { *x - sum } else { *x * sum };
             }
         }
@@ -264,8 +264,8 @@ impl<T: Real + Ordered> Forward<T> {
     #[inline(always)]
     fn columns(&self, unit: usize) {
         let tile = Tile::new(self.along, unit);
-        let mut max = [T::NEG_INFINITY; TILE];
-        let mut sum = [T::ZERO; TILE];
+        let mut max = Aligned([T::NEG_INFINITY; TILE]);
+        let mut sum = Aligned([T::ZERO; TILE]);
         for (at, width) in tile.rows() {
             let x = self.x.at(at);
             for (j, max) in max[..width].iter_mut().enumerate() {
@@ -288,7 +288,7 @@ impl<T: Real + Ordered> Forward<T> {
             }
         }
         tile.join(&mut sum, |a, b| a + b);
-        for (sum, &max) in sum[..tile.width].iter_mut().zip(&max) {
+        for (sum, &max) in sum[..tile.width].iter_mut().zip(&*max) {
             *sum = if self.log { max + sum.vln() } else { T::ONE / *sum };
         }
         for (at, width) in tile.rows() {
@@ -317,7 +317,8 @@ impl<T: Real + Ordered> Job for Backward<T> {
     fn run(self) {
         let Along { n, inner, .. } = self.along;
         if inner == 1 && n <= SHORT {
-            let (mut y, mut g) = ([[T::ZERO; WIDE]; SHORT], [[T::ZERO; WIDE]; SHORT]);
+            let mut y = Aligned([[T::ZERO; WIDE]; SHORT]);
+            let mut g = y;
             for first in (self.first..self.last).step_by(WIDE) {
                 self.short(first, WIDE.min(self.last - first), &mut y, &mut g);
             }
@@ -335,7 +336,7 @@ impl<T: Real + Ordered> Job for Backward<T> {
                 continue;
             }
             let tile = Tile::new(self.along, unit);
-            let mut sum = [T::ZERO; TILE];
+            let mut sum = Aligned([T::ZERO; TILE]);
             for (at, width) in tile.rows() {
                 let (y, g) = (self.y.at(at), self.g.at(at));
                 for (j, sum) in sum[..width].iter_mut().enumerate() {
@@ -371,14 +372,14 @@ impl<T: Real + Ordered> Backward<T> {
             turn(self.y.at(at), n, count, y);
             turn(self.g.at(at), n, count, g);
         }
-        let mut sum = [T::ZERO; WIDE];
-        for (y, g) in y[..n].iter().zip(&*g) {
+        let mut sum = Aligned([T::ZERO; WIDE]);
+        for (y, g) in y[..n].iter().zip(&g[..n]) {
             for ((sum, &y), &g) in sum.iter_mut().zip(y).zip(g) {
                 *sum += if self.log { g } else { y * g };
             }
         }
-        for (y, g) in y[..n].iter_mut().zip(&*g) {
-            for ((y, &g), &sum) in y.iter_mut().zip(g).zip(&sum) {
+        for (y, g) in y[..n].iter_mut().zip(&g[..n]) {
+            for ((y, &g), &sum) in y.iter_mut().zip(g).zip(&*sum) {
                 *y = self.element(*y, g, sum);
             }
         }

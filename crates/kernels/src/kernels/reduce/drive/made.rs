@@ -32,7 +32,7 @@ const TOGETHER: usize = 2048;
 
 /// Room for the runs of a source that cannot be read in place.
 pub(super) struct Ahead<T> {
-    room: Vec<T>,
+    room: Scratch<T>,
     from: usize,
     len: usize,
     /// Up to where more may be made than is asked for.
@@ -43,14 +43,14 @@ impl<T: Element> Ahead<T> {
     /// Room for runs of `n` elements at most.
     #[inline(always)]
     pub(super) fn new(n: usize) -> Self {
-        Self { room: vec![T::default(); n], from: 0, len: 0, until: 0 }
+        Self { room: Scratch::filled(T::default(), n), from: 0, len: 0, until: 0 }
     }
 
     /// Allows elements up to this one to be made before they are asked for.
     pub(super) fn until(&mut self, until: usize) {
         self.until = until;
         if self.room.len() < TOGETHER {
-            self.room.resize(TOGETHER, T::default());
+            self.room = Scratch::filled(T::default(), TOGETHER);
         }
     }
 

@@ -18,7 +18,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for MergeTask<'_, T, K, S> {
     fn run(self) {
         let Plan { kind, inner, .. } = *self.plan;
         let tiles = inner.size.div_ceil(self.tile);
-        let mut levels = vec![kind.identity(); 2 * self.tile];
+        let mut levels = Scratch::filled(kind.identity(), 2 * self.tile);
         let (some, total) = levels.split_at_mut(self.tile);
         for unit in self.first..self.last {
             let (output, start) = (unit / tiles, unit % tiles * self.tile);

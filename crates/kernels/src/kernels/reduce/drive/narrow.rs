@@ -127,7 +127,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
         let width = inner.size;
         // A power of two, so that the rows taken as one are joined as a tree.
         let joined = if width < 4 { 32 } else { 8 };
-        let mut acc = [kind.identity(); 8 * NARROW];
+        let mut acc = Aligned([kind.identity(); 8 * NARROW]);
         let wide = joined * width;
         for unit in self.first..self.last {
             let (output, group) = (unit / self.groups, unit % self.groups);
@@ -138,6 +138,14 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
             acc.fill(kind.identity());
             // SAFETY: `left` rows follow each other without gap from `from` on.
             unsafe {
+                let mut blocks = if K::ROWS == 8 { left / joined / 8 } else { 0 };
+                left -= blocks * 8 * joined;
+                while blocks > 0 {
+                    let some = blocks.min(L1 / (8 * wide));
+                    kind.strips(from, wide as isize, some, &mut acc[..wide]);
+                    from = from.add(some * 8 * wide);
+                    blocks -= some;
+                }
                 while left >= joined {
                     let take = (left / joined).min(8);
                     let mut pointers = [from; 8];
@@ -150,8 +158,9 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
                 }
                 let mut half = joined / 2;
                 while half > 0 {
-                    for i in 0..half * width {
-                        acc[i] = kind.merge(acc[i], acc[i + half * width]);
+                    let (low, high) = acc.split_at_mut(half * width);
+                    for (low, &high) in low.iter_mut().zip(&*high) {
+                        *low = kind.merge(*low, high);
                     }
                     half /= 2;
                 }
