@@ -7,6 +7,7 @@
 
 use super::Conv;
 use super::frame::{Sweep, Taps};
+use super::halved::{self, Halved};
 use super::panels::{self, Cut};
 use super::planes::{self, Planes};
 use super::strip::{Strip, Unit};
@@ -49,6 +50,8 @@ enum Way {
     Panels(Cut),
     /// Places of one channel, for several rows of them.
     Planes(Planes),
+    /// Every other place of one channel.
+    Halved(Halved),
 }
 
 impl Conv {
@@ -139,7 +142,9 @@ impl Direct {
             bands,
             way: Way::Places,
         };
-        if let Some(planes) = Planes::new(&direct) {
+        if let Some(halved) = Halved::new(conv, turned) {
+            direct.way = Way::Halved(halved);
+        } else if let Some(planes) = Planes::new(&direct) {
             direct.way = Way::Planes(planes);
         } else if direct.by_panels() {
             direct.way = Way::Panels(Cut::new(&direct));
@@ -163,7 +168,7 @@ impl Direct {
 
     /// Whether planes are made one by one.
     pub(super) fn by_planes(&self) -> bool {
-        matches!(self.way, Way::Planes(_))
+        matches!(self.way, Way::Planes(_) | Way::Halved(_))
     }
 
     /// The same for one image by itself, in one task.
@@ -172,6 +177,7 @@ impl Direct {
             Way::Places => Way::Places,
             Way::Panels(cut) => Way::Panels(cut.alone()),
             Way::Planes(planes) => Way::Planes(planes.alone()),
+            Way::Halved(halved) => Way::Halved(halved.alone()),
         };
         Self { batch: 1, images: 1, bands: 1, way, ..self.clone() }
     }
@@ -181,6 +187,7 @@ impl Direct {
         match &self.way {
             Way::Panels(cut) => cut.tasks(self.batch),
             Way::Planes(planes) => planes.tasks(),
+            Way::Halved(halved) => halved.tasks(),
             Way::Places => self.batch.div_ceil(self.images) * self.bands,
         }
     }
@@ -189,7 +196,7 @@ impl Direct {
     pub fn packed(&self) -> usize {
         match &self.way {
             Way::Panels(cut) => cut.packed(self),
-            Way::Planes(_) => 0,
+            Way::Planes(_) | Way::Halved(_) => 0,
             Way::Places => self.groups * self.outputs * self.inputs * self.taps + SLACK,
         }
     }
@@ -198,7 +205,7 @@ impl Direct {
     pub fn packs(&self) -> usize {
         match &self.way {
             Way::Panels(cut) => cut.packs(self),
-            Way::Planes(_) => 0,
+            Way::Planes(_) | Way::Halved(_) => 0,
             Way::Places => self.groups * self.outputs.div_ceil(ROWS),
         }
     }
@@ -213,6 +220,7 @@ impl Direct {
         match &self.way {
             Way::Panels(cut) => return cut.scratch(self),
             Way::Planes(planes) => return planes.scratch(self),
+            Way::Halved(halved) => return halved.scratch(),
             Way::Places => {}
         }
         let each = |s: &Sweep| {
@@ -551,6 +559,9 @@ pub unsafe fn run<T: Float>(
                     output,
                     scratch,
                 });
+            }
+            Way::Halved(halved) => {
+                at_level(halved::Run { halved, task, input, weight, bias, output, scratch });
             }
             Way::Places => at_level(Run { direct, task, input, weight, bias, output, scratch }),
         }

@@ -4,6 +4,7 @@
 
 pub mod direct;
 mod frame;
+mod halved;
 mod lone;
 mod panels;
 pub mod patches;

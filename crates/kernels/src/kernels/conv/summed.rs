@@ -4,6 +4,7 @@
 
 use super::Conv;
 use super::frame::Sweep;
+use super::halved::{self, Halved};
 use super::lone;
 use crate::kernels::matmul::{Float, KC, Vector, Work, at_level, transpose};
 
@@ -21,6 +22,8 @@ pub struct Summed {
     conv: Conv,
     /// Frames of the input: with all columns, whatever the steps.
     sweep: Sweep,
+    /// Planes by steps of two.
+    halved: Option<Halved>,
     /// Images summed by a task.
     images: usize,
     parts: usize,
@@ -62,7 +65,8 @@ impl Conv {
             first: [0; 3],
             every: [1; 3],
         };
-        Summed { conv, sweep, images, parts: conv.batch.div_ceil(images), channels, blocks }
+        let (halved, parts) = (Halved::summed(&conv), conv.batch.div_ceil(images));
+        Summed { conv, sweep, halved, images, parts, channels, blocks }
     }
 
     /// Whether each group has one channel of the input: no sum over channels.
@@ -107,6 +111,9 @@ impl Summed {
     }
     /// Elements of the buffer that a task works in.
     pub fn scratch(&self) -> usize {
+        if let Some(halved) = &self.halved {
+            return halved.scratch();
+        }
         if self.conv.is_lone() {
             return lone::scratch(&self.conv);
         }
@@ -143,7 +150,17 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let to = end.min((group + 1) * s.inputs());
             // SAFETY: the caller's promise.
             unsafe {
-                if s.conv.is_lone() {
+                if let Some(halved) = &s.halved {
+                    let grad = halved::Grad {
+                        halved,
+                        channel,
+                        input: self.input,
+                        grad: self.grad,
+                        to: self.to,
+                        scratch: self.scratch,
+                    };
+                    grad.run::<V::Pack>(images.clone());
+                } else if s.conv.is_lone() {
                     let lone = lone::Lone {
                         conv: &s.conv,
                         channel,

@@ -62,6 +62,16 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn turn(square: &mut [Self; 8]);
+    /// The even elements of two vectors, one behind the other, and the odd ones.
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn part(self, next: Self) -> [Self; 2];
+    /// Elements of this vector and another in turn, as two vectors: the inverse of [`Self::part`].
+    ///
+    /// # Safety
+    /// The processor must have the instruction set.
+    unsafe fn weave(self, odd: Self) -> [Self; 2];
     /// The sum of both halves, or the whole if it is packed by its like.
     ///
     /// # Safety
@@ -164,6 +174,16 @@ macro_rules! plain {
                 }
             }
             #[inline(always)]
+            unsafe fn part(self, next: Self) -> [Self; 2] {
+                let at = |i: usize| if i < $n { self.0[i] } else { next.0[i - $n] };
+                [0, 1].map(|odd| Self(std::array::from_fn(|i| at(2 * i + odd))))
+            }
+            #[inline(always)]
+            unsafe fn weave(self, odd: Self) -> [Self; 2] {
+                let at = |i: usize| if i % 2 == 0 { self.0[i / 2] } else { odd.0[i / 2] };
+                [0, $n].map(|from| Self(std::array::from_fn(|i| at(from + i))))
+            }
+            #[inline(always)]
             unsafe fn mask(n: usize) -> usize {
                 n
             }
@@ -222,7 +242,7 @@ pub(super) mod x86 {
 
     macro_rules! vector {
         ($name:ident, $pack:ident, $t:ty, $raw:ty, $n:literal, $rows:literal, $turn:path,
-         $sums:path, $masks:ty, $mask:path, $some:path, $put:path, $half:path, $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
+         $part:path, $weave:path, $sums:path, $masks:ty, $mask:path, $some:path, $put:path, $half:path, $load:ident, $splat:ident, $fused:ident, $times:ident, $store:ident, $plus:ident,
          $minus:ident, $features:literal) => {
             #[derive(Clone, Copy)]
             pub struct $name($raw);
@@ -261,6 +281,16 @@ pub(super) mod x86 {
                 unsafe fn turn(square: &mut [Self; 8]) {
                     // SAFETY: passed on.
                     unsafe { $turn(square) };
+                }
+                #[inline(always)]
+                unsafe fn part(self, next: Self) -> [Self; 2] {
+                    // SAFETY: passed on.
+                    unsafe { $part(self.0, next.0) }.map(Self)
+                }
+                #[inline(always)]
+                unsafe fn weave(self, odd: Self) -> [Self; 2] {
+                    // SAFETY: passed on.
+                    unsafe { $weave(self.0, odd.0) }.map(Self)
                 }
                 #[inline(always)]
                 unsafe fn mask(n: usize) -> $masks {
@@ -354,6 +384,88 @@ pub(super) mod x86 {
             v[1].0 = _mm256_permute2f128_pd::<0x20>(b, d);
             v[2].0 = _mm256_permute2f128_pd::<0x31>(a, c);
             v[3].0 = _mm256_permute2f128_pd::<0x31>(b, d);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn part8(a: __m256, b: __m256) -> [__m256; 2] {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            // The halves of both, so that shuffles within halves leave everything in order.
+            let low = _mm256_permute2f128_ps::<0x20>(a, b);
+            let high = _mm256_permute2f128_ps::<0x31>(a, b);
+            [_mm256_shuffle_ps::<0x88>(low, high), _mm256_shuffle_ps::<0xdd>(low, high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weave8(a: __m256, b: __m256) -> [__m256; 2] {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let first = _mm256_permute2f128_ps::<0x20>(low, high);
+            [first, _mm256_permute2f128_ps::<0x31>(low, high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn part4(a: __m256d, b: __m256d) -> [__m256d; 2] {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let low = _mm256_permute2f128_pd::<0x20>(a, b);
+            let high = _mm256_permute2f128_pd::<0x31>(a, b);
+            [_mm256_unpacklo_pd(low, high), _mm256_unpackhi_pd(low, high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weave4(a: __m256d, b: __m256d) -> [__m256d; 2] {
+        // SAFETY: the caller has AVX2.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+            let first = _mm256_permute2f128_pd::<0x20>(low, high);
+            [first, _mm256_permute2f128_pd::<0x31>(low, high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn part16(a: __m512, b: __m512) -> [__m512; 2] {
+        // SAFETY: the caller has AVX-512.
+        unsafe {
+            let even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+            let odd = _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+            [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weave16(a: __m512, b: __m512) -> [__m512; 2] {
+        // SAFETY: the caller has AVX-512.
+        unsafe {
+            let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+            let high =
+                _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+            [_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn part8d(a: __m512d, b: __m512d) -> [__m512d; 2] {
+        // SAFETY: the caller has AVX-512.
+        unsafe {
+            let even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0);
+            let odd = _mm512_set_epi64(15, 13, 11, 9, 7, 5, 3, 1);
+            [_mm512_permutex2var_pd(a, even, b), _mm512_permutex2var_pd(a, odd, b)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weave8d(a: __m512d, b: __m512d) -> [__m512d; 2] {
+        // SAFETY: the caller has AVX-512.
+        unsafe {
+            let low = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0);
+            let high = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
+            [_mm512_permutex2var_pd(a, low, b), _mm512_permutex2var_pd(a, high, b)]
         }
     }
 
@@ -479,6 +591,8 @@ pub(super) mod x86 {
         8,
         6,
         turn8,
+        part8,
+        weave8,
         sums8,
         __m256i,
         mask8,
@@ -502,6 +616,8 @@ pub(super) mod x86 {
         4,
         6,
         turn4,
+        part4,
+        weave4,
         sums4,
         __m256i,
         mask4,
@@ -525,6 +641,8 @@ pub(super) mod x86 {
         16,
         12,
         never,
+        part16,
+        weave16,
         none,
         u16,
         mask16,
@@ -548,6 +666,8 @@ pub(super) mod x86 {
         8,
         12,
         never,
+        part8d,
+        weave8d,
         none,
         u8,
         mask8d,
