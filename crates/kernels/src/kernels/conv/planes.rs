@@ -1,8 +1,9 @@
-//! Sums over planes of one channel for each group: a vector of the frame, once read, serves all rows of
-//! the kernel, in strips of results whose sums stay in registers.
+//! Sums over planes of groups that read one channel: a vector of the frame, once read, serves all rows of
+//! the kernel, in strips of results whose sums stay in registers. All channels made of a plane share its
+//! frame.
 
 use super::direct::Direct;
-use super::frame::{Sweep, blank, copy, spread};
+use super::frame::{Sweep, blank, spread};
 use crate::kernels::matmul::{Float, Vector, Work};
 
 /// Elements framed at once.
@@ -30,8 +31,11 @@ impl Planes {
             };
             steps && deep == 1 && s.taps.dense_rows() && s.places() > 0
         };
-        let planes = d.batch * d.groups;
-        let lone = d.inputs == 1 && d.outputs == 1 && d.source[0] == 1 && d.result[0] == 1;
+        let planes = d.batch * d.groups * d.outputs;
+        let lone = d.inputs == 1 && d.source[0] == 1 && d.result[0] == 1;
+        // Several channels could be vectors themselves: places are to fill nearly as many lanes.
+        let full = |s: &Sweep| 4 * s.size[2] >= 3 * s.size[2].next_multiple_of(16);
+        let lone = lone && (d.outputs == 1 || d.sweeps.iter().all(full));
         if !lone || planes == 0 || d.sweeps.is_empty() || !d.sweeps.iter().all(fits) {
             return None;
         }
@@ -84,6 +88,8 @@ struct Part<'a, T> {
     sweep: &'a Sweep,
     offsets: Vec<usize>,
     elements: Vec<usize>,
+    /// Whether these are all, in the weight's order.
+    ordered: bool,
     line: usize,
     weight: *mut T,
     frame: *mut T,
@@ -95,7 +101,7 @@ impl<T: Float> Work<T> for Run<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         let (d, cut) = (self.direct, self.planes);
-        let all = d.batch * d.groups * cut.bands;
+        let all = d.batch * d.groups * cut.bands * d.outputs;
         let (start, end) = (all * self.task / cut.tasks, all * (self.task + 1) / cut.tasks);
         let mut room = self.scratch;
         let part = |sweep| {
@@ -106,24 +112,28 @@ impl<T: Float> Work<T> for Run<'_, T> {
             });
             let line = sweep.line(V::WIDTH);
             let offsets = sweep.taps.offsets(1, 0, line, sweep.step[2]);
-            let elements = sweep.taps.elements().collect();
+            let elements: Vec<usize> = sweep.taps.elements().collect();
+            let ordered = elements.iter().enumerate().all(|(i, &element)| i == element);
+            let ordered = ordered && elements.len() == d.taps;
             // SAFETY: a part of scratch.
             unsafe {
                 std::slice::from_raw_parts_mut(frame, sweep.rows(cut.rows) * line + 16)
                     .fill(T::ZERO);
             }
-            Part { sweep, offsets, elements, line, weight, frame, made }
+            Part { sweep, offsets, elements, ordered, line, weight, frame, made }
         };
         let parts: Vec<Part<T>> = d.sweeps.iter().map(part).collect();
         let width = d.result[2];
-        for band in start..end {
-            let (plane, band) = (band / cut.bands, band % cut.bands);
-            let top = band * cut.rows;
-            let group = plane % d.groups;
+        let mut framed = usize::MAX;
+        for at in start..end {
+            let (output, band) = (at % d.outputs, at / d.outputs);
+            let (plane, top) = (band / cut.bands, band % cut.bands * cut.rows);
+            let made = plane % d.groups * d.outputs + output;
             // SAFETY: the parts of scratch, the plane's weight, its source and its results.
             unsafe {
+                let weight = self.weight.add(made * d.taps);
                 let source = self.input.add(plane * d.source[1] * d.source[2]);
-                let plane = self.output.add(plane * d.result[1] * width);
+                let plane = self.output.add((plane * d.outputs + output) * d.result[1] * width);
                 let row = |s: &Sweep| plane.add((s.first[1] + top * s.every[1]) * width);
                 let rows = |s: &Sweep| cut.rows.min(s.size[1].saturating_sub(top));
                 for part in &parts {
@@ -131,19 +141,32 @@ impl<T: Float> Work<T> for Run<'_, T> {
                     if rows(s) == 0 {
                         continue;
                     }
-                    for (i, &element) in part.elements.iter().enumerate() {
-                        *part.weight.add(i) = *self.weight.add(group * d.taps + element);
+                    if !part.ordered {
+                        for (i, &element) in part.elements.iter().enumerate() {
+                            *part.weight.add(i) = *weight.add(element);
+                        }
                     }
-                    fill::<V::Pack>(s, source, d.source, top, rows(s), part.frame, line);
+                    if framed != band {
+                        fill::<T, V>(
+                            s,
+                            source,
+                            d.source,
+                            top,
+                            rows(s),
+                            part.frame,
+                            line,
+                            cut.bands > 1,
+                        );
+                    }
                     let woven = s.every[2] > 1;
                     let [_, high, wide] = s.taps.counts();
                     let band = Band {
-                        weight: part.weight.cast_const(),
+                        weight: if part.ordered { weight } else { part.weight.cast_const() },
                         wide,
                         offsets: &part.offsets[..wide],
                         frame: part.frame.cast_const(),
                         line: s.step[2] * line,
-                        bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(group) },
+                        bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(made) },
                         to: if woven { part.made } else { row(s) },
                         across: if woven { s.size[2] } else { s.every[1] * width },
                         rows: rows(s),
@@ -161,6 +184,7 @@ impl<T: Float> Work<T> for Run<'_, T> {
                         _ => band.run::<V, 7, 2>(),
                     }
                 }
+                framed = band;
                 for pair in parts.chunks_exact(2).filter(|pair| pair[0].sweep.every[2] > 1) {
                     let odd = usize::from(pair[0].sweep.first[2] == 0);
                     let [even, odd] = [&pair[1 - odd], &pair[odd]];
@@ -171,7 +195,8 @@ impl<T: Float> Work<T> for Run<'_, T> {
                             std::slice::from_raw_parts(part.made.add(y * n), n)
                         };
                         let to = row(s).add(y * s.every[1] * width);
-                        weave(std::slice::from_raw_parts_mut(to, width), line(even), line(odd));
+                        let to = std::slice::from_raw_parts_mut(to, width);
+                        weave::<T, V>(to, line(even), line(odd));
                     }
                 }
             }
@@ -181,30 +206,50 @@ impl<T: Float> Work<T> for Run<'_, T> {
 
 /// Elements of `even` and `odd` in turn.
 #[inline(always)]
-fn weave<T: Float>(to: &mut [T], even: &[T], odd: &[T]) {
-    let (pairs, last) = to.as_chunks_mut::<2>();
-    for ((pair, &even), &odd) in pairs.iter_mut().zip(even).zip(odd) {
-        *pair = [even, odd];
+unsafe fn weave<T: Float, V: Vector<T = T>>(to: &mut [T], even: &[T], odd: &[T]) {
+    let pairs = (to.len() / 2).min(even.len()).min(odd.len());
+    let whole = pairs / V::WIDTH * V::WIDTH;
+    for at in (0..whole).step_by(V::WIDTH) {
+        // SAFETY: whole vectors of all three.
+        unsafe {
+            let (even, odd) = (even.as_ptr().add(at), odd.as_ptr().add(at));
+            let [first, second] = V::load(even).weave(V::load(odd));
+            first.store(to.as_mut_ptr().add(2 * at));
+            second.store(to.as_mut_ptr().add(2 * at + V::WIDTH));
+        }
     }
-    if let ([to], Some(&last)) = (last, even.last()) {
+    let left = pairs - whole;
+    if left > 0 {
+        // SAFETY: as many elements of all three.
+        unsafe {
+            let (even, odd) = (even.as_ptr().add(whole), odd.as_ptr().add(whole));
+            let some = V::mask(left);
+            let [first, second] = V::load_some(even, some).weave(V::load_some(odd, some));
+            let to = to.as_mut_ptr().add(2 * whole);
+            first.store_some(to, V::WIDTH.min(2 * left));
+            if 2 * left > V::WIDTH {
+                second.store_some(to.add(V::WIDTH), 2 * left - V::WIDTH);
+            }
+        }
+    }
+    if let (1, Some(to), Some(&last)) = (to.len() % 2, to.last_mut(), even.last()) {
         *to = last;
     }
 }
 
 /// Frames what `rows` rows of results from `top` on need. Beside the columns that come from the source
-/// the frame is zero already.
+/// the frame is zero already, and so are the rows that do not unless others have been there (`used`).
 #[inline(always)]
-unsafe fn fill<V: Vector>(
+unsafe fn fill<T: Float, V: Vector<T = T>>(
     s: &Sweep,
-    source: *const V::T,
+    source: *const T,
     size: [usize; 3],
     top: usize,
     rows: usize,
-    frame: *mut V::T,
+    frame: *mut T,
     line: usize,
-) where
-    V::T: Float,
-{
+    used: bool,
+) {
     let [_, high, wide] = size;
     let step = s.step[2];
     let framed = s.rows(rows) / step;
@@ -218,28 +263,31 @@ unsafe fn fill<V: Vector>(
         unsafe {
             let line_at = frame.add(row * step * line);
             if at < 0 || at as usize >= high {
-                blank(std::slice::from_raw_parts_mut(line_at, step * line));
+                if used {
+                    blank(std::slice::from_raw_parts_mut(line_at, step * line));
+                }
                 continue;
             }
             let row = source.add(at as usize * wide);
+            // The next plane's: rows are so short that waiting for them takes longer than moving them.
+            V::prefetch(row.wrapping_add(high * wide));
             if step == 1 {
                 let (from, to) = (row.add(from), line_at.add(to));
-                if n >= V::WIDTH {
-                    for x in (0..n - V::WIDTH).step_by(V::WIDTH) {
-                        V::load(from.add(x)).store(to.add(x));
-                    }
-                    let x = n - V::WIDTH;
+                let whole = n / V::WIDTH * V::WIDTH;
+                for x in (0..whole).step_by(V::WIDTH) {
                     V::load(from.add(x)).store(to.add(x));
-                } else {
-                    let from = std::slice::from_raw_parts(from, n);
-                    copy(from, std::slice::from_raw_parts_mut(to, n));
+                }
+                if whole < n {
+                    // Zeros behind the row are what the frame holds there, or the next row is to write.
+                    let some = V::load_some(from.add(whole), V::mask(n - whole));
+                    some.store(to.add(whole));
                 }
                 continue;
             }
             let row = std::slice::from_raw_parts(row, wide);
             if let (2, Ok(before)) = (step, usize::try_from(before)) {
                 let lines = std::slice::from_raw_parts_mut(line_at, 2 * line);
-                part(row, lines.split_at_mut(line), before);
+                part::<T, V>(row, lines.split_at_mut(line), before);
                 continue;
             }
             for rest in 0..step {
@@ -252,7 +300,11 @@ unsafe fn fill<V: Vector>(
 
 /// Parts a row, `before` columns of zeros before it, into its even and odd columns.
 #[inline(always)]
-fn part<T: Float>(row: &[T], (even, odd): (&mut [T], &mut [T]), before: usize) {
+unsafe fn part<T: Float, V: Vector<T = T>>(
+    row: &[T],
+    (even, odd): (&mut [T], &mut [T]),
+    before: usize,
+) {
     // An odd number of zeros: the row's first element is an odd column by itself.
     let (row, at) = match row {
         [first, rest @ ..] if before % 2 == 1 => {
@@ -268,29 +320,31 @@ fn part<T: Float>(row: &[T], (even, odd): (&mut [T], &mut [T]), before: usize) {
     let n = pairs.len().min(even.len() - at);
     let (evens, odds) = (&mut even[at..][..n], &mut odd[at..][..n]);
     let pairs = &pairs[..n];
-    if n >= 8 {
-        several::<T, 8>(pairs, evens, odds);
-    } else if n >= 4 {
-        several::<T, 4>(pairs, evens, odds);
-    } else {
-        several::<T, 1>(pairs, evens, odds);
+    let whole = n / V::WIDTH * V::WIDTH;
+    for at in (0..whole).step_by(V::WIDTH) {
+        // SAFETY: whole vectors of all three.
+        unsafe {
+            let from = pairs[at..].as_ptr().cast::<T>();
+            let [even, odd] = V::load(from).part(V::load(from.add(V::WIDTH)));
+            even.store(evens[at..].as_mut_ptr());
+            odd.store(odds[at..].as_mut_ptr());
+        }
+    }
+    let left = n - whole;
+    if left > 0 {
+        // SAFETY: as many elements of all three.
+        unsafe {
+            let from = pairs.as_ptr().add(whole).cast::<T>();
+            let first = V::load_some(from, V::mask(V::WIDTH.min(2 * left)));
+            let behind = V::mask((2 * left).saturating_sub(V::WIDTH));
+            let second = V::load_some(from.wrapping_add(V::WIDTH), behind);
+            let [even, odd] = first.part(second);
+            even.store_some(evens.as_mut_ptr().add(whole), left);
+            odd.store_some(odds.as_mut_ptr().add(whole), left);
+        }
     }
     if let ([last], Some(to)) = (last, even.get_mut(at + pairs.len())) {
         *to = *last;
-    }
-}
-
-/// Parts pairs, `N` at a time; the last ones lie over those before.
-#[inline(always)]
-fn several<T: Float, const N: usize>(pairs: &[[T; 2]], evens: &mut [T], odds: &mut [T]) {
-    for at in (0..pairs.len()).step_by(N) {
-        let at = at.min(pairs.len() - N);
-        let pairs = pairs[at..].first_chunk::<N>();
-        let (evens, odds) = (evens[at..].first_chunk_mut::<N>(), odds[at..].first_chunk_mut::<N>());
-        if let (Some(pairs), Some(evens), Some(odds)) = (pairs, evens, odds) {
-            *evens = pairs.map(|[even, _]| even);
-            *odds = pairs.map(|[_, odd]| odd);
-        }
     }
 }
 

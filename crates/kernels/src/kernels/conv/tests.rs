@@ -4,6 +4,7 @@ use super::direct::Direct;
 use super::patches::Patched;
 use super::summed::Summed;
 use super::*;
+use crate::kernels::matmul::Float;
 use crate::kernels::multiversion;
 
 /// Numbers that repeat late and are exact in sums of products.
@@ -86,17 +87,18 @@ impl Operands {
         [x, w, g]
     }
 
-    fn sweep(&self, direct: &Direct, from: &[f64], bias: *const f64, n: usize) -> Vec<f64> {
-        let mut made = vec![f64::NAN; n];
-        let mut packed = vec![f64::NAN; direct.packed()];
+    fn sweep<T: Float>(&self, direct: &Direct, from: &[T], bias: *const T, n: usize) -> Vec<T> {
+        let blank = |n: usize| vec![T::from_f64(f64::NAN); n];
+        let (mut made, mut packed) = (blank(n), blank(direct.packed()));
+        let w = rounded::<T>(&self.w);
         // SAFETY: all have the sizes of the convolution.
         unsafe {
             for task in 0..direct.packs() {
-                direct::pack(direct, task, self.w.as_ptr(), packed.as_mut_ptr());
+                direct::pack(direct, task, w.as_ptr(), packed.as_mut_ptr());
             }
-            let weight = if direct.packs() > 0 { &packed } else { &self.w };
+            let weight = if direct.packs() > 0 { &packed } else { &w };
             for task in 0..direct.tasks() {
-                let mut scratch = vec![f64::NAN; direct.scratch()];
+                let mut scratch = blank(direct.scratch());
                 direct::run(
                     direct,
                     task,
@@ -152,16 +154,17 @@ impl Operands {
         [Some(x), w, Some(run(c.patched(), &self.x, &self.w, self.bias.as_ptr(), self.g.len()))]
     }
 
-    fn sum(&self, summed: &Summed) -> Vec<f64> {
-        let mut made = vec![0.0; self.w.len()];
-        let mut parts = vec![vec![f64::NAN; self.w.len()]; summed.parts()];
+    fn sum<T: Float>(&self, summed: &Summed) -> Vec<T> {
+        let (x, g) = (rounded::<T>(&self.x), rounded::<T>(&self.g));
+        let blank = |n: usize| vec![T::from_f64(f64::NAN); n];
+        let mut made = vec![T::ZERO; self.w.len()];
+        let mut parts = vec![blank(self.w.len()); summed.parts()];
         for task in 0..summed.tasks() {
-            let mut scratch = vec![f64::NAN; summed.scratch()];
+            let mut scratch = blank(summed.scratch());
             let to = parts[summed.part(task)].as_mut_ptr();
             // SAFETY: as above.
             unsafe {
-                let (x, g) = (self.x.as_ptr(), self.g.as_ptr());
-                summed::run(summed, task, x, g, to, scratch.as_mut_ptr());
+                summed::run(summed, task, x.as_ptr(), g.as_ptr(), to, scratch.as_mut_ptr());
             }
         }
         for part in parts {
@@ -169,6 +172,11 @@ impl Operands {
         }
         made
     }
+}
+
+/// The same numbers in another precision.
+fn rounded<T: Float>(numbers: &[f64]) -> Vec<T> {
+    numbers.iter().map(|&number| T::from_f64(number)).collect()
 }
 
 /// All that can be asked for, at every level; the numbers are such that all sums are exact.
@@ -252,10 +260,20 @@ fn sums_are_those_of_the_definition() {
                 "{conv:?}"
             );
             assert_eq!(all.sweep(&conv.direct_back(), &all.g, null, x.len()), x, "{conv:?}");
-            assert_eq!(all.sum(&conv.summed()), w, "{conv:?}");
+            assert_eq!(all.sum::<f64>(&conv.summed()), w, "{conv:?}");
             if conv.batch > 0 {
-                assert_eq!(all.sum(&conv.summed().alone()), w, "{conv:?}");
+                assert_eq!(all.sum::<f64>(&conv.summed().alone()), w, "{conv:?}");
             }
+            // Sums are small enough to be exact in single precision too.
+            let [x, w, g] = [&x, &w, &g].map(|v| rounded::<f32>(v));
+            let bias = rounded::<f32>(&all.bias);
+            let made = all.sweep(&conv.direct(), &rounded(&all.x), bias.as_ptr(), g.len());
+            assert_eq!(made, g, "{conv:?}");
+            let null = std::ptr::null::<f32>();
+            assert_eq!(all.sweep(&conv.direct_back(), &rounded(&all.g), null, x.len()), x);
+            assert_eq!(all.sum::<f32>(&conv.summed()), w, "{conv:?}");
+        });
+        multiversion::tests::same_bits(|| {
             for (made, wanted) in all.by_patches().iter().zip([&x, &w, &g]) {
                 assert_eq!(made.as_ref().unwrap_or(wanted), wanted, "{conv:?}");
             }
@@ -279,7 +297,7 @@ fn what_is_not_finite_stays_within_its_windows() {
         assert!(w.iter().any(|w| w.is_finite()) && g.iter().any(|g| g.is_finite()));
         multiversion::tests::same_bits(|| {
             assert!(same(&all.sweep(&conv.direct(), &all.x, all.bias.as_ptr(), g.len()), &g));
-            assert!(same(&all.sum(&conv.summed()), &w));
+            assert!(same(&all.sum::<f64>(&conv.summed()), &w));
         });
     }
 }
@@ -352,7 +370,8 @@ fn tiles_give_what_sums_give() {
                     }
                     assert_eq!(direct, made, "{conv:?}");
                     assert!(spoilt.iter().all(|spoilt| !spoilt.load(Ordering::Relaxed)));
-                    let (direct, mut made) = (all.sum(&conv.summed()), vec![0.0; all.w.len()]);
+                    let (direct, mut made) =
+                        (all.sum::<f64>(&conv.summed()), vec![0.0; all.w.len()]);
                     for group in 0..groups {
                         assert!(winograd::weight_gradient(
                             &tiled,
