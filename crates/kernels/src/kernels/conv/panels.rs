@@ -96,7 +96,8 @@ impl Cut {
         }
         // In places of all terms.
         let spared = d.batch * wide * left / whole.max(1);
-        let wasted = kinds.len() * TILE / 2 * all.div_ceil(PLACES);
+        // Tiles end with 8, 4 or 2 places.
+        let wasted = kinds.len() * TILE / 4 * all.div_ceil(PLACES);
         kinds.len() <= KINDS && spared > wasted + all / 32
     }
 
