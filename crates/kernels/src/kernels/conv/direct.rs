@@ -334,17 +334,45 @@ impl<T: Float> Work<T> for Pack<'_, T> {
     }
 }
 
+/// A task with the operands of all, whatever the way.
+pub(super) struct Task<T> {
+    pub(super) task: usize,
+    pub(super) input: *const T,
+    /// As packed, or as it is.
+    pub(super) weight: *const T,
+    /// One element for each channel made, or null.
+    pub(super) bias: *const T,
+    pub(super) output: *mut T,
+    pub(super) scratch: *mut T,
+}
+
+impl<T: Float> Task<T> {
+    /// Its share of so many pieces, cut into so many tasks.
+    pub(super) fn share(&self, pieces: usize, tasks: usize) -> (usize, usize) {
+        (pieces * self.task / tasks, pieces * (self.task + 1) / tasks)
+    }
+
+    /// Where the bias of the channels from one on is, or null.
+    #[inline(always)]
+    pub(super) fn biases(&self, channel: usize) -> *const T {
+        if self.bias.is_null() { self.bias } else { self.bias.wrapping_add(channel) }
+    }
+
+    /// The bias of a channel.
+    ///
+    /// # Safety
+    /// The channel must be one of those made.
+    #[inline(always)]
+    pub(super) unsafe fn bias(&self, channel: usize) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { if self.bias.is_null() { T::ZERO } else { *self.bias.add(channel) } }
+    }
+}
+
 /// One task.
 struct Run<'a, T> {
     direct: &'a Direct,
-    task: usize,
-    input: *const T,
-    /// As packed.
-    weight: *const T,
-    /// One element for each channel made, or null.
-    bias: *const T,
-    output: *mut T,
-    scratch: *mut T,
+    of: Task<T>,
 }
 
 impl<T: Float> Work<T> for Run<'_, T> {
@@ -352,9 +380,9 @@ impl<T: Float> Work<T> for Run<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         let d = self.direct;
-        let (first, band) = (self.task / d.bands * d.images, self.task % d.bands);
+        let (first, band) = (self.of.task / d.bands * d.images, self.of.task % d.bands);
         let images = first..d.batch.min(first + d.images);
-        let mut weight = self.weight;
+        let mut weight = self.of.weight;
         let (mut segments, mut units, mut later) = (Vec::new(), Vec::new(), Vec::new());
         for sweep in &d.sweeps {
             let terms = d.inputs * sweep.taps.len();
@@ -436,8 +464,8 @@ impl<T: Float> Run<'_, T> {
                 let row = plane * d.result[1] + sweep.first[1] + y * sweep.every[1];
                 // SAFETY: the caller's output and bias.
                 unsafe {
-                    let bias = if self.bias.is_null() { T::ZERO } else { *self.bias.add(channel) };
-                    let to = self.output.add(row * d.result[2] + sweep.first[2]);
+                    let bias = self.of.bias(channel);
+                    let to = self.of.output.add(row * d.result[2] + sweep.first[2]);
                     for x in 0..sweep.size[2] {
                         *to.add(x * every) = bias;
                     }
@@ -471,12 +499,12 @@ impl<T: Float> Run<'_, T> {
                 for (i, s) in segments.iter().enumerate() {
                     let plane = (s.image * d.groups + of) * d.inputs + channel;
                     sweep.fill(
-                        self.input.add(plane * pixels),
+                        self.of.input.add(plane * pixels),
                         d.source,
                         channels,
                         s.depth,
                         s.from..s.to,
-                        self.scratch.add(i * layout.frame),
+                        self.of.scratch.add(i * layout.frame),
                         0,
                         layout.plane,
                         layout.line,
@@ -484,15 +512,11 @@ impl<T: Float> Run<'_, T> {
                 }
                 let strip = Strip {
                     offsets: &offsets[..channels * taps],
-                    frame: self.scratch,
-                    to: self.output.add(of * d.outputs * places),
+                    frame: self.of.scratch,
+                    to: self.of.output.add(of * d.outputs * places),
                     plane: places,
                     every: sweep.every[2],
-                    bias: if self.bias.is_null() {
-                        self.bias
-                    } else {
-                        self.bias.add(of * d.outputs)
-                    },
+                    bias: self.of.biases(of * d.outputs),
                     first: channel == 0,
                 };
                 let mut row = 0;
@@ -542,28 +566,14 @@ pub unsafe fn run<T: Float>(
     output: *mut T,
     scratch: *mut T,
 ) {
+    let of = Task { task, input, weight, bias, output, scratch };
     // SAFETY: passed on.
     unsafe {
         match direct.way {
-            Way::Panels(cut) => {
-                at_level(panels::Run { direct, cut, task, input, weight, bias, output, scratch });
-            }
-            Way::Planes(planes) => {
-                at_level(planes::Run {
-                    direct,
-                    planes,
-                    task,
-                    input,
-                    weight,
-                    bias,
-                    output,
-                    scratch,
-                });
-            }
-            Way::Halved(halved) => {
-                at_level(halved::Run { halved, task, input, weight, bias, output, scratch });
-            }
-            Way::Places => at_level(Run { direct, task, input, weight, bias, output, scratch }),
+            Way::Panels(cut) => at_level(panels::Run { direct, cut, of }),
+            Way::Planes(planes) => at_level(planes::Run { direct, planes, of }),
+            Way::Halved(halved) => at_level(halved::Run { halved, of }),
+            Way::Places => at_level(Run { direct, of }),
         }
     }
 }

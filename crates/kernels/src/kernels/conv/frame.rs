@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::kernels::matmul::Vector;
+use crate::kernels::raw::prefetch;
 use crate::kernels::vexp::Real;
 
 /// Elements of a kernel, with the distances of their sources from the first.
@@ -266,6 +268,26 @@ pub(super) fn copy<T: Real>(from: &[T], to: &mut [T]) {
     }
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
+    }
+}
+
+/// Copies a row of `n` elements into a frame, in whole vectors, zeros behind it; and asks for that of the next plane,
+/// `next` elements on: rows are so short that waiting for them takes longer than moving them.
+///
+/// # Safety
+/// The processor must have the instruction set; `from` must have the elements, `to` room for whole vectors.
+#[inline(always)]
+pub(super) unsafe fn lay<V: Vector>(from: *const V::T, n: usize, next: usize, to: *mut V::T) {
+    prefetch(from.wrapping_add(next));
+    let whole = n / V::WIDTH * V::WIDTH;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for x in (0..whole).step_by(V::WIDTH) {
+            V::load(from.add(x)).store(to.add(x));
+        }
+        if whole < n {
+            V::load_some(from.add(whole), V::mask(n - whole)).store(to.add(whole));
+        }
     }
 }
 

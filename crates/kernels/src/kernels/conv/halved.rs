@@ -6,12 +6,15 @@
 use std::ops::Range;
 
 use super::Conv;
+use super::direct::Task;
+use super::frame::lay;
+use super::planes::wanted;
+use super::summed::Channel;
 use crate::kernels::matmul::{Float, Vector, Work};
+use crate::kernels::vexp::Real as _;
 
 /// Elements framed at once: they stay in L1.
 const FRAMED: usize = 1 << 13;
-/// Multiply-adds of a task, at least.
-const GRAIN: usize = 1 << 17;
 
 /// How such planes are made.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +61,10 @@ impl Halved {
         };
         let all = halved.rows;
         let work = down * along * kernel * kernel;
-        let wanted = (halved.planes * work / GRAIN).clamp(1, 2 * super::tasks());
+        let wanted = wanted(halved.planes * work);
         let least = wanted.div_ceil(halved.planes).min(all);
         // Pairs of rows are made at once.
-        halved.rows = all.div_ceil(least).next_multiple_of(2);
-        while halved.rows > 2 && halved.frame(16) > FRAMED {
-            halved.rows = (halved.rows / 2).next_multiple_of(2);
-        }
+        halved = halved.with_rows(all.div_ceil(least));
         halved.bands = all.div_ceil(halved.rows);
         halved.tasks = wanted.min(halved.planes * halved.bands);
         Some(halved)
@@ -72,13 +72,16 @@ impl Halved {
 
     /// Cut for the sums of the gradient of the weight.
     pub(super) fn summed(c: &Conv) -> Option<Self> {
-        Self::new(c, false).map(|halved| {
-            let mut halved = Self { rows: halved.output[0].next_multiple_of(2), ..halved };
-            while halved.rows > 2 && halved.frame(16) > FRAMED {
-                halved.rows = (halved.rows / 2).next_multiple_of(2);
-            }
-            halved
-        })
+        Self::new(c, false).map(|halved| halved.with_rows(halved.output[0]))
+    }
+
+    /// With bands of so many rows, or of as many as fit in L1.
+    fn with_rows(self, rows: usize) -> Self {
+        let mut halved = Self { rows: rows.next_multiple_of(2), ..self };
+        while halved.rows > 2 && halved.frame(16) > FRAMED {
+            halved.rows = (halved.rows / 2).next_multiple_of(2);
+        }
+        halved
     }
 
     pub(super) fn tasks(&self) -> usize {
@@ -143,7 +146,6 @@ impl Halved {
         let [high, wide] = if self.turned { self.output } else { self.input };
         let first = if self.turned { top / 2 } else { 2 * top };
         let ([before, left], line) = (self.before(), self.line(V::WIDTH));
-        let whole = wide / V::WIDTH * V::WIDTH;
         for row in 0..self.framed(rows) {
             // SAFETY: a row of the frame, which has room for whole vectors, and one of the source.
             unsafe {
@@ -155,16 +157,7 @@ impl Halved {
                     }
                     continue;
                 }
-                let from = source.add(at * wide);
-                // The next plane's: rows are so short that waiting for them takes longer than moving them.
-                V::prefetch(from.wrapping_add(high * wide));
-                for x in (0..whole).step_by(V::WIDTH) {
-                    V::load(from.add(x)).store(to.add(x));
-                }
-                if whole < wide {
-                    let some = V::load_some(from.add(whole), V::mask(wide - whole));
-                    some.store(to.add(whole));
-                }
+                lay::<V>(source.add(at * wide), wide, high * wide, to);
             }
         }
     }
@@ -173,13 +166,7 @@ impl Halved {
 /// One task.
 pub(super) struct Run<T> {
     pub(super) halved: Halved,
-    pub(super) task: usize,
-    pub(super) input: *const T,
-    pub(super) weight: *const T,
-    /// One element for each plane made, or null.
-    pub(super) bias: *const T,
-    pub(super) output: *mut T,
-    pub(super) scratch: *mut T,
+    pub(super) of: Task<T>,
 }
 
 impl<T: Float> Work<T> for Run<T> {
@@ -201,9 +188,8 @@ impl<T: Float> Work<T> for Run<T> {
 impl<T: Float> Run<T> {
     #[inline(always)]
     unsafe fn bands<V: Vector<T = T>>(&self) {
-        let halved = &self.halved;
-        let all = halved.planes * halved.bands;
-        let (start, end) = (all * self.task / halved.tasks, all * (self.task + 1) / halved.tasks);
+        let (halved, of) = (&self.halved, &self.of);
+        let (start, end) = of.share(halved.planes * halved.bands, halved.tasks);
         let [from, to] = if halved.turned {
             [halved.output, halved.input]
         } else {
@@ -213,19 +199,19 @@ impl<T: Float> Run<T> {
         // SAFETY: the buffer; a plane's weight, source and results.
         unsafe {
             let frame = halved.frame(V::WIDTH);
-            std::slice::from_raw_parts_mut(self.scratch, frame).fill(T::ZERO);
+            std::slice::from_raw_parts_mut(of.scratch, frame).fill(T::ZERO);
             for band in start..end {
                 let (plane, top) = (band / halved.bands, band % halved.bands * halved.rows);
                 let group = plane % halved.groups;
                 let rows = halved.rows.min(to[0] - top);
-                let source = self.input.add(plane * from[0] * from[1]);
-                halved.fill::<T, V>(source, top, rows, self.scratch);
+                let source = of.input.add(plane * from[0] * from[1]);
+                halved.fill::<T, V>(source, top, rows, of.scratch);
                 let band = Band {
-                    weight: self.weight.add(group * taps),
-                    frame: self.scratch.cast_const(),
+                    weight: of.weight.add(group * taps),
+                    frame: of.scratch.cast_const(),
                     line: halved.line(V::WIDTH),
-                    bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(group) },
-                    to: self.output.add((plane * to[0] + top) * to[1]),
+                    bias: of.bias(group),
+                    to: of.output.add((plane * to[0] + top) * to[1]),
                     across: to[1],
                     rows,
                     columns: halved.columns(),
@@ -399,46 +385,34 @@ unsafe fn add<V: Vector, const K: usize>(columns: [V; K], weight: &[V; K], sum: 
     sum
 }
 
-/// The gradient of one channel's weight.
-pub(super) struct Grad<'a, T> {
-    pub(super) halved: &'a Halved,
-    pub(super) channel: usize,
-    pub(super) input: *const T,
-    pub(super) grad: *const T,
-    pub(super) to: *mut T,
-    pub(super) scratch: *mut T,
-}
-
-impl<T: Float> Grad<'_, T> {
-    /// Sets it to the sum over some images. Vectors have the same length at every level, and with it the bits.
+impl Halved {
+    /// Sets the gradient of one channel's weight to the sum over some images. Vectors have the same length at every level, and with it the bits.
     ///
     /// # Safety
     /// As for the task it belongs to.
     #[inline(always)]
-    pub(super) unsafe fn run<V: Vector<T = T>>(&self, images: Range<usize>) {
-        let halved = self.halved;
-        let taps = halved.kernel * halved.kernel;
-        let ([high, wide], [down, along]) = (halved.input, halved.output);
+    pub(super) unsafe fn sum<V: Vector>(&self, of: &Channel<V::T>, images: Range<usize>) {
+        let taps = self.kernel * self.kernel;
+        let ([high, wide], [down, along]) = (self.input, self.output);
         // SAFETY: the buffer, the channel's planes, and its part of the weight.
         unsafe {
-            let frame = halved.frame(V::WIDTH);
-            std::slice::from_raw_parts_mut(self.scratch, frame).fill(T::ZERO);
-            let to = self.to.add(self.channel * taps);
-            std::slice::from_raw_parts_mut(to, taps).fill(T::ZERO);
+            std::slice::from_raw_parts_mut(of.scratch, self.frame(V::WIDTH)).fill(V::T::ZERO);
+            let to = of.to.add(of.channel * taps);
+            std::slice::from_raw_parts_mut(to, taps).fill(V::T::ZERO);
             for image in images {
-                let plane = image * halved.groups + self.channel;
-                for top in (0..down).step_by(halved.rows) {
-                    let rows = halved.rows.min(down - top);
-                    let source = self.input.add(plane * high * wide);
-                    halved.fill::<T, V>(source, top, rows, self.scratch);
+                let plane = image * self.groups + of.channel;
+                for top in (0..down).step_by(self.rows) {
+                    let rows = self.rows.min(down - top);
+                    let source = of.input.add(plane * high * wide);
+                    self.fill::<V::T, V>(source, top, rows, of.scratch);
                     let band = Rows {
-                        frame: self.scratch.cast_const(),
-                        line: halved.line(V::WIDTH),
-                        grad: self.grad.add((plane * down + top) * along),
+                        frame: of.scratch.cast_const(),
+                        line: self.line(V::WIDTH),
+                        grad: of.grad.add((plane * down + top) * along),
                         rows,
                         columns: along,
                     };
-                    if halved.kernel == 3 {
+                    if self.kernel == 3 {
                         band.add::<V, 3, 3>(0, to);
                     } else {
                         band.add::<V, 5, 2>(0, to);
@@ -486,15 +460,11 @@ impl<T: Float> Rows<T> {
                 }
             }
             for (i, sums) in sums.iter().enumerate() {
-                let mut square = [V::splat(T::ZERO); 8];
-                square[..K].copy_from_slice(sums);
                 let mut all = [T::ZERO; 16];
-                for from in (0..K).step_by(V::WIDTH) {
-                    let mut some = [V::splat(T::ZERO); 8];
-                    for (to, &sum) in some.iter_mut().zip(&square[from..]).take(V::WIDTH) {
-                        *to = sum;
-                    }
-                    V::sums(&some).store(all.as_mut_ptr().add(from));
+                for (some, to) in sums.chunks(V::WIDTH).zip(all.chunks_mut(V::WIDTH)) {
+                    let mut square = [V::splat(T::ZERO); 8];
+                    square[..some.len()].copy_from_slice(some);
+                    V::sums(&square).store(to.as_mut_ptr());
                 }
                 for (j, &made) in all.iter().enumerate().take(K) {
                     // What lies behind a row, times zero, may not be a number.

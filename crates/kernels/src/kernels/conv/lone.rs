@@ -4,8 +4,10 @@
 use std::ops::Range;
 
 use super::Conv;
-use super::frame::{Sweep, copy};
+use super::frame::{Sweep, lay};
+use super::summed::Channel;
 use crate::kernels::matmul::{Float, Vector};
+use crate::kernels::vexp::Real as _;
 
 /// Elements framed at once.
 const FRAMED: usize = 1 << 14;
@@ -41,16 +43,6 @@ pub(super) fn scratch(conv: &Conv) -> usize {
     [2, 4, 8].map(each).into_iter().max().unwrap_or(0)
 }
 
-/// One channel of the input with all that come from it.
-pub(super) struct Lone<'a, T> {
-    pub(super) conv: &'a Conv,
-    pub(super) channel: usize,
-    pub(super) input: *const T,
-    pub(super) grad: *const T,
-    pub(super) to: *mut T,
-    pub(super) scratch: *mut T,
-}
-
 /// What vectors are summed over.
 struct Rows<T> {
     rows: usize,
@@ -63,64 +55,55 @@ struct Rows<T> {
     across: usize,
 }
 
-impl<T: Float> Lone<'_, T> {
-    /// Sets the weight's gradient.
-    ///
-    /// # Safety
-    /// As for the task it belongs to.
-    #[inline(always)]
-    pub(super) unsafe fn run<V: Vector<T = T>>(&self, images: Range<usize>) {
-        let c = self.conv;
-        let each = c.outputs / c.groups;
-        let sweep = sweep(c);
-        let taps = sweep.taps.len();
-        let (rows, plane, _) = layout(c, &sweep, V::WIDTH);
-        let line = sweep.line(V::WIDTH);
-        let offsets = sweep.taps.offsets(1, plane, line, c.stride[2]);
-        let grads = self.scratch.wrapping_add(c.kernel[0] * plane);
-        let across = c.output[2].next_multiple_of(V::WIDTH);
-        let (places, pixels) = (c.places(), c.pixels());
-        // SAFETY: the planes of the channel, the parts of scratch, the channel's part of the weight.
-        unsafe {
-            let to = self.to.add(self.channel * each * taps);
-            std::slice::from_raw_parts_mut(to, each * taps).fill(T::ZERO);
-            for image in images {
-                let input = self.input.add((image * c.channels + self.channel) * pixels);
-                for depth in 0..c.output[0] {
-                    for top in (0..c.output[1]).step_by(rows) {
-                        let rows = rows.min(c.output[1] - top);
-                        let all = top..top + rows;
-                        sweep.fill(input, c.input, 1, depth, all, self.scratch, 0, plane, line);
-                        for output in 0..each {
-                            let at = image * c.outputs + self.channel * each + output;
-                            let row = depth * c.output[1] + top;
-                            let grad = self.grad.add(at * places + row * c.output[2]);
-                            for y in 0..rows {
-                                let to = grads.add(y * across);
-                                let from = grad.add(y * c.output[2]);
-                                for x in c.output[2]..across {
-                                    *to.add(x) = T::ZERO;
-                                }
-                                let from = std::slice::from_raw_parts(from, c.output[2]);
-                                copy(from, std::slice::from_raw_parts_mut(to, c.output[2]));
-                            }
-                            let sums = Rows {
-                                rows,
-                                columns: c.output[2],
-                                from: self.scratch.cast_const(),
-                                down: sweep.between(line),
-                                grad: grads.cast_const(),
-                                across,
-                            };
-                            sums.add::<V>(&offsets, sweep.taps.counts(), to.add(output * taps));
+/// Sets the gradient of the weight of one channel of the input, with all that come from it.
+///
+/// # Safety
+/// As for the task it belongs to.
+#[inline(always)]
+pub(super) unsafe fn sum<V: Vector>(c: &Conv, of: &Channel<V::T>, images: Range<usize>) {
+    let each = c.outputs / c.groups;
+    let sweep = sweep(c);
+    let taps = sweep.taps.len();
+    let (rows, plane, _) = layout(c, &sweep, V::WIDTH);
+    let line = sweep.line(V::WIDTH);
+    let offsets = sweep.taps.offsets(1, plane, line, c.stride[2]);
+    let grads = of.scratch.wrapping_add(c.kernel[0] * plane);
+    let across = c.output[2].next_multiple_of(V::WIDTH);
+    let (places, pixels) = (c.places(), c.pixels());
+    // SAFETY: the planes of the channel, the parts of scratch, the channel's part of the weight.
+    unsafe {
+        let to = of.to.add(of.channel * each * taps);
+        std::slice::from_raw_parts_mut(to, each * taps).fill(V::T::ZERO);
+        for image in images {
+            let input = of.input.add((image * c.channels + of.channel) * pixels);
+            for depth in 0..c.output[0] {
+                for top in (0..c.output[1]).step_by(rows) {
+                    let rows = rows.min(c.output[1] - top);
+                    let all = top..top + rows;
+                    sweep.fill(input, c.input, 1, depth, all, of.scratch, 0, plane, line);
+                    for output in 0..each {
+                        let at = image * c.outputs + of.channel * each + output;
+                        let row = depth * c.output[1] + top;
+                        let grad = of.grad.add(at * places + row * c.output[2]);
+                        for y in 0..rows {
+                            let to = grads.add(y * across);
+                            lay::<V>(grad.add(y * c.output[2]), c.output[2], places, to);
                         }
+                        let sums = Rows {
+                            rows,
+                            columns: c.output[2],
+                            from: of.scratch.cast_const(),
+                            down: sweep.between(line),
+                            grad: grads.cast_const(),
+                            across,
+                        };
+                        sums.add::<V>(&offsets, sweep.taps.counts(), to.add(output * taps));
                     }
                 }
             }
         }
     }
 }
-
 impl<T: Float> Rows<T> {
     /// Adds the sums for all elements of the kernel.
     #[inline(always)]

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::direct::{Direct, FRAMED, GRAIN, block};
+use super::direct::{Direct, FRAMED, GRAIN, Task, block};
 use super::frame::Sweep;
 use super::turn::Turn;
 use crate::kernels::matmul::{Float, Vector, Work, transpose};
@@ -298,14 +298,7 @@ unsafe fn pack<V: Vector>(
 pub(super) struct Run<'a, T> {
     pub(super) direct: &'a Direct,
     pub(super) cut: Cut,
-    pub(super) task: usize,
-    pub(super) input: *const T,
-    /// As packed, or as it is.
-    pub(super) weight: *const T,
-    /// One element for each channel made, or null.
-    pub(super) bias: *const T,
-    pub(super) output: *mut T,
-    pub(super) scratch: *mut T,
+    pub(super) of: Task<T>,
 }
 
 impl<T: Float> Work<T> for Run<'_, T> {
@@ -313,12 +306,12 @@ impl<T: Float> Work<T> for Run<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T = T>>(self) {
         let (d, cut) = (self.direct, self.cut);
-        let part = self.task % cut.parts;
-        let band = self.task / cut.parts % cut.bands;
-        let first = self.task / (cut.parts * cut.bands) * cut.images;
+        let part = self.of.task % cut.parts;
+        let band = self.of.task / cut.parts % cut.bands;
+        let first = self.of.task / (cut.parts * cut.bands) * cut.images;
         let images = first..d.batch.min(first + cut.images);
         let made = part * cut.part..d.outputs.min((part + 1) * cut.part);
-        let mut weight = self.weight;
+        let mut weight = self.of.weight;
         let (mut segments, mut rows, mut slots) = (Vec::new(), Vec::new(), Vec::new());
         for of in &d.sweeps {
             segments.clear();
@@ -461,7 +454,7 @@ impl<T: Float> Run<'_, T> {
         let pixels = d.source.iter().product::<usize>();
         let panel = 2 * V::WIDTH;
         let together = self.cut.channels(d, layout);
-        let buffer = self.scratch.wrapping_add(layout.together * layout.frame);
+        let buffer = self.of.scratch.wrapping_add(layout.together * layout.frame);
         let sums = buffer.wrapping_add(d.terms(piece.of) * 2 * LANES);
         // SAFETY: the parts of scratch, the channels of the group in each image, the group's weight.
         unsafe {
@@ -495,7 +488,7 @@ impl<T: Float> Run<'_, T> {
                             let sums = sums.add((row - rows.start) * layout.sums);
                             let panel = Panel {
                                 terms: &kind.terms[..channels * kind.each],
-                                frame: self.scratch.cast_const(),
+                                frame: self.of.scratch.cast_const(),
                                 weight,
                                 sums: sums.add(kind.start * wide),
                                 first: channel == 0,
@@ -534,12 +527,12 @@ impl<T: Float> Run<'_, T> {
             // SAFETY: the channels of the group in the image, and the segment's frame.
             unsafe {
                 layout.sweep.fill(
-                    self.input.add(plane * pixels),
+                    self.of.input.add(plane * pixels),
                     d.source,
                     channels,
                     s.depth,
                     s.from..s.to,
-                    self.scratch.add(i * layout.frame),
+                    self.of.scratch.add(i * layout.frame),
                     s.left * piece.of.step[2],
                     layout.plane,
                     layout.line,
@@ -578,13 +571,9 @@ impl<T: Float> Run<'_, T> {
                 let plane = s.image * d.groups * d.outputs + channel;
                 // SAFETY: the segment's results and sums.
                 unsafe {
-                    let to = self.output.add(plane * places + at);
+                    let to = self.of.output.add(plane * places + at);
                     for first in (0..n).step_by(V::WIDTH) {
-                        let bias = if self.bias.is_null() {
-                            self.bias
-                        } else {
-                            self.bias.add(channel + first)
-                        };
+                        let bias = self.of.biases(channel + first);
                         Turn {
                             from: sums.add(first),
                             slots: &slots[..length],

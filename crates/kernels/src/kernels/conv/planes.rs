@@ -2,14 +2,20 @@
 //! the kernel, in strips of results whose sums stay in registers. All channels made of a plane share its
 //! frame.
 
-use super::direct::Direct;
-use super::frame::{Sweep, blank, spread};
+use super::direct::{Direct, Task};
+use super::frame::{Sweep, blank, lay, spread};
 use crate::kernels::matmul::{Float, Vector, Work};
+use crate::kernels::raw::prefetch;
 
 /// Elements framed at once.
 const FRAMED: usize = 1 << 15;
 /// Multiply-adds of a task, at least.
 const GRAIN: usize = 1 << 17;
+
+/// Into how many tasks so many multiply-adds are to be cut.
+pub(super) fn wanted(work: usize) -> usize {
+    (work / GRAIN).clamp(1, 2 * super::tasks())
+}
 
 /// How the work is cut: into bands of planes, and these into tasks.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +46,7 @@ impl Planes {
             return None;
         }
         let work = d.sweeps.iter().map(|s| s.places() * s.taps.len()).sum::<usize>();
-        let wanted = (planes * work / GRAIN).clamp(1, 2 * super::tasks());
+        let wanted = wanted(planes * work);
         let high = d.sweeps.iter().map(|s| s.size[1]).max().unwrap_or(1);
         let framed = d.sweeps.iter().map(|s| s.rows(s.size[1]) * s.line(16)).sum::<usize>();
         let least = framed.div_ceil(FRAMED);
@@ -74,13 +80,7 @@ impl Planes {
 pub(super) struct Run<'a, T> {
     pub(super) direct: &'a Direct,
     pub(super) planes: Planes,
-    pub(super) task: usize,
-    pub(super) input: *const T,
-    pub(super) weight: *const T,
-    /// One element for each plane made, or null.
-    pub(super) bias: *const T,
-    pub(super) output: *mut T,
-    pub(super) scratch: *mut T,
+    pub(super) of: Task<T>,
 }
 
 /// A sweep with its part of the buffer.
@@ -102,8 +102,8 @@ impl<T: Float> Work<T> for Run<'_, T> {
     unsafe fn run<V: Vector<T = T>>(self) {
         let (d, cut) = (self.direct, self.planes);
         let all = d.batch * d.groups * cut.bands * d.outputs;
-        let (start, end) = (all * self.task / cut.tasks, all * (self.task + 1) / cut.tasks);
-        let mut room = self.scratch;
+        let (start, end) = self.of.share(all, cut.tasks);
+        let mut room = self.of.scratch;
         let part = |sweep| {
             let [weight, frame, made] = cut.parts(sweep).map(|n| {
                 let at = room;
@@ -131,9 +131,9 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let made = plane % d.groups * d.outputs + output;
             // SAFETY: the parts of scratch, the plane's weight, its source and its results.
             unsafe {
-                let weight = self.weight.add(made * d.taps);
-                let source = self.input.add(plane * d.source[1] * d.source[2]);
-                let plane = self.output.add((plane * d.outputs + output) * d.result[1] * width);
+                let weight = self.of.weight.add(made * d.taps);
+                let source = self.of.input.add(plane * d.source[1] * d.source[2]);
+                let plane = self.of.output.add((plane * d.outputs + output) * d.result[1] * width);
                 let row = |s: &Sweep| plane.add((s.first[1] + top * s.every[1]) * width);
                 let rows = |s: &Sweep| cut.rows.min(s.size[1].saturating_sub(top));
                 for part in &parts {
@@ -166,7 +166,7 @@ impl<T: Float> Work<T> for Run<'_, T> {
                         offsets: &part.offsets[..wide],
                         frame: part.frame.cast_const(),
                         line: s.step[2] * line,
-                        bias: if self.bias.is_null() { T::ZERO } else { *self.bias.add(made) },
+                        bias: self.of.bias(made),
                         to: if woven { part.made } else { row(s) },
                         across: if woven { s.size[2] } else { s.every[1] * width },
                         rows: rows(s),
@@ -269,21 +269,12 @@ unsafe fn fill<T: Float, V: Vector<T = T>>(
                 continue;
             }
             let row = source.add(at as usize * wide);
-            // The next plane's: rows are so short that waiting for them takes longer than moving them.
-            V::prefetch(row.wrapping_add(high * wide));
             if step == 1 {
-                let (from, to) = (row.add(from), line_at.add(to));
-                let whole = n / V::WIDTH * V::WIDTH;
-                for x in (0..whole).step_by(V::WIDTH) {
-                    V::load(from.add(x)).store(to.add(x));
-                }
-                if whole < n {
-                    // Zeros behind the row are what the frame holds there, or the next row is to write.
-                    let some = V::load_some(from.add(whole), V::mask(n - whole));
-                    some.store(to.add(whole));
-                }
+                // Zeros behind the row are what the frame holds there, or the next row is to write.
+                lay::<V>(row.add(from), n, high * wide, line_at.add(to));
                 continue;
             }
+            prefetch(row.wrapping_add(high * wide));
             let row = std::slice::from_raw_parts(row, wide);
             if let (2, Ok(before)) = (step, usize::try_from(before)) {
                 let lines = std::slice::from_raw_parts_mut(line_at, 2 * line);

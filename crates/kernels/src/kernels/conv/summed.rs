@@ -4,7 +4,7 @@
 
 use super::Conv;
 use super::frame::Sweep;
-use super::halved::{self, Halved};
+use super::halved::Halved;
 use super::lone;
 use crate::kernels::matmul::{Float, KC, Vector, Work, at_level, transpose};
 
@@ -126,6 +126,16 @@ impl Summed {
     }
 }
 
+/// One channel of the input, with the operands of all.
+pub(super) struct Channel<T> {
+    pub(super) channel: usize,
+    pub(super) input: *const T,
+    pub(super) grad: *const T,
+    /// The weight's gradient.
+    pub(super) to: *mut T,
+    pub(super) scratch: *mut T,
+}
+
 /// One task.
 struct Run<'a, T> {
     summed: &'a Summed,
@@ -150,26 +160,12 @@ impl<T: Float> Work<T> for Run<'_, T> {
             let to = end.min((group + 1) * s.inputs());
             // SAFETY: the caller's promise.
             unsafe {
+                let Self { input, grad, to: whole, scratch, .. } = self;
+                let of = Channel { channel, input, grad, to: whole, scratch };
                 if let Some(halved) = &s.halved {
-                    let grad = halved::Grad {
-                        halved,
-                        channel,
-                        input: self.input,
-                        grad: self.grad,
-                        to: self.to,
-                        scratch: self.scratch,
-                    };
-                    grad.run::<V::Pack>(images.clone());
+                    halved.sum::<V::Pack>(&of, images.clone());
                 } else if s.conv.is_lone() {
-                    let lone = lone::Lone {
-                        conv: &s.conv,
-                        channel,
-                        input: self.input,
-                        grad: self.grad,
-                        to: self.to,
-                        scratch: self.scratch,
-                    };
-                    lone.run::<V::Pack>(images.clone());
+                    lone::sum::<V::Pack>(&s.conv, &of, images.clone());
                 } else {
                     self.group::<V>(group, channel - group * s.inputs(), to - channel, &images);
                 }

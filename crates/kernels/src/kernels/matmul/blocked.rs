@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use super::pack::{SLACK, pack_columns, pack_rows};
 use super::simd::{Vector, Work};
 use super::{Float, Problem, Strides};
-use crate::kernels::raw::{Dst, Src};
+use crate::kernels::raw::{Dst, Src, prefetch};
 use crate::kernels::vexp::Real as _;
 
 /// Terms of the sums taken at once: a tile of packed columns stays in L1.
@@ -332,9 +332,9 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize, const SOME: 
         let (mut a, mut b) = (tile.a, tile.b);
         for r in 0..ROWS {
             let row = tile.c.wrapping_offset(r as isize * tile.c_step.row);
-            V::prefetch(row);
+            prefetch(row);
             if V::WIDTH * VECTORS * size_of::<V::T>() > 64 {
-                V::prefetch(row.wrapping_add(V::WIDTH));
+                prefetch(row.wrapping_add(V::WIDTH));
             }
         }
         macro_rules! term {
@@ -360,7 +360,7 @@ unsafe fn micro<V: Vector, const ROWS: usize, const VECTORS: usize, const SOME: 
         let mut ahead = tile.ahead.at;
         for _ in 0..tile.terms / 4 {
             for _ in 0..tile.ahead.each {
-                V::prefetch(ahead);
+                prefetch(ahead);
                 ahead = ahead.wrapping_add(64 / size_of::<V::T>());
             }
             term!();

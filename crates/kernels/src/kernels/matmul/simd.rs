@@ -83,11 +83,6 @@ pub trait Vector: Copy {
     /// # Safety
     /// The processor must have the instruction set.
     unsafe fn sums(square: &[Self; 8]) -> Self;
-    /// Asks for the line at an address, which need not be valid.
-    ///
-    /// # Safety
-    /// The processor must have the instruction set.
-    unsafe fn prefetch(at: *const Self::T);
     /// `beta * c + sum` of one element, with the rounding of [`Self::fused`].
     ///
     /// # Safety
@@ -211,8 +206,6 @@ macro_rules! plain {
                 Self(std::array::from_fn(|i| halved(&mut { square[i].0 })))
             }
             #[inline(always)]
-            unsafe fn prefetch(_: *const $t) {}
-            #[inline(always)]
             unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {
                 beta * c + sum
             }
@@ -316,11 +309,6 @@ pub(super) mod x86 {
                 unsafe fn sums(square: &[Self; 8]) -> Self {
                     // SAFETY: passed on.
                     unsafe { $sums(square) }
-                }
-                #[inline(always)]
-                unsafe fn prefetch(at: *const $t) {
-                    // SAFETY: a hint, harmless for any address.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
                 }
                 #[inline(always)]
                 unsafe fn combine(beta: $t, c: $t, sum: $t) -> $t {

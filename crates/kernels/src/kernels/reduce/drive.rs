@@ -14,6 +14,7 @@ use narrow::{FewColumns, ShortRows};
 use smallvec::SmallVec;
 
 use super::kind::{Kind, MAX_ROWS, Sum};
+use super::strips::near;
 use crate::dtype::Element;
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Aligned, Dst, GRAIN, Scratch, Src, Walk, split};
@@ -23,10 +24,6 @@ use crate::kernels::vexp::Real;
 const BLOCK: usize = 4096;
 /// Columns whose accumulators are kept together.
 const TILE: usize = 1024;
-/// Elements that are read again and again without leaving the first cache.
-const L1: usize = 4096;
-/// Columns up to which several blocks of rows are taken for some of them before those of the next.
-const STRIPS: usize = 512;
 /// Merges per level of the cascade.
 const FAN: usize = 64;
 
@@ -238,12 +235,6 @@ const NARROW: usize = 16;
 const LONG: usize = 64;
 /// So many rows of few columns that fill memory are taken several as one.
 const FEW: usize = 16;
-
-/// Whether the inner run is short and the dimension around it, the other of reduced and kept, long.
-fn is_narrow(dims: &Dims) -> bool {
-    matches!(dims[..], [.., outer, inner]
-        if outer.reduced != inner.reduced && inner.size < NARROW && outer.size >= LONG)
-}
 
 /// # Safety
 /// See [`reduce`].

@@ -94,6 +94,8 @@ macro_rules! avx2 {
         #[target_feature(enable = "avx2")]
         unsafe fn $columns(row: impl Fn(usize) -> *const $t, rows: usize, acc: &mut [$t]) {
             use std::arch::x86_64::*;
+            // Of equals, and where `best` is not a number, the second operand of the comparison.
+            let join = |x, best| $blend($better(x, best), x, $compare::<_CMP_UNORD_Q>(x, x));
             let (strips, rest) = acc.as_chunks_mut::<{ 4 * $n }>();
             let mut at = 0;
             for acc in strips {
@@ -103,10 +105,7 @@ macro_rules! avx2 {
                     for r in 0..rows {
                         let from = row(r).add(at);
                         for (v, best) in best.iter_mut().enumerate() {
-                            let x = $load(from.add(v * $n));
-                            // Of equals, and where `best` is not a number, the second operand.
-                            let unordered = $compare::<_CMP_UNORD_Q>(x, x);
-                            *best = $blend($better(x, *best), x, unordered);
+                            *best = join($load(from.add(v * $n)), *best);
                         }
                     }
                     for (v, best) in best.into_iter().enumerate() {
@@ -121,8 +120,7 @@ macro_rules! avx2 {
                 unsafe {
                     let mut best = $load(acc.as_ptr());
                     for r in 0..rows {
-                        let x = $load(row(r).add(at));
-                        best = $blend($better(x, best), x, $compare::<_CMP_UNORD_Q>(x, x));
+                        best = join($load(row(r).add(at)), best);
                     }
                     $store(acc.as_mut_ptr(), best);
                 }

@@ -66,19 +66,25 @@ pub trait Kind<T: Element>: Copy + Send + Sync {
     }
 }
 
+/// The running values of eight rows as one, joined as a tree.
+#[inline(always)]
+pub(super) fn joined<T: Element, K: Kind<T>>(kind: K, at: impl Fn(usize) -> K::Acc) -> K::Acc {
+    let low = kind.merge(kind.merge(at(0), at(1)), kind.merge(at(2), at(3)));
+    let high = kind.merge(kind.merge(at(4), at(5)), kind.merge(at(6), at(7)));
+    kind.merge(low, high)
+}
+
 /// [`Kind::columns`] by `load` and `merge`.
 ///
 /// # Safety
 /// See there.
 #[inline(always)]
 unsafe fn columns_merged<T: Element, K: Kind<T>>(kind: K, rows: &[*const T], acc: &mut [K::Acc]) {
-    if let &[r0, r1, r2, r3, r4, r5, r6, r7] = rows {
+    if let Ok(eight) = <[*const T; 8]>::try_from(rows) {
         for (i, acc) in acc.iter_mut().enumerate() {
             // SAFETY: i < acc.len(), which the caller vouches for.
-            let at = |row: *const T| kind.load(unsafe { *row.add(i) });
-            let low = kind.merge(kind.merge(at(r0), at(r1)), kind.merge(at(r2), at(r3)));
-            let high = kind.merge(kind.merge(at(r4), at(r5)), kind.merge(at(r6), at(r7)));
-            *acc = kind.merge(*acc, kind.merge(low, high));
+            let at = |r: usize| kind.load(unsafe { *eight[r].add(i) });
+            *acc = kind.merge(*acc, joined(kind, at));
         }
         return;
     }

@@ -1,8 +1,17 @@
 //! Columns taken some at a time, all rows of them before the next.
 #![allow(unsafe_code)]
 
-use super::kind::Kind;
+use super::kind::{Kind, joined};
 use crate::dtype::Element;
+
+/// Elements that are read again and again without leaving the first cache.
+const L1: usize = 4096;
+
+/// Blocks of eight rows of so many columns that stay in the first cache while one strip after the other is read.
+#[inline(always)]
+pub(super) fn near(columns: usize) -> usize {
+    (L1 / (8 * columns.max(1))).max(1)
+}
 
 /// [`Kind::strips`] by `load` and `merge`: running values stay in registers.
 ///
@@ -48,13 +57,9 @@ unsafe fn strip<const W: usize, T: Element, K: Kind<T>>(
         let mut acc = *to;
         for _ in 0..blocks {
             let row = |r: isize| &*from.wrapping_offset(r * step).cast::<[T; W]>();
-            let (r0, r1, r2, r3) = (row(0), row(1), row(2), row(3));
-            let (r4, r5, r6, r7) = (row(4), row(5), row(6), row(7));
+            let rows = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
             for (i, acc) in acc.iter_mut().enumerate() {
-                let at = |row: &[T; W]| kind.load(row[i]);
-                let low = kind.merge(kind.merge(at(r0), at(r1)), kind.merge(at(r2), at(r3)));
-                let high = kind.merge(kind.merge(at(r4), at(r5)), kind.merge(at(r6), at(r7)));
-                *acc = kind.merge(*acc, kind.merge(low, high));
+                *acc = kind.merge(*acc, joined(kind, |r| kind.load(rows[r][i])));
             }
             from = from.wrapping_offset(8 * step);
         }

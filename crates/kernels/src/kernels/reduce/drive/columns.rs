@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Columns up to which several blocks of rows are taken for some of them before those of the next.
+const STRIPS: usize = 512;
+
 /// Hands what has come together after so many blocks to the next levels.
 #[inline(always)]
 fn rise<T: Element, K: Kind<T>>(
@@ -84,8 +87,8 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for ColumnTask<'_, T, K, S> {
             let mut blocks = 0;
             if let Some((pointer, step)) = strips {
                 while count - at >= K::ROWS {
-                    // Until the next level takes what has come together, and what stays in L1 at once.
-                    let most = (FAN - blocks % FAN).min((L1 / (K::ROWS * width)).max(1));
+                    // Until the next level takes what has come together.
+                    let most = near(width).min(FAN - blocks % FAN);
                     let some = ((count - at) / K::ROWS).min(most);
                     let from = kept.offset[0] + (row + at) as isize * step + start as isize;
                     // SAFETY: rows of the caller's shape; so much was written above.

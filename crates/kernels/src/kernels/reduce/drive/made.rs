@@ -119,8 +119,11 @@ pub unsafe fn reduce_made<T: Element, K: Kind<T>>(
     let strides = crate::shape::contiguous_strides(shape);
     let dims = normalise(shape, |i| [strides[i], 0], mask);
     let Some(inner) = dims.last() else { return false };
+    // Where the inner run is short, and that around it is long and the other of reduced and kept, they are exchanged.
+    let narrow = matches!(dims[..], [.., outer, inner]
+        if outer.reduced != inner.reduced && inner.size < NARROW && outer.size >= LONG);
     let short_rows = K::FOLDS && dims.len() == 2 && inner.reduced;
-    if inner.input[0] != 1 || (is_narrow(&dims) && !short_rows) {
+    if inner.input[0] != 1 || (narrow && !short_rows) {
         return false;
     }
     // SAFETY: the caller's promise is passed on.

@@ -123,6 +123,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
     #[inline(always)]
     fn run(self) {
         let Plan { kind, source, inner, .. } = *self.plan;
+        const { assert!(!K::FOLDS || K::ROWS == 8, "kinds that fold take eight rows at once") };
         let Some(source) = source.direct(inner.input) else { return };
         let width = inner.size;
         // A power of two, so that the rows taken as one are joined as a tree.
@@ -138,24 +139,17 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for FewColumns<'_, T, K, S> {
             acc.fill(kind.identity());
             // SAFETY: `left` rows follow each other without gap from `from` on.
             unsafe {
-                let mut blocks = if K::ROWS == 8 { left / joined / 8 } else { 0 };
-                left -= blocks * 8 * joined;
-                while blocks > 0 {
-                    let some = blocks.min(L1 / (8 * wide));
+                while left >= 8 * joined {
+                    let some = (left / joined / 8).min(near(wide));
                     kind.strips(from, wide as isize, some, &mut acc[..wide]);
                     from = from.add(some * 8 * wide);
-                    blocks -= some;
+                    left -= some * 8 * joined;
                 }
-                while left >= joined {
-                    let take = (left / joined).min(8);
-                    let mut pointers = [from; 8];
-                    for (i, pointer) in pointers.iter_mut().enumerate().take(take) {
-                        *pointer = from.add(i * wide);
-                    }
-                    kind.columns(&pointers[..take], &mut acc[..wide]);
-                    from = from.add(take * wide);
-                    left -= take * joined;
-                }
+                let take = left / joined;
+                let pointers: [_; 8] = std::array::from_fn(|i| from.wrapping_add(i * wide));
+                kind.columns(&pointers[..take], &mut acc[..wide]);
+                from = from.add(take * wide);
+                left -= take * joined;
                 let mut half = joined / 2;
                 while half > 0 {
                     let (low, high) = acc.split_at_mut(half * width);
