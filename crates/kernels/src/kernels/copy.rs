@@ -1,9 +1,12 @@
-//! Copies, casts, fills and tile transposition.
+//! Copies, casts and tile transposition.
 #![allow(unsafe_code)]
 #![allow(clippy::cast_ptr_alignment, reason = "operands are aligned, SIMD loads need not be")]
 
+mod fills;
 mod pieces;
 
+pub(crate) use fills::repeat_runs;
+pub use fills::{element_bits, fill, fill_bits, fill_block};
 pub(super) use pieces::SMALL;
 pub(crate) use pieces::{interleave, move_pieces};
 
@@ -12,9 +15,8 @@ use std::mem::MaybeUninit;
 
 use super::block::{Block, Map, Mode, block_narrow};
 use super::elementwise::{Operand, run};
-use super::multiversion::{Job, run_narrow};
 use super::raw::prefetch;
-use crate::dtype::{Bool, DType, Element, dispatch};
+use crate::dtype::{Bool, DType, dispatch};
 
 /// Conversion between element types as torch does it.
 pub trait CastTo<O> {
@@ -150,16 +152,20 @@ pub(crate) unsafe fn copy_bytes(from: *const u8, to: *mut u8, n: usize) {
 #[target_feature(enable = "avx2")]
 unsafe fn copy_bytes_avx2(from: *const u8, to: *mut u8, n: usize) {
     use std::arch::x86_64::*;
-    /// How far ahead memory is asked for.
+    /// How far ahead memory is asked for, in runs that end before the processor would do so by itself; in
+    /// longer ones that only costs (12 MB copied on Zen 4: 676 us with, 474 without).
     const AHEAD: usize = 1024;
+    const SHORT: usize = 8 * 1024;
     // SAFETY: whole vectors within the first or the last 160 bytes, or between.
     unsafe {
         let load = |at: usize| _mm256_loadu_si256(from.add(at).cast());
         _mm256_storeu_si256(to.cast(), load(0));
         let mut at = 32 - to as usize % 32;
         while at + 128 <= n {
-            prefetch(from.wrapping_add(at + AHEAD));
-            prefetch(from.wrapping_add(at + AHEAD + 64));
+            if n < SHORT {
+                prefetch(from.wrapping_add(at + AHEAD));
+                prefetch(from.wrapping_add(at + AHEAD + 64));
+            }
             let pieces = [load(at), load(at + 32), load(at + 64), load(at + 96)];
             for (i, piece) in pieces.into_iter().enumerate() {
                 _mm256_store_si256(to.add(at + 32 * i).cast(), piece);
@@ -171,85 +177,6 @@ unsafe fn copy_bytes_avx2(from: *const u8, to: *mut u8, n: usize) {
             _mm256_storeu_si256(to.add(n - 32 * i).cast(), load(n - 32 * i));
         }
     }
-}
-
-/// The block without inputs that writes one value: the element's bits, as `f64::from_bits` of the
-/// zero-extended pattern, in `p[0]` (see [`element_bits`]).
-pub fn fill_block(size: usize) -> Block {
-    unsafe fn fill<const S: usize>(_: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
-        // SAFETY: the contract of `Block`.
-        unsafe { fill_bits(out, n, S, p[0].to_bits()) }
-    }
-    match size {
-        1 => fill::<1>,
-        2 => fill::<2>,
-        4 => fill::<4>,
-        _ => fill::<8>,
-    }
-}
-
-/// The bytes of an element, zero-extended.
-#[inline]
-pub fn element_bits<T: Element>(value: T) -> u64 {
-    let mut bytes = [0u8; 8];
-    // SAFETY: elements are at most 8 bytes without padding.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            (&raw const value).cast::<u8>(),
-            bytes.as_mut_ptr(),
-            size_of::<T>(),
-        );
-    }
-    // The pattern is cut at the element's size by whoever writes it, low bytes first.
-    u64::from_le_bytes(bytes)
-}
-
-/// Writes `n` elements of `size` bytes.
-///
-/// # Safety
-/// `out` must be aligned and valid for that.
-#[inline]
-pub unsafe fn fill_bits(out: *mut u8, n: usize, size: usize, bits: u64) {
-    // SAFETY: by the contract.
-    unsafe {
-        if bits == 0 {
-            std::ptr::write_bytes(out, 0, n * size);
-            return;
-        }
-        match size {
-            1 => std::ptr::write_bytes(out, bits as u8, n),
-            2 => fill_with(out.cast(), n, bits as u16),
-            4 => fill_with(out.cast(), n, bits as u32),
-            _ => fill_with(out.cast(), n, bits),
-        }
-    }
-}
-
-/// Writes `n` elements, in the widest vectors there are.
-#[inline]
-unsafe fn fill_with<T: Copy>(out: *mut T, n: usize, value: T) {
-    struct Fill<T>(*mut T, usize, T);
-    impl<T: Copy> Job for Fill<T> {
-        type Output = ();
-        #[inline(always)]
-        fn run(self) {
-            for i in 0..self.1 {
-                // SAFETY: by the contract of the callers.
-                unsafe { self.0.add(i).write(self.2) };
-            }
-        }
-    }
-    run_narrow(Fill(out, n, value));
-}
-
-/// Fills a strided tensor with one value.
-///
-/// # Safety
-/// As for [`run`].
-pub unsafe fn fill<T: Element>(shape: &[usize], out: Operand<'_>, value: T) {
-    let p = [f64::from_bits(element_bits(value)), 0.0];
-    // SAFETY: by the contract.
-    unsafe { run(shape, out, &[], fill_block(size_of::<T>()), &p) }
 }
 
 /// Copies a strided tensor to another of the same shape and element size.

@@ -6,11 +6,15 @@
 #![allow(unsafe_code)]
 #![allow(clippy::cast_ptr_alignment, reason = "operands are aligned by contract")]
 
+mod parts;
 mod pieces;
 
 use std::mem::MaybeUninit;
 
 use smallvec::SmallVec;
+
+use parts::bits;
+pub(crate) use parts::{fill, gather, number, scatter};
 
 use super::block::Block;
 use super::raw::Aligned;
@@ -204,6 +208,8 @@ enum Access {
     Direct,
     /// The same value all over: one row of it in the buffer, refilled only when it changes.
     Constant,
+    /// The same row all over, as often in the buffer as a tile has rows, refilled when it changes.
+    Repeated,
     /// Through the buffer.
     Buffered,
 }
@@ -340,17 +346,25 @@ impl Plan {
         let handed = self.number.is_some_and(|(k, _)| direct(3 - k) && direct(0));
         let least = if handed { SHORT / 8 } else { SHORT };
         let short = self.col.len < least && self.row.len > 1;
-        if short {
+        let follows = |k: usize| {
+            direct(k) && self.row.strides[k] == self.col.strides[k] * self.col.len as isize
+        };
+        let repeats = |k: usize| k > 0 && direct(k) && self.row.strides[k] == 0;
+        // Rows of which one is read again and again are joined even if they are longer: a few of them, so
+        // that they stay in L1 with what passes by.
+        let joined = self.col.len <= tile / 4 && (0..self.count).all(|k| follows(k) || repeats(k));
+        let tile = if joined { tile / 2 } else { tile };
+        if short || (joined && self.row.len > 1) {
             // Rows are joined; direct is what lies packed in memory already.
             self.packed = true;
             self.number = None;
             self.tile_cols = self.col.len;
             self.tile_rows = self.row.len.min(tile / self.col.len);
-            for k in 0..self.count {
-                let follows = self.row.strides[k] == self.col.strides[k] * self.col.len as isize;
-                self.access[k] =
-                    if direct(k) && follows { Access::Direct } else { Access::Buffered };
-            }
+            self.access = std::array::from_fn(|k| match k {
+                _ if follows(k) => Access::Direct,
+                _ if repeats(k) => Access::Repeated,
+                _ => Access::Buffered,
+            });
             return;
         }
         // Whether some operand runs across: tiles then, so that each of its cache lines is read once.
@@ -514,6 +528,19 @@ impl Plan {
                 Access::Direct => (ptrs[k], self.row.strides[k]),
                 // Filled row by row below.
                 Access::Constant => (buffer, 0),
+                Access::Repeated => {
+                    // Known by where it lies, and how often the buffer has it.
+                    let want = (ptrs[k] as u64, rows);
+                    if !filled[k].is_some_and(|have| have.0 == want.0 && have.1 >= rows) {
+                        // SAFETY: the tile fits the buffer and lies within the operand.
+                        unsafe {
+                            let col = self.col.strides[k];
+                            gather(ptrs[k], 0, col, buffer, rows, cols, self.sizes[k]);
+                        }
+                        filled[k] = Some(want);
+                    }
+                    (buffer, 0)
+                }
                 Access::Buffered => {
                     if k > 0 {
                         let (r, c) = (self.row.strides[k], self.col.strides[k]);
@@ -600,89 +627,6 @@ impl Plan {
             }
             *filled = Some((bits, cols));
             super::copy::fill_bits(buffer, cols, self.sizes[k], bits);
-        }
-    }
-}
-
-/// The bytes of an element of `size` bytes, zero-extended.
-#[inline]
-unsafe fn bits(value: *const u8, size: usize) -> u64 {
-    // SAFETY: by the contract of the callers.
-    unsafe {
-        match size {
-            1 => u64::from(value.read()),
-            2 => u64::from(value.cast::<u16>().read()),
-            4 => u64::from(value.cast::<u32>().read()),
-            _ => value.cast::<u64>().read(),
-        }
-    }
-}
-
-/// A float of `size` bytes.
-///
-/// # Safety
-/// `value` must be readable.
-#[inline]
-pub(crate) unsafe fn number(value: *const u8, size: usize) -> f64 {
-    // SAFETY: by the contract.
-    unsafe {
-        if size == 4 { f64::from(value.cast::<f32>().read()) } else { value.cast::<f64>().read() }
-    }
-}
-
-/// Writes `n` copies of an element of `size` bytes.
-///
-/// # Safety
-/// `value` must be readable, `to` writable for `n` elements.
-pub(crate) unsafe fn fill(value: *const u8, to: *mut u8, n: usize, size: usize) {
-    // SAFETY: by the contract.
-    unsafe { super::copy::fill_bits(to, n, size, bits(value, size)) }
-}
-
-/// Copies a tile with byte strides `(r, c)` to a packed buffer, in the order of the source.
-///
-/// # Safety
-/// Every element of the tile must be readable, and the buffer hold them.
-pub(crate) unsafe fn gather(
-    src: *const u8,
-    r: isize,
-    c: isize,
-    buffer: *mut u8,
-    rows: usize,
-    cols: usize,
-    size: usize,
-) {
-    // SAFETY: by the contract of the caller.
-    unsafe {
-        match size {
-            1 => super::copy::gather_tile::<u8>(src, r, c, buffer.cast(), rows, cols),
-            2 => super::copy::gather_tile::<u16>(src, r, c, buffer.cast(), rows, cols),
-            4 => super::copy::gather_tile::<u32>(src, r, c, buffer.cast(), rows, cols),
-            _ => super::copy::gather_tile::<u64>(src, r, c, buffer.cast(), rows, cols),
-        }
-    }
-}
-
-/// The inverse of [`gather`].
-///
-/// # Safety
-/// The buffer must hold the tile, every element of which must be writable.
-pub(crate) unsafe fn scatter(
-    buffer: *const u8,
-    out: *mut u8,
-    r: isize,
-    c: isize,
-    rows: usize,
-    cols: usize,
-    size: usize,
-) {
-    // SAFETY: by the contract of the caller.
-    unsafe {
-        match size {
-            1 => super::copy::scatter_tile::<u8>(buffer.cast(), out, r, c, rows, cols),
-            2 => super::copy::scatter_tile::<u16>(buffer.cast(), out, r, c, rows, cols),
-            4 => super::copy::scatter_tile::<u32>(buffer.cast(), out, r, c, rows, cols),
-            _ => super::copy::scatter_tile::<u64>(buffer.cast(), out, r, c, rows, cols),
         }
     }
 }

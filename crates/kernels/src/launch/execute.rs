@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use crate::kernels::block::Block;
+use crate::kernels::copy::{copy_bytes, repeat_runs};
 use crate::kernels::elementwise::{MAX_INPUTS, fill, gather, number};
 use crate::storage::deferred::{Across, Reach};
 
@@ -24,6 +25,8 @@ pub(super) enum Place {
     Result,
     /// In memory, so many elements again and again, none of which a block goes beyond.
     Cycle(*const u8, usize),
+    /// As often in the room of a thread as a block may ask for them.
+    Copies(usize),
     /// In a panel.
     Panel(usize),
 }
@@ -42,6 +45,18 @@ pub(super) struct Spread {
     pub(super) reach: Reach,
     pub(super) size: usize,
     pub(super) buffer: usize,
+}
+
+/// An input of a few elements that come again and again, side by side as often as a block and the place
+/// where it begins ask for.
+pub(super) struct Copies {
+    pub(super) from: *const u8,
+    pub(super) length: usize,
+    pub(super) size: usize,
+    /// All elements that lie there.
+    pub(super) count: usize,
+    /// Where they begin in the room of a thread.
+    pub(super) offset: usize,
 }
 
 /// An input that is walked from across: some rows of it are brought together, and used up.
@@ -70,6 +85,7 @@ pub(super) struct Program {
     pub(super) id: usize,
     pub(super) spreads: Vec<Spread>,
     pub(super) panels: Vec<Panel>,
+    pub(super) copies: Vec<Copies>,
     pub(super) code: Vec<Instruction>,
     /// No block of elements goes over a multiple of this.
     pub(super) cut: usize,
@@ -84,7 +100,7 @@ unsafe impl Sync for Program {}
 /// The memory of a thread for what is on its way between instructions.
 struct Room {
     memory: Vec<u64>,
-    /// Which program's panels are there, and the first element of each.
+    /// Which program's panels and copies are there, and the first element of each panel.
     program: usize,
     panels: Vec<usize>,
     /// For results on their way.
@@ -94,6 +110,12 @@ struct Room {
 impl Room {
     const EMPTY: Self =
         Self { memory: Vec::new(), program: 0, panels: Vec::new(), spare: Vec::new() };
+
+    /// The first line of the memory.
+    fn base(&mut self) -> *mut u8 {
+        let base = self.memory.as_mut_ptr().cast::<u8>();
+        base.wrapping_add(base.align_offset(64))
+    }
 }
 
 thread_local! {
@@ -122,7 +144,8 @@ pub(super) unsafe fn execute(
 ) {
     // Taken out meanwhile: nobody finds it borrowed.
     let mut room = ROOM.replace(Room::EMPTY);
-    if room.program != program.id {
+    let fresh = room.program != program.id;
+    if fresh {
         room.program = program.id;
         room.panels.clear();
         room.panels.resize(program.panels.len(), usize::MAX);
@@ -131,8 +154,15 @@ pub(super) unsafe fn execute(
             room.memory = Vec::with_capacity(words);
         }
     }
-    // SAFETY: the room is as large as the program wants.
-    unsafe { execute_in(&mut room, program, start, end, tile, result) };
+    // SAFETY: the room is as large as the program wants, the inputs of copies have their length.
+    unsafe {
+        if fresh {
+            for copies in &program.copies {
+                copies.lay(room.base().wrapping_add(copies.offset));
+            }
+        }
+        execute_in(&mut room, program, start, end, tile, result);
+    }
     ROOM.set(room);
 }
 
@@ -144,8 +174,7 @@ unsafe fn execute_in(
     tile: usize,
     result: *mut u8,
 ) {
-    let base = room.memory.as_mut_ptr().cast::<u8>();
-    let base = base.wrapping_add(base.align_offset(64));
+    let base = room.base();
     let buffer = |i: usize| base.wrapping_add(i * SPACING);
     for spread in &program.spreads {
         if spread.reach == Reach::One {
@@ -180,6 +209,10 @@ unsafe fn execute_in(
                 Place::Buffer(i) => buffer(i),
                 Place::Result => result.wrapping_add((at - start) * size),
                 Place::Cycle(from, length) => from.cast_mut().wrapping_add(at % length * size),
+                Place::Copies(i) => {
+                    let copies = &program.copies[i];
+                    base.wrapping_add(copies.offset + at % copies.length * size)
+                }
                 Place::Panel(i) => {
                     base.wrapping_add(program.panels[i].offset + (at - room.panels[i]) * size)
                 }
@@ -188,16 +221,70 @@ unsafe fn execute_in(
                 *pointer = address(place, size);
             }
             let out = address(instruction.out, instruction.size);
-            let mut p = instruction.p;
-            if let Some(Number { from, run, size }) = instruction.number {
-                // SAFETY: the operand has an element for every run.
-                p[0] = unsafe { number(from.wrapping_add(at / run * size), size) };
+            let Instruction { block, p, .. } = instruction;
+            // SAFETY: n elements at each pointer, of the types the block was chosen for; the operand that
+            // is a number has an element for every run. An output buffer is none of the inputs'.
+            unsafe {
+                match &instruction.number {
+                    Some(number) => instruction.by_runs(number, at, n, ins[0], out),
+                    None => block(ins.as_ptr(), out, n, p),
+                }
             }
-            // SAFETY: n elements at each pointer, of the types the block was chosen for. An output
-            // buffer is none of the inputs'.
-            unsafe { (instruction.block)(ins.as_ptr(), out, n, &p) };
         }
         at += n;
+    }
+}
+
+impl Instruction {
+    /// Elements `at..at + n`, with a call for each run of the operand that is a number.
+    ///
+    /// # Safety
+    /// As for [`Block`]; the number's operand must have an element for every run.
+    #[inline]
+    unsafe fn by_runs(
+        &self,
+        &Number { from, run, size }: &Number,
+        at: usize,
+        n: usize,
+        mut input: *const u8,
+        mut out: *mut u8,
+    ) {
+        let step = self.ins[0].1;
+        let mut from = from.wrapping_add(at / run * size);
+        let mut len = (run - at % run).min(n);
+        let mut left = n;
+        let mut p = self.p;
+        while left > 0 {
+            // SAFETY: by the contract.
+            unsafe {
+                p[0] = number(from, size);
+                (self.block)(&raw const input, out, len, &p);
+            }
+            from = from.wrapping_add(size);
+            (input, out) = (input.wrapping_add(len * step), out.wrapping_add(len * self.size));
+            left -= len;
+            len = run.min(left);
+        }
+    }
+}
+
+impl Copies {
+    /// Writes them.
+    ///
+    /// # Safety
+    /// The input must have its length, and `to` room for all copies.
+    unsafe fn lay(&self, to: *mut u8) {
+        let (length, all) = (self.length * self.size, self.count * self.size);
+        let mut done = length.min(all);
+        // SAFETY: by the contract; what is done is apart from what follows it.
+        unsafe {
+            copy_bytes(self.from, to, done);
+            while done < all {
+                let n = done.min(all - done);
+                copy_bytes(to, to.add(done), n);
+                done += n;
+            }
+        }
     }
 }
 
@@ -221,30 +308,31 @@ impl Panel {
 /// already, and how many elements of it.
 ///
 /// # Safety
-/// The input must reach so far, and the buffer hold `n` elements.
+/// The input must reach so far, and the buffer hold `n` elements and a line.
 unsafe fn bring(spread: &Spread, at: usize, n: usize, to: *mut u8, full: &mut (usize, usize)) {
     let size = spread.size;
-    let mut done = 0;
-    while done < n {
-        let e = at + done;
-        // SAFETY: passed on.
-        unsafe {
-            match spread.reach {
-                Reach::Each | Reach::One | Reach::Across(_) => return,
-                Reach::Run(length) => {
-                    let run = e / length;
-                    let len = (length - e % length).min(n - done);
-                    let whole = len == n;
-                    if !(whole && full.0 == run && full.1 >= n) {
-                        fill(spread.from.add(run * size), to.add(done * size), len, size);
-                        *full = if whole { (run, n) } else { (0, 0) };
-                    }
-                    done += len;
+    // SAFETY: passed on.
+    unsafe {
+        match spread.reach {
+            Reach::Each | Reach::One | Reach::Across(_) => {}
+            Reach::Run(length) => {
+                let (run, first) = (at / length, length - at % length);
+                let from = spread.from.add(run * size);
+                if first < n {
+                    repeat_runs(from, size, first, length, to, n);
+                    *full = (0, 0);
+                } else if full.0 != run || full.1 < n {
+                    fill(from, to, n, size);
+                    *full = (run, n);
                 }
-                Reach::Cycle(length) => {
+            }
+            Reach::Cycle(length) => {
+                let mut done = 0;
+                while done < n {
+                    let e = at + done;
                     let len = (length - e % length).min(n - done);
                     let from = spread.from.add(e % length * size);
-                    std::ptr::copy_nonoverlapping(from, to.add(done * size), len * size);
+                    copy_bytes(from, to.add(done * size), len * size);
                     done += len;
                 }
             }

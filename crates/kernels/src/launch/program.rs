@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::Reduction;
 use super::execute::{
-    BUFFER, Instruction, Number, Panel, Place, Program, SPACING, Spread, execute, with_spare,
+    BUFFER, Copies, Instruction, Number, Panel, Place, Program, SPACING, Spread, execute,
+    with_spare,
 };
 use crate::binary::Binary;
 use crate::dtype::{DType, Element};
@@ -24,8 +25,10 @@ use crate::storage::deferred::{
 use crate::storage::{Access, Core};
 use crate::unary::Unary;
 
-/// Elements of a run that are worth blocks of their own.
-const LONG: usize = 256;
+/// Bytes of a run that are worth a call of their own, with the element of the run as a number.
+const RUN: usize = 128;
+/// Bytes of a cycle up to which copies of it are laid side by side, so that blocks need not end with it.
+const CYCLE: usize = BUFFER;
 /// Bytes of traffic per parallel task, or of work that takes as long.
 const TASK_BYTES: usize = 1 << 18;
 
@@ -326,39 +329,58 @@ impl Buffers {
     }
 }
 
-/// Which input of a step is a number for a block's length or longer, with the block that takes it so.
-fn number_of(step: &Step, within: impl Fn(usize) -> bool) -> Option<(usize, Block, Number)> {
+/// Which input of a step is a number for as long as is worth a call, with the block that takes it so.
+fn number_of(step: &Step) -> Option<(usize, Block, Number)> {
     if step.ins.len() != 2 {
         return None;
     }
     (0..2).find_map(|i| {
         let (input, reach) = &step.ins[i];
+        let size = input.dtype().size();
         let run = match *reach {
             Reach::One => usize::MAX,
-            Reach::Run(length) if within(length) => length,
+            Reach::Run(length) if length * size >= RUN => length,
             _ => return None,
         };
         let block = crate::binary::number_forms(step.block, &step.p)[i]?;
-        let from = input.data().cast_const();
-        Some((i, block, Number { from, run, size: input.dtype().size() }))
+        Some((i, block, Number { from: input.data().cast_const(), run, size }))
     })
 }
 
-fn compile(plan: &Plan<'_>) -> Program {
+/// Blocks end where a long cycle begins anew, or, where no cycle is long, at whole lines with the end of as
+/// many turns of the longest as there is room for.
+fn cut_of(plan: &Plan<'_>, tile: usize) -> usize {
+    let mut cut = usize::MAX;
+    let mut longest = (0, 1);
+    for (core, reach) in plan.made.iter().flat_map(|made| &made.step.ins) {
+        let size = core.dtype().size();
+        match *reach {
+            Reach::Cycle(length) if length * size > CYCLE => cut = cut.min(length),
+            Reach::Cycle(length) => longest = longest.max((length, size)),
+            _ => {}
+        }
+    }
+    let (length, size) = longest;
+    let line = 64 / size;
+    // The least common multiple; a line has a power of two of elements.
+    let turns = length * (line >> length.trailing_zeros().min(line.trailing_zeros()));
+    if cut == usize::MAX && (1..=tile).contains(&turns) {
+        cut = tile / turns * turns;
+    }
+    cut
+}
+
+/// A program whose blocks are of up to `tile` elements.
+fn compile(plan: &Plan<'_>, tile: usize) -> Program {
     static PROGRAMS: AtomicUsize = AtomicUsize::new(1);
     let mut buffers = Buffers::default();
     let mut spreads: Vec<Spread> = Vec::new();
     let mut panels: Vec<Panel> = Vec::new();
+    let mut copies: Vec<Copies> = Vec::new();
     let mut code: Vec<Instruction> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
-    // Blocks end where the value of a long run changes, or a long cycle begins anew.
-    let reaches = plan.made.iter().flat_map(|made| made.step.ins.iter().map(|&(_, reach)| reach));
-    let long = reaches.filter_map(|reach| match reach {
-        Reach::Run(length) | Reach::Cycle(length) if length >= LONG => Some(length),
-        _ => None,
-    });
-    let cut = long.min().unwrap_or(usize::MAX);
-    let within = |length: usize| length.is_multiple_of(cut);
+    let short = |length: usize, core: &Core| length * core.dtype().size() <= CYCLE;
+    let cut = cut_of(plan, tile);
     let last_use = |core: &Core| {
         let reads =
             |step: &Step| step.ins.iter().any(|(input, _)| std::ptr::eq(Arc::as_ptr(input), core));
@@ -368,7 +390,7 @@ fn compile(plan: &Plan<'_>) -> Program {
         let (core, step) = (plan.core(made), &made.step);
         let mut ins = SmallVec::new();
         let mut done_with: SmallVec<[usize; 3]> = SmallVec::new();
-        let number = number_of(step, within);
+        let number = number_of(step);
         for (i, (input, reach)) in step.ins.iter().enumerate() {
             if number.as_ref().is_some_and(|&(at, ..)| at == i) {
                 continue;
@@ -388,7 +410,19 @@ fn compile(plan: &Plan<'_>) -> Program {
                     places[maker]
                 }
                 (None, Reach::Each) => Place::Memory(input.data()),
-                (None, &Reach::Cycle(length)) if within(length) => {
+                (None, &Reach::Cycle(length)) if short(length, input) => {
+                    let from = input.data().cast_const();
+                    let have =
+                        copies.iter().position(|have| have.from == from && have.length == length);
+                    Place::Copies(have.unwrap_or_else(|| {
+                        let whole = cut <= tile && cut.is_multiple_of(length);
+                        let count =
+                            if whole { cut } else { length + tile.min(plan.target.numel()) };
+                        copies.push(Copies { from, length, size, count, offset: 0 });
+                        copies.len() - 1
+                    }))
+                }
+                (None, &Reach::Cycle(length)) if length.is_multiple_of(cut) => {
                     Place::Cycle(input.data().cast_const(), length)
                 }
                 (None, &Reach::Across(across)) => {
@@ -440,8 +474,12 @@ fn compile(plan: &Plan<'_>) -> Program {
         panel.offset = room;
         room += panel.across.bytes(panel.size).next_multiple_of(64) + 64;
     }
+    for copies in &mut copies {
+        copies.offset = room;
+        room += (copies.count * copies.size).next_multiple_of(64) + 64;
+    }
     let id = PROGRAMS.fetch_add(1, Ordering::Relaxed);
-    Program { id, spreads, panels, code, cut, room }
+    Program { id, spreads, panels, copies, code, cut, room }
 }
 
 /// Elements done at a time: those of the widest type fill a buffer.
@@ -454,9 +492,9 @@ fn tile(plan: &Plan<'_>) -> usize {
 }
 
 fn run(plan: &Plan<'_>) -> bool {
-    let program = compile(plan);
     let numel = plan.target.numel();
     let tile = tile(plan);
+    let program = compile(plan, tile);
     let cost: usize = plan.leaves.iter().map(|core| core.dtype().size()).sum::<usize>()
         + plan
             .made
@@ -569,8 +607,8 @@ pub(super) fn with_made<T: Element>(
     body: impl Fn(kernel::Maker<'_, T>) -> bool,
 ) -> bool {
     carry_out(input, keep, beside, |plan| {
-        let program = compile(plan);
         let tile = tile(plan);
+        let program = compile(plan, tile);
         let kept = plan.made.last().is_some_and(|made| made.kept);
         body(&|at: usize, n: usize, to: *mut T| {
             // SAFETY: elements of the shape are asked for, by tasks disjoint ones; `to` holds so many.
