@@ -94,6 +94,59 @@ def test_broadcast_operands() -> None:
     np.testing.assert_array_equal(reference(got), ((values - r) * c + 2.0) / (r + 1))
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3, 5, 16, 17, 64, 100, 333, 511, 512, 1000, 1024, 1025, 3000, 7001])
+@pytest.mark.parametrize("dtype", [T.float32, T.float64])
+def test_rows_and_columns_of_any_length(columns: int, dtype: Any) -> None:
+    rows = 70_001 // columns
+    m = T.arange(float(rows * columns), dtype=dtype).view(rows, columns) % 251
+    row = T.arange(float(columns), dtype=dtype) % 83
+    column = (T.arange(float(rows), dtype=dtype) % 89)[:, None]
+    values, r, c = m.numpy().copy(), row.numpy().copy(), column.numpy().copy()
+    np.testing.assert_array_equal((m + row).numpy(), values + r)
+    np.testing.assert_array_equal((m - column).numpy(), values - c)
+    np.testing.assert_array_equal(T.where(m > column, row, m).numpy(), np.where(values > c, r, values))
+    other = T.arange(float(columns), dtype=dtype) % 7
+    got = ((m * row - column) * other + row) * column
+    np.testing.assert_array_equal(got.numpy(), ((values * r - c) * other.numpy() + r) * c)
+    m += row
+    m *= column
+    np.testing.assert_array_equal(m.numpy(), (values + r) * c)
+
+
+def test_cycles_of_several_lengths_in_one_pass() -> None:
+    x = T.arange(120_000.0, dtype=T.float64).view(2, 60, 1000)
+    values = reference(x)
+    row, plane = T.arange(1000.0, dtype=T.float64), T.arange(60_000.0, dtype=T.float64).view(60, 1000)
+    first = T.arange(2.0, dtype=T.float64).view(2, 1, 1)
+    got = (x + row) * first + plane - row
+    r, p, f = reference(row), reference(plane), reference(first)
+    np.testing.assert_array_equal(reference(got), (values + r) * f + p - r)
+
+
+def test_copies_of_what_was_put_off() -> None:
+    x, out = ramp(), T.zeros(N, dtype=T.float64)
+    values = reference(x)
+    y = x * 3
+    out.copy_(y)
+    np.testing.assert_array_equal(reference(out), values * 3)
+    np.testing.assert_array_equal(reference(y), values * 3)
+    view = out.view(2, -1)[1]
+    view.copy_((x * 2)[N // 2 :] + 1)
+    np.testing.assert_array_equal(reference(out)[N // 2 :], values[N // 2 :] * 2 + 1)
+    x.copy_(x * 5)
+    np.testing.assert_array_equal(reference(x), values * 5)
+    before = x + 1
+    x[:] = out - 1
+    np.testing.assert_array_equal(reference(before), values * 5 + 1)
+    np.testing.assert_array_equal(reference(x), reference(out) - 1)
+    whole = T.zeros(N, dtype=T.float32)
+    whole.copy_(x + 1)
+    np.testing.assert_array_equal(reference(whole), reference(out).astype(np.float32))
+    shared = np.zeros(N)
+    T.from_numpy(shared).copy_(out * 2)
+    np.testing.assert_array_equal(shared, reference(out) * 2)
+
+
 def test_transposed_and_stepped_operands() -> None:
     m = T.arange(90_000.0, dtype=T.float64).view(300, 300)
     values = reference(m)

@@ -66,15 +66,9 @@ impl Loss {
 
     fn value(self, x: &Tensor, t: &Tensor) -> Result<Tensor> {
         match self {
-            Self::Mse => {
-                let d = x.sub(t)?;
-                d.mul(&d)
-            }
-            // With m = min(|d|, limit) both branches are m (|d| - m / 2).
+            Self::Mse => x.binary(Binary::SquaredDifference, t, 1.0),
             Self::SmoothL1(limit) | Self::Huber(limit) => {
-                let d = x.sub(t)?.apply_unary(Unary::Abs)?;
-                let m = d.unary(Unary::Clamp, [f64::NEG_INFINITY, limit])?;
-                let loss = d.binary(Binary::Sub, &m, 0.5)?.mul(&m)?;
+                let loss = x.binary(Binary::HuberDifference, t, limit)?;
                 if matches!(self, Self::SmoothL1(_)) && limit != 1.0 {
                     return loss.times(1.0 / limit);
                 }

@@ -13,6 +13,18 @@ fn signed(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|&n| n as i64).collect()
 }
 
+/// Where the diagonal of a dense tensor lies: that of one whose memory is not touched.
+fn diagonal_of(
+    shape: &[usize],
+    dtype: DType,
+    offset: i64,
+    dim1: i64,
+    dim2: i64,
+) -> Result<Geometry> {
+    let whole = Tensor::from_core(crate::storage::Core::alloc(dtype, shape)?);
+    Ok(Geometry::of(&whole.diagonal(offset, dim1, dim2)?.core()))
+}
+
 impl Tensor {
     /// Dimensions `start` to `end`, both included, as one.
     ///
@@ -318,9 +330,8 @@ impl Tensor {
         self.linear_map(
             "DiagEmbedBackward0",
             |this| {
-                let whole = Self::zeros(&to, this.dtype())?;
-                let diagonal = Geometry::of(&whole.diagonal(offset, dim1, dim2)?.core());
-                regather(&this.contiguous()?, &diagonal, &Geometry::of(&whole.core()))
+                let diagonal = diagonal_of(&to, this.dtype(), offset, dim1, dim2)?;
+                regather(&this.contiguous()?, &diagonal, &Geometry::dense(&to))
             },
             move |grad| grad.diagonal(offset, dim1, dim2),
         )
@@ -340,13 +351,8 @@ impl Tensor {
                     "DiagonalBackward0_copy",
                     |this| this.diagonal(offset, 0, 1)?.copied(),
                     move |grad| {
-                        let whole = Geometry::dense(&shape);
-                        let cut = Geometry::of(
-                            &Self::from_core(crate::storage::Core::alloc(grad.dtype(), &shape)?)
-                                .diagonal(offset, 0, 1)?
-                                .core(),
-                        );
-                        regather(&grad.contiguous()?, &cut, &whole)
+                        let diagonal = diagonal_of(&shape, grad.dtype(), offset, 0, 1)?;
+                        regather(&grad.contiguous()?, &diagonal, &Geometry::dense(&shape))
                     },
                 )
             }

@@ -140,6 +140,16 @@ macro_rules! for_each_binary {
                 da [a b] |g, _| g.mul(&a.sub(b).mul_lit(2.0));
                 db [a b] |g, _| g.mul(&b.sub(a).mul_lit(2.0));
             }
+            HuberDifference "huber_difference" "HuberLossBackward0" FloatOnly {"delta" = 1.0}
+                "`m (|d| - m / 2)` for `d = a - b`, `m` being `|d|` or `delta`, whichever is less" {
+                light true value |a, b, p| {
+                    let d = a.sub(b).abs();
+                    let m = V::select(&d.gt_lit(p[0]), &d.lit(p[0]), &d);
+                    m.fma(&m.lit(-0.5), &d).mul(&m)
+                };
+                da [a b] |g, p| g.mul(&within(&a.sub(b), p[0]));
+                db [a b] |g, p| g.mul(&within(&b.sub(a), p[0]));
+            }
             Heaviside "heaviside" "NotDifferentiable" Arithmetic {}
                 "0 where `a < 0`, 1 where `a > 0`, `b` where `a` is 0" {
                 value |a, b, _| {
@@ -270,6 +280,13 @@ fn scaled<V: Algebra>(g: &V, k: f64) -> V {
     } else {
         g.mul_lit(k)
     }
+}
+
+/// `d`, but no further from zero than `most`.
+#[inline(always)]
+fn within<V: Algebra>(d: &V, most: f64) -> V {
+    let low = V::select(&d.lt_lit(-most), &d.lit(-most), d);
+    V::select(&d.gt_lit(most), &d.lit(most), &low)
 }
 
 /// `b^(a - 1) e^-b / gamma(a)`

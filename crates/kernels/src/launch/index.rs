@@ -452,11 +452,15 @@ pub fn one_hot(index: &Arc<Core>, classes: Option<usize>) -> Result<Arc<Core>> {
             data.iter().max().map_or(0, |&max| (max + 1).max(0) as usize)
         }
     };
-    let rows = kernel::one_hot::<i64>(data, classes)?;
+    kernel::check_classes(data, classes)?;
     let mut shape = Dims::from_slice(index.shape());
-    drop(access);
     shape.push(classes);
-    crate::storage::from_slice(&rows, &shape)
+    let rows = Core::alloc(DType::I64, &shape)?;
+    super::blocks::fill(&rows, Scalar::Int(0))?;
+    // SAFETY: fresh, dense, and of a row for each index, all of which are in range.
+    unsafe { kernel::one_hot(data, classes, rows.data().cast::<i64>()) };
+    drop(access);
+    Ok(rows)
 }
 
 /// Whether a dtype may index.

@@ -268,13 +268,19 @@ pub fn map_dense_later(
 
 /// Makes the elements of a core that waits for them.
 fn make(target: &Core) {
-    carry_out(target, Keep::Always, &[], run);
+    carry_out(target, Keep::Always, &[], None, |plan| run(plan, std::ptr::null_mut()));
 }
 
 /// Runs the pass that makes `target`, if it waits; `keep` says whether its elements stay. What else
-/// `run` reads, `beside`, must not wait, and is locked with the rest. `false` if the target does not
-/// wait, or `run` gives that.
-fn carry_out(target: &Core, keep: Keep, beside: &[&Core], run: impl Fn(&Plan<'_>) -> bool) -> bool {
+/// `run` reads, `beside`, or writes, `into`, must not wait, and is locked with the rest. `false` if the
+/// target does not wait, or `run` gives that.
+fn carry_out(
+    target: &Core,
+    keep: Keep,
+    beside: &[&Core],
+    into: Option<&Core>,
+    run: impl Fn(&Plan<'_>) -> bool,
+) -> bool {
     loop {
         let own = target.deferred().and_then(|deferred| deferred.step());
         let Some(own) = own else { return false };
@@ -282,7 +288,8 @@ fn carry_out(target: &Core, keep: Keep, beside: &[&Core], run: impl Fn(&Plan<'_>
         let writes = plan.writes();
         let reads: SmallVec<[&Core; 8]> =
             plan.leaves.iter().map(|core| &**core).chain(beside.iter().copied()).collect();
-        let access = Access::locked(&reads, &writes);
+        let locked: SmallVec<[&Core; 4]> = writes.iter().copied().chain(into).collect();
+        let access = Access::locked(&reads, &locked);
         // Another thread may have made some of it before the locks were ours; what it read may have
         // been overwritten since.
         if plan.made.iter().any(|made| !plan.core(made).is_waiting()) {
@@ -491,7 +498,8 @@ fn tile(plan: &Plan<'_>) -> usize {
     BUFFER / sizes.max().unwrap_or(8)
 }
 
-fn run(plan: &Plan<'_>) -> bool {
+/// The whole pass; `result` is where the elements of the target go, if they have no place of their own.
+fn run(plan: &Plan<'_>, result: *mut u8) -> bool {
     let numel = plan.target.numel();
     let tile = tile(plan);
     let program = compile(plan, tile);
@@ -507,18 +515,45 @@ fn run(plan: &Plan<'_>) -> bool {
     // Tasks end with a panel, so that none is brought twice.
     let whole = program.panels.first().map_or(tile, |panel| panel.together * panel.across.cols);
     let step = (TASK_BYTES / cost.max(1)).next_multiple_of(whole);
-    let body = |task: usize| {
-        let start = task * step;
+    let (result, size) = (Dst::new(result), plan.target.dtype().size());
+    let part = |start: usize, end: usize| {
         // SAFETY: the operands have `numel` elements, are locked, and tasks write disjoint ranges.
-        unsafe { execute(&program, start, numel.min(start + step), tile, std::ptr::null_mut()) };
+        unsafe { execute(&program, start, end, tile, result.at((start * size) as isize)) };
     };
     if numel * cost < crate::parallel::threshold() {
-        // SAFETY: as above.
-        unsafe { execute(&program, 0, numel, tile, std::ptr::null_mut()) };
+        part(0, numel);
     } else {
+        let body = |task: usize| part(task * step, numel.min((task + 1) * step));
         crate::parallel::for_each(numel.div_ceil(step), body);
     }
     true
+}
+
+/// Whether elements that somebody asks for are kept. Whoever asks once may ask again: where nobody else holds
+/// the core, the second time tells.
+fn keep_of(input: &Arc<Core>, deferred: &Deferred) -> Keep {
+    if Arc::strong_count(input) > 1 || deferred.passes() > 0 {
+        return Keep::Dear;
+    }
+    deferred.pass();
+    Keep::Never
+}
+
+/// Makes the elements of a core that waits where they are to be copied to, a dense core of its shape and
+/// dtype. `false`, and nothing written, if that is not so, or they are to be kept as well.
+pub fn copy_into(input: &Arc<Core>, to: &Core) -> bool {
+    if !input.is_waiting()
+        || (to.dtype(), to.shape()) != (input.dtype(), input.shape())
+        || !(to.is_contiguous() && input.is_contiguous())
+    {
+        return false;
+    }
+    // What reads the memory that is written is made before: `input`, too, if it does.
+    drop(Access::new(&[], Some(to)));
+    let Some(deferred) = input.deferred().filter(|_| input.is_waiting()) else { return false };
+    carry_out(input, keep_of(input, deferred), &[], Some(to), |plan| {
+        plan.writes().is_empty() && run(plan, to.data())
+    })
 }
 
 /// Sums or averages a core that waits, in the pass that makes it; its elements are kept only where
@@ -540,12 +575,7 @@ pub(super) fn reduce(what: Reduction, input: &Arc<Core>, mask: u64, out: &Core) 
         shape = smallvec::smallvec![input.numel()];
         mask = 1;
     }
-    // Whoever asks once may ask again: where nobody else holds it, the second time tells.
-    let held = Arc::strong_count(input) > 1 || deferred.passes() > 0;
-    let keep = if held { Keep::Dear } else { Keep::Never };
-    if !held {
-        deferred.pass();
-    }
+    let keep = keep_of(input, deferred);
     crate::dtype::dispatch!(float input.dtype(), T => {
         with_made::<T>(input, keep, &[], |made| {
             let to = out.data().cast::<T>();
@@ -606,7 +636,7 @@ pub(super) fn with_made<T: Element>(
     beside: &[&Core],
     body: impl Fn(kernel::Maker<'_, T>) -> bool,
 ) -> bool {
-    carry_out(input, keep, beside, |plan| {
+    carry_out(input, keep, beside, None, |plan| {
         let tile = tile(plan);
         let program = compile(plan, tile);
         let kept = plan.made.last().is_some_and(|made| made.kept);

@@ -259,18 +259,25 @@ pub fn repeat_indices(counts: &[i64]) -> Result<Vec<i64>> {
     Ok(output)
 }
 
-/// One row of `classes` elements per index, 1 at the index and 0 elsewhere.
+/// Checks the classes of a one-hot encoding.
 ///
 /// # Errors
 /// An index out of range.
-pub fn one_hot<T: Element>(index: &[i64], classes: usize) -> Result<Vec<T>> {
+pub fn check_classes(index: &[i64], classes: usize) -> Result<()> {
     if let Some(bad) = index.iter().find(|&&i| i < 0 || i as usize >= classes) {
         ensure!(*bad >= 0, runtime, "Class values must be non-negative.");
         ensure!(false, runtime, "Class values must be smaller than num_classes.");
     }
-    let mut output = vec![T::default(); index.len() * classes];
+    Ok(())
+}
+
+/// Writes 1 at each index of a row of `classes` elements, which are 0.
+///
+/// # Safety
+/// The indices must be in range, and `to` hold a row for each.
+pub unsafe fn one_hot<T: Element>(index: &[i64], classes: usize, to: *mut T) {
     for (row, &class) in index.iter().enumerate() {
-        output[row * classes + class as usize] = T::from_i64(1);
+        // SAFETY: by the contract.
+        unsafe { to.add(row * classes + class as usize).write(T::from_i64(1)) };
     }
-    Ok(output)
 }

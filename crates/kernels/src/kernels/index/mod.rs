@@ -11,7 +11,7 @@ mod select;
 
 pub use advanced::{IndexArray, IndexPlan, index, index_put, index_sum};
 pub use mask::{
-    Found, masked_scatter, masked_select, masked_spread, nonzero, one_hot, repeat_indices, roll,
+    Found, check_classes, masked_scatter, masked_select, masked_spread, nonzero, one_hot, repeat_indices, roll,
     triangle,
 };
 pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};

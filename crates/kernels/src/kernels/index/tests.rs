@@ -261,6 +261,10 @@ fn masks() {
     unsafe { roll(Along { outer: 2, n: 3, inner: 1 }, -1, x.as_ptr(), y.as_mut_ptr()) };
     assert_eq!(y, [2, 3, 1, 5, 6, 4]);
     assert_eq!(repeat_indices(&[2, 0, 1]).unwrap(), [0, 0, 2]);
-    assert_eq!(one_hot::<i64>(&[1, 0], 3).unwrap(), [0, 1, 0, 1, 0, 0]);
-    assert!(one_hot::<i64>(&[3], 3).is_err());
+    let mut rows = [0i64; 6];
+    // SAFETY: two rows of three.
+    unsafe { one_hot(&[1, 0], 3, rows.as_mut_ptr()) };
+    assert_eq!(rows, [0, 1, 0, 1, 0, 0]);
+    assert!(check_classes(&[3], 3).is_err());
+    assert!(check_classes(&[-1], 3).is_err());
 }
