@@ -147,6 +147,21 @@ def test_copies_of_what_was_put_off() -> None:
     np.testing.assert_array_equal(shared, reference(out) * 2)
 
 
+def test_results_that_go_past_the_caches() -> None:
+    n = 8_400_003  # above 32 MiB of float32
+    x = (T.arange(n, dtype=T.float32) % 251).requires_grad_()
+    values = x.detach().numpy()
+    y = (x * 2).abs()
+    z = (y + 1) * x
+    total = z.sum(dtype=T.float64)
+    want = (values * 2 + 1) * values
+    assert total.item() == want.sum(dtype=np.float64)
+    np.testing.assert_array_equal(z.detach().numpy(), want)
+    np.testing.assert_array_equal(y.detach().numpy(), values * 2)
+    total.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), values * 4 + 1)
+
+
 def test_transposed_and_stepped_operands() -> None:
     m = T.arange(90_000.0, dtype=T.float64).view(300, 300)
     values = reference(m)

@@ -545,41 +545,67 @@ unsafe fn squares4_wide_avx2(
 
 /// Whether [`stream`] bypasses the caches.
 #[inline]
-pub(super) fn can_stream() -> bool {
+pub(crate) fn can_stream() -> bool {
     cfg!(target_arch = "x86_64")
 }
 
-/// Copies from a 64-byte aligned buffer, past the caches.
+/// Copies past the caches, in as few writes as the instruction set allows: while they wait for memory the
+/// processor goes on, until there are more of them than it can hold.
 ///
 /// # Safety
 /// Both must be valid for `bytes`.
-pub(super) unsafe fn stream(buffer: *const u8, out: *mut u8, bytes: usize) {
+pub(crate) unsafe fn stream(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE2 is part of x86-64; whole aligned 16-byte pieces are written in the middle.
+    // SAFETY: by the contract; the level was found to be there.
     unsafe {
-        use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
-        let head = out.align_offset(64).min(bytes);
-        std::ptr::copy_nonoverlapping(buffer, out, head);
-        let mut at = head;
-        while at + 64 <= bytes {
-            for k in 0..4 {
-                let v = _mm_loadu_si128(buffer.add(at + 16 * k).cast::<__m128i>());
-                _mm_stream_si128(out.add(at + 16 * k).cast::<__m128i>(), v);
-            }
-            at += 64;
+        match super::isa::level() {
+            super::isa::Level::Avx512 => stream_avx512(from, to, bytes),
+            super::isa::Level::Avx2 => stream_avx2(from, to, bytes),
+            super::isa::Level::Baseline => stream_baseline(from, to, bytes),
         }
-        std::ptr::copy_nonoverlapping(buffer.add(at), out.add(at), bytes - at);
     }
     #[cfg(not(target_arch = "x86_64"))]
     // SAFETY: by the contract.
     unsafe {
-        std::ptr::copy_nonoverlapping(buffer, out, bytes);
+        std::ptr::copy_nonoverlapping(from, to, bytes);
     }
 }
 
+/// [`stream`] for one level.
+#[cfg(target_arch = "x86_64")]
+macro_rules! stream {
+    ($name:ident, $vector:ident, $load:ident, $store:ident $(, $feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $name(from: *const u8, to: *mut u8, bytes: usize) {
+            use std::arch::x86_64::{$load, $store, $vector};
+            const WIDE: usize = size_of::<$vector>();
+            // SAFETY: whole lines within both, the second of which are aligned, and what lies around them.
+            unsafe {
+                let head = to.align_offset(64).min(bytes);
+                std::ptr::copy_nonoverlapping(from, to, head);
+                let mut at = head;
+                while at + 64 <= bytes {
+                    for at in (at..at + 64).step_by(WIDE) {
+                        $store(to.add(at).cast(), $load(from.add(at).cast()));
+                    }
+                    at += 64;
+                }
+                std::ptr::copy_nonoverlapping(from.add(at), to.add(at), bytes - at);
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+stream!(stream_baseline, __m128i, _mm_loadu_si128, _mm_stream_si128);
+#[cfg(target_arch = "x86_64")]
+stream!(stream_avx2, __m256i, _mm256_loadu_si256, _mm256_stream_si256, "avx2");
+#[cfg(target_arch = "x86_64")]
+stream!(stream_avx512, __m512i, _mm512_loadu_si512, _mm512_stream_si512, "avx512f");
+
 /// Orders streamed writes before what follows.
 #[inline]
-pub(super) fn stream_fence() {
+pub(crate) fn stream_fence() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: SSE is part of x86-64.
     unsafe {

@@ -44,7 +44,7 @@ const SHORT: usize = 128;
 /// Bytes of a buffer that one value fills: it is read again and again, so it had better be short.
 const CONSTANT: usize = 2048;
 /// Outputs from this size on bypass the caches where the instruction set allows it.
-pub(crate) const STREAM_BYTES: usize = 1 << 25;
+const STREAM_BYTES: usize = 1 << 25;
 
 /// Pointers shared between tasks, each of which touches its own part of the output.
 struct Shared<T>(T);
@@ -139,9 +139,7 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
     for (size, o) in sizes.iter_mut().zip(ins) {
         *size = o.size;
     }
-    let stream = n * out.size >= STREAM_BYTES
-        && super::copy::can_stream()
-        && ins.iter().all(|o| o.ptr != out.ptr);
+    let stream = streams(n * out.size) && ins.iter().all(|o| o.ptr != out.ptr);
     let shared = Shared((out.ptr, ptrs));
     let shared = &shared;
     let body = |task: usize| {
@@ -164,6 +162,12 @@ unsafe fn flat(n: usize, out: Operand<'_>, ins: &[Operand<'_>], block: Block, p:
     parallel::for_each(n.div_ceil(step), body);
 }
 
+/// Whether a fresh output of so many bytes had better bypass the caches.
+#[inline]
+pub(crate) fn streams(bytes: usize) -> bool {
+    bytes >= STREAM_BYTES && super::copy::can_stream()
+}
+
 /// As a block call, but by way of a buffer, and from there past the caches.
 unsafe fn streamed(
     n: usize,
@@ -178,7 +182,7 @@ unsafe fn streamed(
     let buffer = buffer.as_mut_ptr().cast::<u8>();
     let mut done = 0;
     while done < n {
-        let len = (n - done).min(1024);
+        let len = (n - done).min(256);
         // SAFETY: `len` elements from `done` on are in bounds, and fit the buffer.
         unsafe {
             block(ptrs.as_ptr(), buffer, len, p);

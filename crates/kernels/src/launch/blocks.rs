@@ -174,7 +174,7 @@ pub fn join(out: &Core, parts: &[&Core], outer: usize) -> bool {
     let row = out.numel() / outer.max(1) * size;
     let large = out.numel() * size >= crate::parallel::threshold();
     let long = large && row > JOINED;
-    if long && out.numel() * size >= elementwise::STREAM_BYTES {
+    if long && elementwise::streams(out.numel() * size) {
         return false;
     }
     let access = Access::new(parts, None);

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use smallvec::SmallVec;
 
 use crate::kernels::block::Block;
-use crate::kernels::copy::{copy_bytes, repeat_runs};
+use crate::kernels::copy::{copy_bytes, repeat_runs, stream, stream_fence};
 use crate::kernels::elementwise::{MAX_INPUTS, fill, gather, number};
 use crate::storage::deferred::{Across, Reach};
 
@@ -78,6 +78,8 @@ pub(super) struct Instruction {
     pub(super) number: Option<Number>,
     pub(super) out: Place,
     pub(super) size: usize,
+    /// Memory that the result goes to from `out`, past the caches.
+    pub(super) store: Option<*mut u8>,
 }
 
 pub(super) struct Program {
@@ -229,9 +231,16 @@ unsafe fn execute_in(
                     Some(number) => instruction.by_runs(number, at, n, ins[0], out),
                     None => block(ins.as_ptr(), out, n, p),
                 }
+                if let Some(store) = instruction.store {
+                    let size = instruction.size;
+                    stream(out, store.wrapping_add(at * size), n * size);
+                }
             }
         }
         at += n;
+    }
+    if program.code.iter().any(|instruction| instruction.store.is_some()) {
+        stream_fence();
     }
 }
 

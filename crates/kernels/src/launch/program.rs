@@ -16,7 +16,7 @@ use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::copy::copy_bytes;
-use crate::kernels::elementwise::scatter;
+use crate::kernels::elementwise::{scatter, streams};
 use crate::kernels::raw::{Dst, split};
 use crate::kernels::reduce as kernel;
 use crate::storage::deferred::{
@@ -27,6 +27,12 @@ use crate::unary::Unary;
 
 /// Bytes of a run that are worth a call of their own, with the element of the run as a number.
 const RUN: usize = 128;
+/// Bytes of a block whose results go past the caches: more of them at a time would keep the processor waiting.
+const BURST: usize = 2048;
+/// Bytes of the first cache that a pass may fill.
+const L1: usize = 24 * 1024;
+/// Results that are on their way at a time, if there are so many.
+const ON_THEIR_WAY: usize = 3;
 /// Bytes of a cycle up to which copies of it are laid side by side, so that blocks need not end with it.
 const CYCLE: usize = BUFFER;
 /// Bytes of traffic per parallel task, or of work that takes as long.
@@ -377,8 +383,9 @@ fn cut_of(plan: &Plan<'_>, tile: usize) -> usize {
     cut
 }
 
-/// A program whose blocks are of up to `tile` elements.
-fn compile(plan: &Plan<'_>, tile: usize) -> Program {
+/// A program whose blocks are of up to `tile` elements; `into` says that somebody takes the elements of the
+/// target, whether they are kept or not.
+fn compile(plan: &Plan<'_>, tile: usize, into: bool) -> Program {
     static PROGRAMS: AtomicUsize = AtomicUsize::new(1);
     let mut buffers = Buffers::default();
     let mut spreads: Vec<Spread> = Vec::new();
@@ -461,9 +468,11 @@ fn compile(plan: &Plan<'_>, tile: usize) -> Program {
             ins.push((place, size));
         }
         let size = core.dtype().size();
-        let out = if made.kept {
+        let last = at + 1 == plan.made.len();
+        let store = (made.kept && past_caches(core)).then(|| core.data());
+        let out = if made.kept && store.is_none() {
             Place::Memory(core.data())
-        } else if at + 1 == plan.made.len() {
+        } else if last && (into || !made.kept) {
             Place::Result
         } else {
             Place::Buffer(buffers.take())
@@ -474,7 +483,7 @@ fn compile(plan: &Plan<'_>, tile: usize) -> Program {
             Some((_, block, number)) => (block, Some(number)),
             None => (step.block, None),
         };
-        code.push(Instruction { block, p: step.p, ins, number, out, size });
+        code.push(Instruction { block, p: step.p, ins, number, out, size, store });
     }
     let mut room = buffers.count * SPACING;
     for panel in &mut panels {
@@ -489,20 +498,33 @@ fn compile(plan: &Plan<'_>, tile: usize) -> Program {
     Program { id, spreads, panels, copies, code, cut, room }
 }
 
-/// Elements done at a time: those of the widest type fill a buffer.
+/// Elements done at a time: of the widest type so many that what is read, written and on its way stays in L1.
 fn tile(plan: &Plan<'_>) -> usize {
-    let sizes = plan.made.iter().flat_map(|made| {
-        let ins = made.step.ins.iter().map(|(input, _)| input.dtype().size());
-        ins.chain([plan.core(made).dtype().size()])
-    });
-    BUFFER / sizes.max().unwrap_or(8)
+    let cores = || {
+        let ins = plan.made.iter().flat_map(|made| &made.step.ins).map(|(input, _)| &**input);
+        ins.chain(plan.made.iter().map(|made| plan.core(made)))
+    };
+    let size = cores().map(|core| core.dtype().size()).max().unwrap_or(8);
+    let kept = plan.made.iter().filter(|made| made.kept);
+    if kept.clone().any(|made| past_caches(plan.core(made))) {
+        return BURST / size;
+    }
+    let kept = kept.count();
+    let places = plan.leaves.len() + kept + (plan.made.len() - kept).min(ON_THEIR_WAY);
+    let bytes = (L1 / places.max(1)).clamp(BURST, BUFFER);
+    (1 << bytes.ilog2()) / size
+}
+
+/// Whether the elements of a core that is made go past the caches.
+fn past_caches(core: &Core) -> bool {
+    streams(core.numel() * core.dtype().size())
 }
 
 /// The whole pass; `result` is where the elements of the target go, if they have no place of their own.
 fn run(plan: &Plan<'_>, result: *mut u8) -> bool {
     let numel = plan.target.numel();
     let tile = tile(plan);
-    let program = compile(plan, tile);
+    let program = compile(plan, tile, false);
     let cost: usize = plan.leaves.iter().map(|core| core.dtype().size()).sum::<usize>()
         + plan
             .made
@@ -638,14 +660,14 @@ pub(super) fn with_made<T: Element>(
 ) -> bool {
     carry_out(input, keep, beside, None, |plan| {
         let tile = tile(plan);
-        let program = compile(plan, tile);
-        let kept = plan.made.last().is_some_and(|made| made.kept);
+        let program = compile(plan, tile, true);
+        let direct = program.code.last().is_none_or(|last| matches!(last.out, Place::Result));
         body(&|at: usize, n: usize, to: *mut T| {
             // SAFETY: elements of the shape are asked for, by tasks disjoint ones; `to` holds so many.
             // What is kept is dense and locked.
             unsafe {
                 execute(&program, at, at + n, tile, to.cast());
-                if kept {
+                if !direct {
                     let from = input.data().cast::<T>().cast_const().add(at);
                     copy_bytes(from.cast(), to.cast(), n * size_of::<T>());
                 }

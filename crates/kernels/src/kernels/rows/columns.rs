@@ -75,11 +75,8 @@ impl<const W: usize> Place<W> {
             return;
         }
         for run in &self.runs {
-            let from = x.at(run.offset + row);
-            for l in 0..run.len {
-                // SAFETY: l < len.
-                made[run.to + l] = unsafe { *from.add(l) };
-            }
+            // SAFETY: the run has so many elements, and its place lies within the W.
+            unsafe { carry(x.at(run.offset + row), made[run.to..].as_mut_ptr(), run.len) };
         }
     }
 
@@ -109,14 +106,39 @@ impl<const W: usize> Place<W> {
             }
             return;
         }
+        let all: [T; W] = std::array::from_fn(made);
         for run in &self.runs {
-            let to = y.at(run.offset + row);
-            for l in 0..run.len {
-                // SAFETY: l < len.
-                unsafe { *to.add(l) = made(run.to + l) };
-            }
+            // SAFETY: as in `read`.
+            unsafe { carry(all[run.to..].as_ptr(), y.at(run.offset + row), run.len) };
         }
     }
+}
+
+/// Copies part of a row in pieces of which the compiler knows the length; the last one may begin among what was
+/// copied before.
+///
+/// # Safety
+/// Both must be valid for `len` elements.
+#[inline(always)]
+unsafe fn carry<T: Copy>(from: *const T, to: *mut T, len: usize) {
+    macro_rules! pieces {
+        ($($size:literal)*) => {
+            $(if len >= $size {
+                let mut at = 0;
+                while at < len {
+                    at = at.min(len - $size);
+                    // SAFETY: the piece ends with the run, at the latest.
+                    unsafe {
+                        let piece = from.add(at).cast::<[T; $size]>().read_unaligned();
+                        to.add(at).cast::<[T; $size]>().write_unaligned(piece);
+                    }
+                    at += $size;
+                }
+                return;
+            })*
+        };
+    }
+    pieces! { 16 4 1 }
 }
 
 struct Forward<T, const W: usize> {
