@@ -234,34 +234,56 @@ impl<T: Real> Step<'_, T> {
         let moving = momentum > 0.0;
         // SAFETY: see `step`.
         let ((p, g), square) = unsafe { (self.slices(), self.state(0)) };
-        // What the rule does not keep is never touched below; the pointers may be null.
-        let (buffers, means) = (self.states[1], self.states[usize::from(moving) + 1]);
-        for i in 0..self.n {
-            let g = if decay == 0.0 { g[i] * sign } else { g[i] * sign + wd * p[i] };
-            let second = square[i] * a + w * g * g;
-            square[i] = second;
-            let root = if centered {
-                let mean = means.at(i as isize);
-                // SAFETY: the mean of gradients has n elements.
-                let new = unsafe {
-                    let old = *mean;
-                    if far { g - (g - old) * keep } else { old + w * (g - old) }
-                };
-                // SAFETY: as above.
-                unsafe { *mean = new };
-                (second - new * new).sqrt() + eps
-            } else {
-                second.sqrt() + eps
-            };
-            if moving {
-                let buffer = buffers.at(i as isize);
-                // SAFETY: the buffer has n elements.
-                let new = unsafe { *buffer * mu + g / root };
-                // SAFETY: as above.
-                unsafe { *buffer = new };
-                p[i] += rate * new;
-            } else {
-                p[i] += rate * g / root;
+        let elements = p.iter_mut().zip(g).zip(square);
+        let turned = |p: T, g: T| if decay == 0.0 { g * sign } else { g * sign + wd * p };
+        let second = |square: &mut T, g: T| {
+            *square = *square * a + w * g * g;
+            *square
+        };
+        let centred = |mean: &mut T, g: T, second: T| {
+            let old = *mean;
+            *mean = if far { g - (g - old) * keep } else { old + w * (g - old) };
+            second - *mean * *mean
+        };
+        let moved = |buffer: &mut T, d: T| {
+            *buffer = *buffer * mu + d;
+            *buffer
+        };
+        // A loop for each set of tensors that the rule keeps, so that they become vector loops.
+        match (moving, centered) {
+            (false, false) => {
+                for ((p, &g), square) in elements {
+                    let g = turned(*p, g);
+                    let root = second(square, g).sqrt() + eps;
+                    *p += rate * g / root;
+                }
+            }
+            (false, true) => {
+                // SAFETY: see `step`.
+                let means = unsafe { self.state(1) };
+                for (((p, &g), square), mean) in elements.zip(means) {
+                    let g = turned(*p, g);
+                    let root = centred(mean, g, second(square, g)).sqrt() + eps;
+                    *p += rate * g / root;
+                }
+            }
+            (true, false) => {
+                // SAFETY: see `step`.
+                let buffers = unsafe { self.state(1) };
+                for (((p, &g), square), buffer) in elements.zip(buffers) {
+                    let g = turned(*p, g);
+                    let root = second(square, g).sqrt() + eps;
+                    *p += rate * moved(buffer, g / root);
+                }
+            }
+            (true, true) => {
+                // SAFETY: see `step`.
+                let (buffers, means) = unsafe { (self.state(1), self.state(2)) };
+                for ((((p, &g), square), buffer), mean) in elements.zip(buffers).zip(means) {
+                    let g = turned(*p, g);
+                    let root = centred(mean, g, second(square, g)).sqrt() + eps;
+                    *p += rate * moved(buffer, g / root);
+                }
             }
         }
     }
