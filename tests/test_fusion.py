@@ -123,6 +123,16 @@ def test_cycles_of_several_lengths_in_one_pass() -> None:
     np.testing.assert_array_equal(reference(got), (values + r) * f + p - r)
 
 
+def test_cycles_of_two_dtypes_in_the_same_memory() -> None:
+    wide = T.arange(1.0, 5.0, dtype=T.float64)
+    narrow = wide.view(T.float32)[:4]
+    a, b = T.ones(40_000, 4, dtype=T.float64), T.ones(40_000, 4, dtype=T.float32)
+    got = T.where(a * wide > 2, b + narrow, b - narrow).numpy()
+    w, n = wide.numpy(), narrow.numpy().copy()
+    want = np.where(np.ones((40_000, 4)) * w > 2, 1 + n, 1 - n)
+    np.testing.assert_array_equal(got, want.astype(np.float32))
+
+
 def test_copies_of_what_was_put_off() -> None:
     x, out = ramp(), T.zeros(N, dtype=T.float64)
     values = reference(x)

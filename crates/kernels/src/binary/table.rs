@@ -4,6 +4,7 @@ use std::f64::consts::LN_2;
 
 use super::{Needs, Row, Saved};
 use crate::algebra::Algebra;
+use crate::unary::table::limit;
 
 /// The table: calls `$callback! { Variant "name" "NodeName" Class {"param" = default, ...} "doc"
 /// { ... } ... }` with all rows; bindings generate their methods by it and ignore the braces.
@@ -144,11 +145,11 @@ macro_rules! for_each_binary {
                 "`m (|d| - m / 2)` for `d = a - b`, `m` being `|d|` or `delta`, whichever is less" {
                 light true value |a, b, p| {
                     let d = a.sub(b).abs();
-                    let m = V::select(&d.gt_lit(p[0]), &d.lit(p[0]), &d);
+                    let m = limit(&d, f64::NEG_INFINITY, p[0]);
                     m.fma(&m.lit(-0.5), &d).mul(&m)
                 };
-                da [a b] |g, p| g.mul(&within(&a.sub(b), p[0]));
-                db [a b] |g, p| g.mul(&within(&b.sub(a), p[0]));
+                da [a b] |g, p| g.mul(&limit(&a.sub(b), -p[0], p[0]));
+                db [a b] |g, p| g.mul(&limit(&b.sub(a), -p[0], p[0]));
             }
             Heaviside "heaviside" "NotDifferentiable" Arithmetic {}
                 "0 where `a < 0`, 1 where `a > 0`, `b` where `a` is 0" {
@@ -280,13 +281,6 @@ fn scaled<V: Algebra>(g: &V, k: f64) -> V {
     } else {
         g.mul_lit(k)
     }
-}
-
-/// `d`, but no further from zero than `most`.
-#[inline(always)]
-fn within<V: Algebra>(d: &V, most: f64) -> V {
-    let low = V::select(&d.lt_lit(-most), &d.lit(-most), d);
-    V::select(&d.gt_lit(most), &d.lit(most), &low)
 }
 
 /// `b^(a - 1) e^-b / gamma(a)`

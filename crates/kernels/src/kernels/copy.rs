@@ -545,7 +545,7 @@ unsafe fn squares4_wide_avx2(
 
 /// Whether [`stream`] bypasses the caches.
 #[inline]
-pub(crate) fn can_stream() -> bool {
+pub(super) fn can_stream() -> bool {
     cfg!(target_arch = "x86_64")
 }
 

@@ -45,6 +45,9 @@ const SHORT: usize = 128;
 const CONSTANT: usize = 2048;
 /// Outputs from this size on bypass the caches where the instruction set allows it.
 const STREAM_BYTES: usize = 1 << 25;
+/// Bytes of an operand that are done before they are written past the caches: more at a time would keep the
+/// processor waiting.
+pub(crate) const BURST: usize = 2048;
 
 /// Pointers shared between tasks, each of which touches its own part of the output.
 struct Shared<T>(T);
@@ -182,7 +185,7 @@ unsafe fn streamed(
     let buffer = buffer.as_mut_ptr().cast::<u8>();
     let mut done = 0;
     while done < n {
-        let len = (n - done).min(256);
+        let len = (n - done).min(BURST / size);
         // SAFETY: `len` elements from `done` on are in bounds, and fit the buffer.
         unsafe {
             block(ptrs.as_ptr(), buffer, len, p);
@@ -355,10 +358,10 @@ impl Plan {
         };
         let repeats = |k: usize| k > 0 && direct(k) && self.row.strides[k] == 0;
         // Rows of which one is read again and again are joined even if they are longer: a few of them, so
-        // that they stay in L1 with what passes by.
+        // that they stay in L1 with what passes by. (A single row follows nothing.)
         let joined = self.col.len <= tile / 4 && (0..self.count).all(|k| follows(k) || repeats(k));
         let tile = if joined { tile / 2 } else { tile };
-        if short || (joined && self.row.len > 1) {
+        if short || joined {
             // Rows are joined; direct is what lies packed in memory already.
             self.packed = true;
             self.number = None;
@@ -534,14 +537,14 @@ impl Plan {
                 Access::Constant => (buffer, 0),
                 Access::Repeated => {
                     // Known by where it lies, and how often the buffer has it.
-                    let want = (ptrs[k] as u64, rows);
-                    if !filled[k].is_some_and(|have| have.0 == want.0 && have.1 >= rows) {
+                    let place = ptrs[k] as u64;
+                    if !filled[k].is_some_and(|(have, n)| have == place && n >= rows) {
                         // SAFETY: the tile fits the buffer and lies within the operand.
                         unsafe {
                             let col = self.col.strides[k];
                             gather(ptrs[k], 0, col, buffer, rows, cols, self.sizes[k]);
                         }
-                        filled[k] = Some(want);
+                        filled[k] = Some((place, rows));
                     }
                     (buffer, 0)
                 }

@@ -84,7 +84,23 @@ struct Step<'a, T> {
     states: [Dst<T>; 3],
 }
 
+/// A running average, `weight` of the way from what it was to what is new: in both forms of the interpolation, as
+/// torch chooses between them.
+#[inline(always)]
+fn toward<T: Real>(weight: f64) -> impl Fn(T, T) -> T {
+    let (w, far) = (T::from_f64(weight), weight >= 0.5);
+    let keep = T::ONE - w;
+    move |old, new| if far { new - (new - old) * keep } else { old + w * (new - old) }
+}
+
 impl<T: Real> Step<'_, T> {
+    /// What makes of a parameter and its gradient the gradient to go by: turned round or not, with the decay.
+    #[inline(always)]
+    fn turned(&self, decay: f64) -> impl Fn(T, T) -> T + use<T> {
+        let (sign, wd) = (self.sign, T::from_f64(decay));
+        move |p, g| if decay == 0.0 { g * sign } else { g * sign + wd * p }
+    }
+
     /// # Safety
     /// See [`step`].
     #[inline(always)]
@@ -136,13 +152,13 @@ impl<T: Real> Step<'_, T> {
         nesterov: bool,
         first: bool,
     ) {
-        let (rate, wd) = (T::from_f64(-rate), T::from_f64(decay));
-        let sign = self.sign;
+        let rate = T::from_f64(-rate);
+        let turned = self.turned(decay);
         // SAFETY: see `step`.
         let (p, g) = unsafe { self.slices() };
         if momentum == 0.0 {
             for (p, &g) in p.iter_mut().zip(g) {
-                let g = if decay == 0.0 { g * sign } else { g * sign + wd * *p };
+                let g = turned(*p, g);
                 *p += rate * g;
             }
             return;
@@ -151,7 +167,7 @@ impl<T: Real> Step<'_, T> {
         // SAFETY: see `step`.
         let b = unsafe { self.state(0) };
         for ((p, &g), b) in p.iter_mut().zip(g).zip(b) {
-            let g = if decay == 0.0 { g * sign } else { g * sign + wd * *p };
+            let g = turned(*p, g);
             let sum = if first { g } else { *b * mu + keep * g };
             *b = sum;
             let d = if nesterov { g + mu * sum } else { sum };
@@ -171,19 +187,18 @@ impl<T: Real> Step<'_, T> {
         let size = T::from_f64(-(rate / correction1));
         let root2 = T::from_f64(correction2);
         let shrink = T::from_f64(1.0 - rate * decay);
-        let (w1, far) = (T::from_f64(1.0 - beta1), 1.0 - beta1 >= 0.5);
-        let keep1 = T::ONE - w1;
+        let toward = toward(1.0 - beta1);
         let (b2, w2) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
-        let (eps, wd, sign) = (T::from_f64(epsilon), T::from_f64(decay), self.sign);
-        let (shrinks, adds) = (decoupled && decay != 0.0, !decoupled && decay != 0.0);
+        let eps = T::from_f64(epsilon);
+        let shrinks = decoupled && decay != 0.0;
+        let turned = self.turned(if decoupled { 0.0 } else { decay });
         // SAFETY: see `step`.
         let ((p, g), m, v) = unsafe { (self.slices(), self.state(0), self.state(1)) };
         macro_rules! element {
             ($p:ident, $g:ident, $m:ident, $v:ident, |$second:ident| $largest:expr) => {{
                 let before = if shrinks { *$p * shrink } else { *$p };
-                let g = if adds { $g * sign + wd * before } else { $g * sign };
-                // Both forms of the interpolation, as torch chooses between them.
-                let mean = if far { g - (g - *$m) * keep1 } else { *$m + w1 * (g - *$m) };
+                let g = turned(before, $g);
+                let mean = toward(*$m, g);
                 let $second = *$v * b2 + w2 * g * g;
                 *$m = mean;
                 *$v = $second;
@@ -210,12 +225,11 @@ impl<T: Real> Step<'_, T> {
 
     #[inline(always)]
     unsafe fn adagrad(self, rate: f64, decay: f64, epsilon: f64) {
-        let (rate, wd, eps) = (T::from_f64(-rate), T::from_f64(decay), T::from_f64(epsilon));
-        let sign = self.sign;
+        let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
         // SAFETY: see `step`.
         let ((p, g), sum) = unsafe { (self.slices(), self.state(0)) };
         for ((p, &g), sum) in p.iter_mut().zip(g).zip(sum) {
-            let g = if decay == 0.0 { g * sign } else { g * sign + wd * *p };
+            let g = turned(*p, g);
             *sum += g * g;
             *p += rate * g / (sum.sqrt() + eps);
         }
@@ -226,23 +240,19 @@ impl<T: Real> Step<'_, T> {
         let &Rule::RmsProp { rate, alpha, epsilon, decay, momentum, centered } = self.rule else {
             return;
         };
-        let (rate, eps, wd) = (T::from_f64(-rate), T::from_f64(epsilon), T::from_f64(decay));
+        let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
         let (a, w, mu) = (T::from_f64(alpha), T::from_f64(1.0 - alpha), T::from_f64(momentum));
-        let sign = self.sign;
-        let far = 1.0 - alpha >= 0.5;
-        let keep = T::ONE - w;
+        let toward = toward(1.0 - alpha);
         let moving = momentum > 0.0;
         // SAFETY: see `step`.
         let ((p, g), square) = unsafe { (self.slices(), self.state(0)) };
         let elements = p.iter_mut().zip(g).zip(square);
-        let turned = |p: T, g: T| if decay == 0.0 { g * sign } else { g * sign + wd * p };
         let second = |square: &mut T, g: T| {
             *square = *square * a + w * g * g;
             *square
         };
         let centred = |mean: &mut T, g: T, second: T| {
-            let old = *mean;
-            *mean = if far { g - (g - old) * keep } else { old + w * (g - old) };
+            *mean = toward(*mean, g);
             second - *mean * *mean
         };
         let moved = |buffer: &mut T, d: T| {

@@ -142,6 +142,32 @@ impl<T> Dst<T> {
     }
 }
 
+/// Copies as many elements as both have, in pieces of which the compiler knows the length: for what is too short
+/// for a call of the library's function. The last piece may begin among what was copied before.
+#[inline(always)]
+pub(super) fn carry<T: Copy>(from: &[T], to: &mut [T]) {
+    const WHOLE: usize = 8;
+    let (parts, _) = from.as_chunks::<WHOLE>();
+    let (targets, _) = to.as_chunks_mut::<WHOLE>();
+    for (to, from) in targets.iter_mut().zip(parts) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (from.last_chunk::<WHOLE>(), to.last_chunk_mut::<WHOLE>()) {
+        *to = *from;
+        return;
+    }
+    if let (Some(first), Some(to)) = (from.first_chunk::<4>(), to.first_chunk_mut::<4>()) {
+        *to = *first;
+    }
+    if let (Some(last), Some(to)) = (from.last_chunk::<4>(), to.last_chunk_mut::<4>()) {
+        *to = *last;
+        return;
+    }
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
 /// Walks the index space of some dimensions in row-major order, keeping `N` offsets.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<const N: usize> {

@@ -16,7 +16,7 @@ use crate::dtype::{DType, Element};
 use crate::error::Result;
 use crate::kernels::block::Block;
 use crate::kernels::copy::copy_bytes;
-use crate::kernels::elementwise::{scatter, streams};
+use crate::kernels::elementwise::{BURST, scatter, streams};
 use crate::kernels::raw::{Dst, split};
 use crate::kernels::reduce as kernel;
 use crate::storage::deferred::{
@@ -27,8 +27,6 @@ use crate::unary::Unary;
 
 /// Bytes of a run that are worth a call of their own, with the element of the run as a number.
 const RUN: usize = 128;
-/// Bytes of a block whose results go past the caches: more of them at a time would keep the processor waiting.
-const BURST: usize = 2048;
 /// Bytes of the first cache that a pass may fill.
 const L1: usize = 24 * 1024;
 /// Results that are on their way at a time, if there are so many.
@@ -360,6 +358,19 @@ fn number_of(step: &Step) -> Option<(usize, Block, Number)> {
     })
 }
 
+/// Whether copies of a cycle of so many elements are laid side by side.
+fn is_short(length: usize, size: usize) -> bool {
+    length * size <= CYCLE
+}
+
+/// Where in a list the one is that is the `same`, made and appended if there is none.
+fn place_in<T>(list: &mut Vec<T>, same: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> usize {
+    list.iter().position(same).unwrap_or_else(|| {
+        list.push(make());
+        list.len() - 1
+    })
+}
+
 /// Blocks end where a long cycle begins anew, or, where no cycle is long, at whole lines with the end of as
 /// many turns of the longest as there is room for.
 fn cut_of(plan: &Plan<'_>, tile: usize) -> usize {
@@ -368,7 +379,7 @@ fn cut_of(plan: &Plan<'_>, tile: usize) -> usize {
     for (core, reach) in plan.made.iter().flat_map(|made| &made.step.ins) {
         let size = core.dtype().size();
         match *reach {
-            Reach::Cycle(length) if length * size > CYCLE => cut = cut.min(length),
+            Reach::Cycle(length) if !is_short(length, size) => cut = cut.min(length),
             Reach::Cycle(length) => longest = longest.max((length, size)),
             _ => {}
         }
@@ -393,7 +404,6 @@ fn compile(plan: &Plan<'_>, tile: usize, into: bool) -> Program {
     let mut copies: Vec<Copies> = Vec::new();
     let mut code: Vec<Instruction> = Vec::new();
     let mut places: Vec<Place> = Vec::new();
-    let short = |length: usize, core: &Core| length * core.dtype().size() <= CYCLE;
     let cut = cut_of(plan, tile);
     let last_use = |core: &Core| {
         let reads =
@@ -424,45 +434,33 @@ fn compile(plan: &Plan<'_>, tile: usize, into: bool) -> Program {
                     places[maker]
                 }
                 (None, Reach::Each) => Place::Memory(input.data()),
-                (None, &Reach::Cycle(length)) if short(length, input) => {
+                (None, &Reach::Cycle(length)) if is_short(length, size) => {
                     let from = input.data().cast_const();
-                    let have =
-                        copies.iter().position(|have| have.from == from && have.length == length);
-                    Place::Copies(have.unwrap_or_else(|| {
-                        let whole = cut <= tile && cut.is_multiple_of(length);
-                        let count =
-                            if whole { cut } else { length + tile.min(plan.target.numel()) };
-                        copies.push(Copies { from, length, size, count, offset: 0 });
-                        copies.len() - 1
-                    }))
+                    let whole = cut <= tile && cut.is_multiple_of(length);
+                    let count = if whole { cut } else { length + tile.min(plan.target.numel()) };
+                    let same =
+                        |have: &Copies| (have.from, have.length, have.size) == (from, length, size);
+                    let make = || Copies { from, length, size, count, offset: 0 };
+                    Place::Copies(place_in(&mut copies, same, make))
                 }
                 (None, &Reach::Cycle(length)) if length.is_multiple_of(cut) => {
                     Place::Cycle(input.data().cast_const(), length)
                 }
                 (None, &Reach::Across(across)) => {
                     let from = input.data().cast_const();
-                    let have = panels.iter().position(|panel| {
-                        panel.from == from && panel.across == across && panel.size == size
-                    });
-                    Place::Panel(have.unwrap_or_else(|| {
-                        let together = across.together(size);
-                        panels.push(Panel { from, across, size, together, offset: 0 });
-                        panels.len() - 1
-                    }))
+                    let same =
+                        |have: &Panel| (have.from, have.across, have.size) == (from, across, size);
+                    let together = across.together(size);
+                    let make = || Panel { from, across, size, together, offset: 0 };
+                    Place::Panel(place_in(&mut panels, same, make))
                 }
                 (None, _) => {
                     let from = input.data().cast_const();
-                    let have = spreads.iter().find(|spread| {
-                        spread.from == from && spread.reach == *reach && spread.size == size
-                    });
-                    Place::Buffer(match have {
-                        Some(spread) => spread.buffer,
-                        None => {
-                            let buffer = buffers.fresh();
-                            spreads.push(Spread { from, reach: *reach, size, buffer });
-                            buffer
-                        }
-                    })
+                    let same =
+                        |have: &Spread| (have.from, have.reach, have.size) == (from, *reach, size);
+                    let make = || Spread { from, reach: *reach, size, buffer: buffers.fresh() };
+                    let at = place_in(&mut spreads, same, make);
+                    Place::Buffer(spreads[at].buffer)
                 }
             };
             ins.push((place, size));

@@ -448,7 +448,7 @@ fn softplus<V: Algebra>(x: &V) -> V {
 
 /// `x` between the limits; NaN passes, and the upper limit wins where they cross.
 #[inline(always)]
-fn limit<V: Algebra>(x: &V, low: f64, high: f64) -> V {
+pub(crate) fn limit<V: Algebra>(x: &V, low: f64, high: f64) -> V {
     let x = V::select(&x.lt_lit(low), &x.lit(low), x);
     V::select(&x.gt_lit(high), &x.lit(high), &x)
 }

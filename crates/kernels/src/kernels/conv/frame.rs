@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::kernels::matmul::Vector;
-use crate::kernels::raw::prefetch;
+use crate::kernels::raw::{carry, prefetch};
 use crate::kernels::vexp::Real;
 
 /// Elements of a kernel, with the distances of their sources from the first.
@@ -216,7 +216,7 @@ pub(super) fn spread<T: Real>(from: &[T], to: &mut [T], shift: isize, step: usiz
     let inside = &mut to[first..first + n];
     let from = from.get(start..).unwrap_or(&[]);
     match step {
-        1 => copy(&from[..n], inside),
+        1 => carry(&from[..n], inside),
         2 => {
             // Pairs make vectors of the loop.
             let (pairs, last) = from.as_chunks::<2>();
@@ -247,29 +247,6 @@ fn steps(n: usize, step: usize) -> usize {
 
 /// Elements moved at once: rows are too short for calls of the library's functions.
 const MOVED: usize = 8;
-
-#[inline(always)]
-pub(super) fn copy<T: Real>(from: &[T], to: &mut [T]) {
-    let (parts, _) = from.as_chunks::<MOVED>();
-    let (targets, _) = to.as_chunks_mut::<MOVED>();
-    for (to, from) in targets.iter_mut().zip(parts) {
-        *to = *from;
-    }
-    if let (Some(from), Some(to)) = (from.last_chunk::<MOVED>(), to.last_chunk_mut::<MOVED>()) {
-        *to = *from;
-        return;
-    }
-    if let (Some(first), Some(to)) = (from.first_chunk::<4>(), to.first_chunk_mut::<4>()) {
-        *to = *first;
-    }
-    if let (Some(last), Some(to)) = (from.last_chunk::<4>(), to.last_chunk_mut::<4>()) {
-        *to = *last;
-        return;
-    }
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
-    }
-}
 
 /// Copies a row of `n` elements into a frame, in whole vectors, zeros behind it; and asks for that of the next plane,
 /// `next` elements on: rows are so short that waiting for them takes longer than moving them.

@@ -104,6 +104,7 @@ pub(super) unsafe fn sum<V: Vector>(c: &Conv, of: &Channel<V::T>, images: Range<
         }
     }
 }
+
 impl<T: Float> Rows<T> {
     /// Adds the sums for all elements of the kernel.
     #[inline(always)]

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Along;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Aligned, Dst, Scratch, Src, prefetch, split};
+use crate::kernels::raw::{Aligned, Dst, Scratch, Src, carry, prefetch, split};
 use crate::kernels::reduce::{Kind, Max, Ordered};
 use crate::kernels::vexp::Real;
 
@@ -75,8 +75,9 @@ impl<const W: usize> Place<W> {
             return;
         }
         for run in &self.runs {
-            // SAFETY: the run has so many elements, and its place lies within the W.
-            unsafe { carry(x.at(run.offset + row), made[run.to..].as_mut_ptr(), run.len) };
+            // SAFETY: the run has so many elements.
+            let from = unsafe { std::slice::from_raw_parts(x.at(run.offset + row), run.len) };
+            carry(from, &mut made[run.to..run.to + run.len]);
         }
     }
 
@@ -108,37 +109,11 @@ impl<const W: usize> Place<W> {
         }
         let all: [T; W] = std::array::from_fn(made);
         for run in &self.runs {
-            // SAFETY: as in `read`.
-            unsafe { carry(all[run.to..].as_ptr(), y.at(run.offset + row), run.len) };
+            // SAFETY: the run has so many elements, which belong to this task.
+            let to = unsafe { std::slice::from_raw_parts_mut(y.at(run.offset + row), run.len) };
+            carry(&all[run.to..run.to + run.len], to);
         }
     }
-}
-
-/// Copies part of a row in pieces of which the compiler knows the length; the last one may begin among what was
-/// copied before.
-///
-/// # Safety
-/// Both must be valid for `len` elements.
-#[inline(always)]
-unsafe fn carry<T: Copy>(from: *const T, to: *mut T, len: usize) {
-    macro_rules! pieces {
-        ($($size:literal)*) => {
-            $(if len >= $size {
-                let mut at = 0;
-                while at < len {
-                    at = at.min(len - $size);
-                    // SAFETY: the piece ends with the run, at the latest.
-                    unsafe {
-                        let piece = from.add(at).cast::<[T; $size]>().read_unaligned();
-                        to.add(at).cast::<[T; $size]>().write_unaligned(piece);
-                    }
-                    at += $size;
-                }
-                return;
-            })*
-        };
-    }
-    pieces! { 16 4 1 }
 }
 
 struct Forward<T, const W: usize> {
