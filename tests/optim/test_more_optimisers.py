@@ -223,6 +223,36 @@ def test_steps_give_torchs_numbers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(MAKERS))
+def test_steps_of_parameters_in_any_order_of_memory(name: str) -> None:
+    maker, _, _ = MAKERS[name]
+    plain, turned = begin(), begin().detach().t().contiguous().t().requires_grad_()
+    assert not turned.is_contiguous()
+    for w in (plain, turned):
+        walk(w, maker([w]), 4)
+    # Sums over the memory of the whole, as Adafactor takes them, go in another order.
+    assert turned.flatten().tolist() == pytest.approx(plain.flatten().tolist(), rel=1e-15 if "Adafactor" in name else 0)
+
+
+@pytest.mark.parametrize("name", ["Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "ASGD"])
+def test_several_parameters_of_either_dtype_and_no_elements(name: str) -> None:
+    make = getattr(optim, name)
+    wide, narrow = begin(), begin().detach().float().requires_grad_()
+    empty, idle = T.ones(0, 3, requires_grad=True), T.ones(2, requires_grad=True)
+    optimiser = make([wide, empty, narrow, idle], lr=0.1)
+    alone = begin()
+    other = make([alone], lr=0.1)
+    for _ in range(3):
+        optimiser.zero_grad()
+        (loss_of(wide) + loss_of(narrow) + empty.sum()).backward()
+        optimiser.step()
+        walk(alone, other, 1)
+    assert wide.tolist() == alone.tolist()
+    assert narrow.flatten().tolist() == pytest.approx(alone.flatten().tolist(), rel=1e-5)
+    assert idle.tolist() == [1, 1]
+    assert idle not in optimiser.state
+
+
+@pytest.mark.parametrize("name", list(MAKERS))
 def test_state_goes_on_after_saving(name: str) -> None:
     maker, expected, _ = MAKERS[name]
     w = begin()

@@ -7,6 +7,7 @@
     reason = "PyO3's expansion, which macro spans make look like ours"
 )]
 
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -112,8 +113,13 @@ fn run<'py>(
             })
         })
         .collect();
+    update(py, &items)
+}
+
+/// Updates all parameters at once.
+fn update(py: Python<'_>, items: &[Item<'_>]) -> Bind<()> {
     let bytes = items.iter().map(|item| item.parameter.byte_hint() * 4).sum();
-    detached(py, bytes, || optim::step(&items))
+    detached(py, bytes, || optim::step(items))
 }
 
 /// A step of stochastic gradient descent.
@@ -232,6 +238,56 @@ fn _rmsprop_step(
     })
 }
 
+/// The rule of this name with its numbers.
+fn rule(name: &str, numbers: &[f64]) -> Bind<Rule> {
+    Ok(match (name, numbers) {
+        ("Adadelta", &[rate, rho, epsilon, decay]) => Rule::Adadelta { rate, rho, epsilon, decay },
+        ("Adamax", &[rate, beta1, beta2, epsilon, decay]) => {
+            Rule::Adamax { rate, beta1, beta2, epsilon, decay }
+        }
+        ("NAdam", &[now, ahead, beta1, beta2, correction2, epsilon, decay, shrink]) => {
+            Rule::NAdam { now, ahead, beta1, beta2, correction2, epsilon, decay, shrink }
+        }
+        ("RAdam", &[rate, beta1, beta2, correction1, root2, rectified, epsilon, decay, shrink]) => {
+            Rule::RAdam {
+                rate,
+                beta1,
+                beta2,
+                correction1,
+                root2,
+                rectified,
+                epsilon,
+                decay,
+                shrink,
+            }
+        }
+        ("Rprop", &[less, more, least, most]) => Rule::Rprop { less, more, least, most },
+        ("ASGD", &[eta, shrink, mu, decay]) => Rule::Asgd { eta, shrink, mu, decay },
+        _ => {
+            let message = format!("no rule {name} of {} numbers", numbers.len());
+            return Err(PyValueError::new_err(message).into());
+        }
+    })
+}
+
+/// A parameter, its gradient, its running tensors and the numbers of its rule.
+type Row<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>, Vec<Bound<'py, PyTensor>>, Vec<f64>);
+
+/// A step of the rule of this name for every row.
+#[pyfunction]
+fn _rule_step(name: &str, rows: Vec<Row<'_>>, maximize: bool, py: Python<'_>) -> Bind<()> {
+    let items = rows.iter().map(|(parameter, gradient, states, numbers)| {
+        Ok(Item {
+            rule: rule(name, numbers)?,
+            maximize,
+            parameter: &parameter.get().tensor,
+            gradient: &gradient.get().tensor,
+            states: states.iter().map(|state| &state.get().tensor).collect(),
+        })
+    });
+    update(py, &items.collect::<Bind<Vec<_>>>()?)
+}
+
 /// Drops the gradients of the parameters, or sets them to zero.
 #[pyfunction]
 fn _zero_grads(params: &Bound<'_, PyAny>, set_to_none: bool) -> Bind<()> {
@@ -261,5 +317,6 @@ pub(crate) fn export(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_adam_step, module)?)?;
     module.add_function(wrap_pyfunction!(_adagrad_step, module)?)?;
     module.add_function(wrap_pyfunction!(_rmsprop_step, module)?)?;
+    module.add_function(wrap_pyfunction!(_rule_step, module)?)?;
     module.add_function(wrap_pyfunction!(_zero_grads, module)?)
 }

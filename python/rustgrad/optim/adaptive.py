@@ -1,27 +1,29 @@
-"""Optimisers written over tensors, one parameter at a time: the less common relatives of SGD and Adam."""
+"""The less common relatives of SGD and Adam."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import rustgrad as _rg
-from rustgrad._core import Tensor
+from rustgrad._core import Tensor, _rule_step
 from rustgrad.optim._settings import refuse_capture, settings
 from rustgrad.optim.optimizer import Closure, Optimizer, Params, check
 
 Rate = float | Tensor
 State = dict[str, Any]
+Group = dict[str, Any]
 
 
 class _Each(Optimizer):
     """An optimiser that is told by what it keeps for a parameter, and by how it moves one."""
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
         """Return what is kept for a parameter, beside the number of its steps, before the first of them."""
         raise NotImplementedError
 
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
+    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: Group) -> None:
         """Change a parameter and what is kept for it; ``grad`` has its final sign."""
         raise NotImplementedError
 
@@ -30,53 +32,72 @@ class _Each(Optimizer):
         for group in self.param_groups:
             group.setdefault("maximize", False)
 
+    def _step_group(self, group: Group) -> None:
+        """Make the step of a group, whose rate is a number."""
+        for parameter, grad, state in self._each(group):
+            self._move(parameter, -grad if group["maximize"] else grad, state, group)
+
+    def _each(self, group: Group) -> Iterator[tuple[Tensor, Tensor, State]]:
+        """Go through the parameters that have gradients, with what is kept for them, and count the step."""
+        for parameter in group["params"]:
+            grad = parameter.grad
+            if grad is None:
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["step"] = _rg.tensor(0.0, dtype=_counter_dtype())
+                state.update(self._fresh(parameter, group))
+            state["step"] += 1
+            yield parameter, grad, state
+
     def step(self, closure: Closure | None = None) -> Any:
         """Make a step; returns what the closure returns."""
         loss = self._loss(closure)
         with _rg.no_grad():
             for group in self.param_groups:
                 refuse_capture(group)
-                plain = {**group, "lr": float(group["lr"])}
-                for parameter in group["params"]:
-                    grad = parameter.grad
-                    if grad is None:
-                        continue
-                    state = self.state[parameter]
-                    if not state:
-                        state["step"] = _rg.tensor(0.0, dtype=_counter_dtype())
-                        state.update(self._fresh(parameter, group))
-                    state["step"] += 1
-                    self._move(parameter, -grad if group["maximize"] else grad, state, plain)
+                self._step_group({**group, "lr": float(group["lr"])})
         return loss
+
+
+class _Ruled(_Each):
+    """An optimiser whose rule the engine has, for all parameters in one call; told by the numbers of the rule."""
+
+    _rule: str
+    _kept: tuple[str, ...]
+
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        """Return the numbers of the rule for this step of a parameter, in the order the engine takes them."""
+        raise NotImplementedError
+
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
+        del group
+        return {name: _rg.zeros_like(parameter, requires_grad=False) for name in self._kept}
+
+    def _step_group(self, group: Group) -> None:
+        rows = [
+            (parameter, grad, [state[name] for name in self._kept], self._numbers(float(state["step"]), state, group))
+            for parameter, grad, state in self._each(group)
+        ]
+        _rule_step(self._rule, rows, group["maximize"])
 
 
 def _counter_dtype() -> Any:
     return _rg.float64 if _rg.get_default_dtype() == _rg.float64 else _rg.float32
 
 
-def _decayed(grad: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-    """Return the gradient of the loss with the penalty ``weight_decay / 2 * |parameter|^2``."""
-    decay = group["weight_decay"]
-    return grad.add(parameter, alpha=decay) if decay != 0 else grad
+def _shrinkage(group: Group) -> tuple[float, float]:
+    """Return the weight decay to add to the gradient and the factor of the parameter, one of which has no effect."""
+    if group["decoupled_weight_decay"]:
+        return 0.0, 1 - group["lr"] * group["weight_decay"]
+    return group["weight_decay"], 1.0
 
 
-def _decay(grad: Tensor, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-    """As :func:`_decayed`, or shrink the parameter itself where the group asks for that."""
-    if not group["decoupled_weight_decay"]:
-        return _decayed(grad, parameter, group)
-    if group["weight_decay"] != 0:
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-    return grad
-
-
-def _moments(grad: Tensor, state: State, betas: tuple[float, float]) -> None:
-    """Move the running averages of the gradient and of its square."""
-    state["exp_avg"].lerp_(grad, 1 - betas[0])
-    state["exp_avg_sq"].mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
-
-
-class Adadelta(_Each):
+class Adadelta(_Ruled):
     """Steps in the ratio of running averages of squared steps and squared gradients (Zeiler, 2012)."""
+
+    _rule = "Adadelta"
+    _kept = ("square_avg", "acc_delta")
 
     def __init__(
         self,
@@ -93,22 +114,15 @@ class Adadelta(_Each):
     ) -> None:
         super().__init__(params, settings(self, locals()))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        del group
-        return {"square_avg": _rg.zeros_like(parameter), "acc_delta": _rg.zeros_like(parameter)}
-
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
-        rho, eps = group["rho"], group["eps"]
-        grad = _decayed(grad, parameter, group)
-        squares, steps = state["square_avg"], state["acc_delta"]
-        squares.mul_(rho).addcmul_(grad, grad, value=1 - rho)
-        delta = (steps + eps).sqrt_().div_((squares + eps).sqrt_()).mul_(grad)
-        steps.mul_(rho).addcmul_(delta, delta, value=1 - rho)
-        parameter.add_(delta, alpha=-group["lr"])
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        return group["lr"], group["rho"], group["eps"], group["weight_decay"]
 
 
-class Adamax(_Each):
+class Adamax(_Ruled):
     """Adam with the infinity norm in place of the second moment (Kingma & Ba, 2015, section 7.1)."""
+
+    _rule = "Adamax"
+    _kept = ("exp_avg", "exp_inf")
 
     def __init__(
         self,
@@ -125,22 +139,16 @@ class Adamax(_Each):
     ) -> None:
         super().__init__(params, settings(self, locals()))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        del group
-        return {"exp_avg": _rg.zeros_like(parameter), "exp_inf": _rg.zeros_like(parameter)}
-
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
         first, second = group["betas"]
-        grad = _decayed(grad, parameter, group)
-        average, largest = state["exp_avg"], state["exp_inf"]
-        average.lerp_(grad, 1 - first)
-        largest.copy_(_rg.maximum(largest * second, grad.abs().add_(group["eps"])))
-        rate = group["lr"] / (1 - first ** state["step"].item())
-        parameter.addcdiv_(average, largest, value=-rate)
+        return group["lr"] / (1 - first**step), first, second, group["eps"], group["weight_decay"]
 
 
-class NAdam(_Each):
+class NAdam(_Ruled):
     """Adam with Nesterov's look ahead (Dozat, 2016)."""
+
+    _rule = "NAdam"
+    _kept = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -159,28 +167,23 @@ class NAdam(_Each):
     ) -> None:
         super().__init__(params, settings(self, locals()))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        del group
-        return {
-            "mu_product": _rg.tensor(1.0, dtype=_counter_dtype()),
-            "exp_avg": _rg.zeros_like(parameter),
-            "exp_avg_sq": _rg.zeros_like(parameter),
-        }
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
+        return {"mu_product": _rg.tensor(1.0, dtype=_counter_dtype())} | super()._fresh(parameter, group)
 
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
-        step, rate, (first, second) = state["step"].item(), group["lr"], group["betas"]
-        grad = _decay(grad, parameter, group)
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        rate, (first, second) = group["lr"], group["betas"]
         now, ahead = (first * (1 - 0.5 * 0.96 ** (place * group["momentum_decay"])) for place in (step, step + 1))
         state["mu_product"] *= now
         product = state["mu_product"].item()
-        _moments(grad, state, group["betas"])
-        below = (state["exp_avg_sq"] / (1 - second**step)).sqrt_().add_(group["eps"])
-        parameter.addcdiv_(grad, below, value=-rate * (1 - now) / (1 - product))
-        parameter.addcdiv_(state["exp_avg"], below, value=-rate * ahead / (1 - product * ahead))
+        parts = rate * (1 - now) / (1 - product), rate * ahead / (1 - product * ahead)
+        return *parts, first, second, 1 - second**step, group["eps"], *_shrinkage(group)
 
 
-class RAdam(_Each):
+class RAdam(_Ruled):
     """Adam whose adaptive rate waits until its variance can be estimated (Liu et al., 2020)."""
+
+    _rule = "RAdam"
+    _kept = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -198,27 +201,23 @@ class RAdam(_Each):
     ) -> None:
         super().__init__(params, settings(self, locals()))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        del group
-        return {"exp_avg": _rg.zeros_like(parameter), "exp_avg_sq": _rg.zeros_like(parameter)}
-
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
-        step, rate, (first, second) = state["step"].item(), group["lr"], group["betas"]
-        grad = _decay(grad, parameter, group)
-        _moments(grad, state, group["betas"])
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        rate, (first, second) = group["lr"], group["betas"]
         fading = second**step
-        average = state["exp_avg"] / (1 - first**step)
         limit = 2 / (1 - second) - 1
         length = limit - 2 * step * fading / (1 - fading)
+        rectified = 0.0
         if length > 5.0:
-            rectified = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
-            root = state["exp_avg_sq"].sqrt().add_(group["eps"])
-            average.div_(root).mul_(math.sqrt(1 - fading) * math.sqrt(rectified))
-        parameter.add_(average, alpha=-rate)
+            rectified = math.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
+        corrections = 1 - first**step, math.sqrt(1 - fading)
+        return rate, first, second, *corrections, rectified, group["eps"], *_shrinkage(group)
 
 
-class Rprop(_Each):
+class Rprop(_Ruled):
     """Steps of a size of their own for each element, by the sign of the gradient (Riedmiller & Braun, 1993)."""
+
+    _rule = "Rprop"
+    _kept = ("prev", "step_size")
 
     def __init__(
         self,
@@ -236,26 +235,19 @@ class Rprop(_Each):
         check(0.0 < etas[0] < 1.0 < etas[1], f"Invalid eta values: {etas[0]}, {etas[1]}")
         super().__init__(params, defaults)
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        return {
-            "prev": _rg.zeros_like(parameter),
-            "step_size": _rg.full_like(parameter, float(group["lr"]), requires_grad=False),
-        }
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
+        size = _rg.full_like(parameter, group["lr"], requires_grad=False)
+        return super()._fresh(parameter, group) | {"step_size": size}
 
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
-        (less, more), (least, most) = group["etas"], group["step_sizes"]
-        agreement = grad * state["prev"]
-        turned = agreement < 0
-        factor = _rg.ones_like(grad).masked_fill_(agreement > 0, more).masked_fill_(turned, less)
-        state["step_size"].mul_(factor).clamp_(least, most)
-        # Where the sign turned the step is left out, and no sign is remembered.
-        grad = grad.masked_fill(turned, 0.0)
-        parameter.addcmul_(grad.sign(), state["step_size"], value=-1)
-        state["prev"].copy_(grad)
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        return *group["etas"], *group["step_sizes"]
 
 
-class ASGD(_Each):
+class ASGD(_Ruled):
     """SGD that also keeps the average of its parameters (Polyak & Juditsky, 1992)."""
+
+    _rule = "ASGD"
+    _kept = ("ax",)
 
     def __init__(
         self,
@@ -272,27 +264,17 @@ class ASGD(_Each):
     ) -> None:
         super().__init__(params, settings(self, locals(), unchecked=("alpha", "lambd")))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
-        return {
-            "eta": _rg.tensor(float(group["lr"]), dtype=_counter_dtype()),
-            "mu": _rg.tensor(1.0, dtype=_counter_dtype()),
-            "ax": _rg.zeros_like(parameter),
-        }
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
+        eta, mu = (_rg.tensor(value, dtype=_counter_dtype()) for value in (group["lr"], 1.0))
+        return {"eta": eta, "mu": mu} | super()._fresh(parameter, group)
 
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
-        step, eta, mu = state["step"].item(), state["eta"].item(), state["mu"].item()
-        grad = _decayed(grad, parameter, group)
-        parameter.mul_(1 - group["lambd"] * eta)
-        parameter.add_(grad, alpha=-eta)
-        mean = state["ax"]
-        if mu == 1:
-            mean.copy_(parameter)
-        else:
-            mean.add_((parameter - mean) * mu)
-        eta = group["lr"] / (1 + group["lambd"] * group["lr"] * step) ** group["alpha"]
-        for name, value in (("eta", eta), ("mu", 1 / max(1, step - group["t0"]))):
+    def _numbers(self, step: float, state: State, group: Group) -> tuple[float, ...]:
+        eta, mu, rate, pull = state["eta"].item(), state["mu"].item(), group["lr"], group["lambd"]
+        after = rate / (1 + pull * rate * step) ** group["alpha"]
+        for name, value in (("eta", after), ("mu", 1 / max(1, step - group["t0"]))):
             # Rounded as torch does, whatever dtype it was loaded in.
             state[name].copy_(_rg.tensor(value, dtype=_counter_dtype()))
+        return eta, 1 - pull * eta, mu, group["weight_decay"]
 
 
 class Adafactor(_Each):
@@ -318,7 +300,7 @@ class Adafactor(_Each):
         check(weight_decay >= 0.0, f"weight_decay should be >= 0 but is: {weight_decay}")
         super().__init__(params, settings(self, locals(), unchecked=("eps",)))
 
-    def _fresh(self, parameter: Tensor, group: dict[str, Any]) -> State:
+    def _fresh(self, parameter: Tensor, group: Group) -> State:
         del group
         if parameter.dim() < 2:
             return {"variance": _rg.zeros_like(parameter)}
@@ -326,7 +308,7 @@ class Adafactor(_Each):
         batch = parameter.shape[:-2]
         return {"row_var": parameter.new_zeros((*batch, rows, 1)), "col_var": parameter.new_zeros((*batch, 1, columns))}
 
-    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: dict[str, Any]) -> None:
+    def _move(self, parameter: Tensor, grad: Tensor, state: State, group: Group) -> None:
         step, rate = state["step"].item(), group["lr"]
         tiny, least = group["eps"]
         tiny = _rg.finfo(parameter.dtype).eps if tiny is None else tiny

@@ -29,12 +29,10 @@ macro_rules! truncate {
     ($x:expr, $f:ty, $i:ty) => {{
         let x = $x;
         // Both bounds are exact in the float type.
-        let limit = -(<$i>::MIN as $f);
-        let inside = (-limit..limit).contains(&x);
-        let safe = if inside { x } else { 0.0 };
-        // SAFETY: `safe` lies within the range of the integer.
-        let y = unsafe { safe.to_int_unchecked::<$i>() };
-        if inside { y } else { <$i>::MIN }
+        let least = <$i>::MIN as $f;
+        let inside = (least..-least).contains(&x);
+        // SAFETY: either lies within the range of the integer.
+        unsafe { (if inside { x } else { least }).to_int_unchecked::<$i>() }
     }};
 }
 

@@ -40,6 +40,38 @@ pub enum Rule {
     Adagrad { rate: f64, decay: f64, epsilon: f64 },
     /// Divides by the root of a running average of squares.
     RmsProp { rate: f64, alpha: f64, epsilon: f64, decay: f64, momentum: f64, centered: bool },
+    /// Steps in the ratio of running averages of squared steps and squared gradients (Zeiler, 2012).
+    Adadelta { rate: f64, rho: f64, epsilon: f64, decay: f64 },
+    /// Adam with the infinity norm in place of the second moment (Kingma & Ba, 2015, section 7.1).
+    Adamax { rate: f64, beta1: f64, beta2: f64, epsilon: f64, decay: f64 },
+    /// Adam with Nesterov's look ahead (Dozat, 2016): a part of the step by the gradient, one by its average.
+    NAdam {
+        now: f64,
+        ahead: f64,
+        beta1: f64,
+        beta2: f64,
+        correction2: f64,
+        epsilon: f64,
+        decay: f64,
+        shrink: f64,
+    },
+    /// Adam whose adaptive rate waits until its variance can be estimated (Liu et al., 2020); `rectified` is 0
+    /// until then.
+    RAdam {
+        rate: f64,
+        beta1: f64,
+        beta2: f64,
+        correction1: f64,
+        root2: f64,
+        rectified: f64,
+        epsilon: f64,
+        decay: f64,
+        shrink: f64,
+    },
+    /// Steps of a size of their own for each element, by the sign of the gradient (Riedmiller & Braun, 1993).
+    Rprop { less: f64, more: f64, least: f64, most: f64 },
+    /// SGD that also keeps the average of its parameters (Polyak & Juditsky, 1992).
+    Asgd { eta: f64, shrink: f64, mu: f64, decay: f64 },
 }
 
 impl Rule {
@@ -48,7 +80,12 @@ impl Rule {
         match self {
             Self::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
             Self::Adam { amsgrad, .. } => 2 + usize::from(*amsgrad),
-            Self::Adagrad { .. } => 1,
+            Self::Adagrad { .. } | Self::Asgd { .. } => 1,
+            Self::Adadelta { .. }
+            | Self::Adamax { .. }
+            | Self::NAdam { .. }
+            | Self::RAdam { .. }
+            | Self::Rprop { .. } => 2,
             Self::RmsProp { momentum, centered, .. } => {
                 1 + usize::from(*momentum > 0.0) + usize::from(*centered)
             }
@@ -93,6 +130,13 @@ fn toward<T: Real>(weight: f64) -> impl Fn(T, T) -> T {
     move |old, new| if far { new - (new - old) * keep } else { old + w * (new - old) }
 }
 
+/// A running average of squares that keeps `keep` of what it was.
+#[inline(always)]
+fn second<T: Real>(keep: f64) -> impl Fn(T, T) -> T {
+    let (b, w) = (T::from_f64(keep), T::from_f64(1.0 - keep));
+    move |old, new| old * b + w * new * new
+}
+
 impl<T: Real> Step<'_, T> {
     /// What makes of a parameter and its gradient the gradient to go by: turned round or not, with the decay.
     #[inline(always)]
@@ -111,6 +155,32 @@ impl<T: Real> Step<'_, T> {
                 std::slice::from_raw_parts_mut(self.p.at(0), self.n),
                 std::slice::from_raw_parts(self.g.at(0), self.n),
             )
+        }
+    }
+
+    /// Every element, its gradient and what the rule keeps for it, of which there is one.
+    ///
+    /// # Safety
+    /// See [`step`].
+    #[inline(always)]
+    unsafe fn with_one(self, update: impl Fn(&mut T, T, &mut T)) {
+        // SAFETY: as the caller vouches.
+        let ((p, g), a) = unsafe { (self.slices(), self.state(0)) };
+        for ((p, &g), a) in p.iter_mut().zip(g).zip(a) {
+            update(p, g, a);
+        }
+    }
+
+    /// As [`Self::with_one`], where the rule keeps two.
+    ///
+    /// # Safety
+    /// See [`step`].
+    #[inline(always)]
+    unsafe fn with_two(self, update: impl Fn(&mut T, T, &mut T, &mut T)) {
+        // SAFETY: as the caller vouches.
+        let ((p, g), a, b) = unsafe { (self.slices(), self.state(0), self.state(1)) };
+        for (((p, &g), a), b) in p.iter_mut().zip(g).zip(a).zip(b) {
+            update(p, g, a, b);
         }
     }
 
@@ -136,6 +206,16 @@ impl<T: Real> Job for Step<'_, T> {
                 Rule::Adam { .. } => self.adam(),
                 Rule::Adagrad { rate, decay, epsilon } => self.adagrad(rate, decay, epsilon),
                 Rule::RmsProp { .. } => self.rms_prop(),
+                Rule::Adadelta { rate, rho, epsilon, decay } => {
+                    self.adadelta(rate, rho, epsilon, decay);
+                }
+                Rule::Adamax { rate, beta1, beta2, epsilon, decay } => {
+                    self.adamax(rate, beta1, beta2, epsilon, decay);
+                }
+                Rule::NAdam { .. } => self.nadam(),
+                Rule::RAdam { .. } => self.radam(),
+                Rule::Rprop { less, more, least, most } => self.rprop(less, more, least, most),
+                Rule::Asgd { eta, shrink, mu, decay } => self.asgd(eta, shrink, mu, decay),
             }
         }
     }
@@ -187,8 +267,7 @@ impl<T: Real> Step<'_, T> {
         let size = T::from_f64(-(rate / correction1));
         let root2 = T::from_f64(correction2);
         let shrink = T::from_f64(1.0 - rate * decay);
-        let toward = toward(1.0 - beta1);
-        let (b2, w2) = (T::from_f64(beta2), T::from_f64(1.0 - beta2));
+        let (toward, second) = (toward(1.0 - beta1), second(beta2));
         let eps = T::from_f64(epsilon);
         let shrinks = decoupled && decay != 0.0;
         let turned = self.turned(if decoupled { 0.0 } else { decay });
@@ -199,7 +278,7 @@ impl<T: Real> Step<'_, T> {
                 let before = if shrinks { *$p * shrink } else { *$p };
                 let g = turned(before, $g);
                 let mean = toward(*$m, g);
-                let $second = *$v * b2 + w2 * g * g;
+                let $second = second(*$v, g);
                 *$m = mean;
                 *$v = $second;
                 let denominator = ($largest).sqrt() / root2 + eps;
@@ -226,13 +305,13 @@ impl<T: Real> Step<'_, T> {
     #[inline(always)]
     unsafe fn adagrad(self, rate: f64, decay: f64, epsilon: f64) {
         let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
-        // SAFETY: see `step`.
-        let ((p, g), sum) = unsafe { (self.slices(), self.state(0)) };
-        for ((p, &g), sum) in p.iter_mut().zip(g).zip(sum) {
+        let update = |p: &mut T, g: T, sum: &mut T| {
             let g = turned(*p, g);
             *sum += g * g;
             *p += rate * g / (sum.sqrt() + eps);
-        }
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_one(update) }
     }
 
     #[inline(always)]
@@ -241,14 +320,14 @@ impl<T: Real> Step<'_, T> {
             return;
         };
         let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
-        let (a, w, mu) = (T::from_f64(alpha), T::from_f64(1.0 - alpha), T::from_f64(momentum));
-        let toward = toward(1.0 - alpha);
+        let mu = T::from_f64(momentum);
+        let (toward, average) = (toward(1.0 - alpha), second(alpha));
         let moving = momentum > 0.0;
         // SAFETY: see `step`.
         let ((p, g), square) = unsafe { (self.slices(), self.state(0)) };
         let elements = p.iter_mut().zip(g).zip(square);
         let second = |square: &mut T, g: T| {
-            *square = *square * a + w * g * g;
+            *square = average(*square, g);
             *square
         };
         let centred = |mean: &mut T, g: T, second: T| {
@@ -296,5 +375,141 @@ impl<T: Real> Step<'_, T> {
                 }
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn adadelta(self, rate: f64, rho: f64, epsilon: f64, decay: f64) {
+        let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
+        let second = second(rho);
+        let update = |p: &mut T, g: T, squares: &mut T, steps: &mut T| {
+            let g = turned(*p, g);
+            *squares = second(*squares, g);
+            let delta = (*steps + eps).sqrt() / (*squares + eps).sqrt() * g;
+            *steps = second(*steps, delta);
+            *p += rate * delta;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_two(update) }
+    }
+
+    #[inline(always)]
+    unsafe fn adamax(self, rate: f64, beta1: f64, beta2: f64, epsilon: f64, decay: f64) {
+        let (rate, eps, turned) = (T::from_f64(-rate), T::from_f64(epsilon), self.turned(decay));
+        let (toward, b2) = (toward(1.0 - beta1), T::from_f64(beta2));
+        let update = |p: &mut T, g: T, mean: &mut T, largest: &mut T| {
+            let g = turned(*p, g);
+            *mean = toward(*mean, g);
+            *largest = (*largest * b2).max_nan(g.abs() + eps);
+            *p += rate * *mean / *largest;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_two(update) }
+    }
+
+    #[inline(always)]
+    unsafe fn nadam(self) {
+        let &Rule::NAdam { now, ahead, beta1, beta2, correction2, epsilon, decay, shrink } =
+            self.rule
+        else {
+            return;
+        };
+        let (now, ahead) = (T::from_f64(-now), T::from_f64(-ahead));
+        let (toward, second) = (toward(1.0 - beta1), second(beta2));
+        let (c2, eps) = (T::from_f64(correction2), T::from_f64(epsilon));
+        let (shrink, turned) = (T::from_f64(shrink), self.turned(decay));
+        let update = |p: &mut T, g: T, mean: &mut T, square: &mut T| {
+            let g = turned(*p, g);
+            *mean = toward(*mean, g);
+            *square = second(*square, g);
+            let root = (*square / c2).sqrt() + eps;
+            *p = *p * shrink + now * g / root + ahead * *mean / root;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_two(update) }
+    }
+
+    #[inline(always)]
+    unsafe fn radam(self) {
+        let &Rule::RAdam {
+            rate,
+            beta1,
+            beta2,
+            correction1,
+            root2,
+            rectified,
+            epsilon,
+            decay,
+            shrink,
+        } = self.rule
+        else {
+            return;
+        };
+        let (rate, c1) = (T::from_f64(rate), T::from_f64(correction1));
+        let (toward, second) = (toward(1.0 - beta1), second(beta2));
+        let (root2, eps) = (T::from_f64(root2), T::from_f64(epsilon));
+        let (shrink, turned) = (T::from_f64(shrink), self.turned(decay));
+        let moments = |p: &T, g: T, mean: &mut T, square: &mut T| {
+            let g = turned(*p, g);
+            *mean = toward(*mean, g);
+            *square = second(*square, g);
+        };
+        if rectified == 0.0 {
+            let update = |p: &mut T, g: T, mean: &mut T, square: &mut T| {
+                moments(p, g, mean, square);
+                *p = *p * shrink - *mean / c1 * rate;
+            };
+            // SAFETY: see `step`.
+            return unsafe { self.with_two(update) };
+        }
+        let rectified = T::from_f64(rectified);
+        let update = |p: &mut T, g: T, mean: &mut T, square: &mut T| {
+            moments(p, g, mean, square);
+            *p = *p * shrink - *mean / c1 * rate * (root2 / (square.sqrt() + eps)) * rectified;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_two(update) }
+    }
+
+    #[inline(always)]
+    unsafe fn rprop(self, less: f64, more: f64, least: f64, most: f64) {
+        let (less, more) = (T::from_f64(less), T::from_f64(more));
+        let (least, most) = (T::from_f64(least), T::from_f64(most));
+        let turned = self.turned(0.0);
+        let pick = |which: bool, yes: T, no: T| std::hint::select_unpredictable(which, yes, no);
+        let update = |p: &mut T, g: T, before: &mut T, size: &mut T| {
+            let g = turned(*p, g);
+            let agreement = g * *before;
+            let factor = pick(agreement > T::ZERO, more, pick(agreement < T::ZERO, less, T::ONE));
+            let grown = *size * factor;
+            *size = pick(grown < least, least, pick(grown > most, most, grown));
+            // Where the sign turned the step is left out, and no sign is remembered.
+            let g = pick(agreement < T::ZERO, T::ZERO, g);
+            let sign = pick(g > T::ZERO, T::ONE, pick(g < T::ZERO, -T::ONE, T::ZERO));
+            *p = *p - sign * *size;
+            *before = g;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_two(update) }
+    }
+
+    #[inline(always)]
+    unsafe fn asgd(self, eta: f64, shrink: f64, mu: f64, decay: f64) {
+        let (eta, shrink, turned) = (T::from_f64(-eta), T::from_f64(shrink), self.turned(decay));
+        let weight = T::from_f64(mu);
+        let moved = |p: T, g: T| p * shrink + eta * turned(p, g);
+        if mu == 1.0 {
+            let update = |p: &mut T, g: T, mean: &mut T| {
+                *p = moved(*p, g);
+                *mean = *p;
+            };
+            // SAFETY: see `step`.
+            return unsafe { self.with_one(update) };
+        }
+        let update = |p: &mut T, g: T, mean: &mut T| {
+            *p = moved(*p, g);
+            *mean += (*p - *mean) * weight;
+        };
+        // SAFETY: see `step`.
+        unsafe { self.with_one(update) }
     }
 }
