@@ -14,8 +14,10 @@ use smallvec::SmallVec;
 use crate::storage::sharing::Others;
 
 mod place;
+mod post;
 
 use place::Places;
+use post::Post;
 
 /// The wanted number of threads; 0 until first asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -36,7 +38,7 @@ struct Slot {
 }
 
 /// Work smaller than this many bytes stays on the calling thread: splitting costs some 10 us.
-const DEFAULT_THRESHOLD: usize = 1 << 20;
+const DEFAULT_THRESHOLD: usize = 1 << 19;
 
 /// A pool and how many calls are inside it. The struct itself is never freed (a few are made in
 /// the life of a process), so a stale pointer to it is always safe to read.
@@ -46,6 +48,7 @@ struct Shared {
     /// Twice the number of users, plus one when retired by [`set_threads`].
     users: AtomicUsize,
     places: Arc<Places>,
+    post: Arc<Post<Job>>,
 }
 
 impl Shared {
@@ -120,6 +123,7 @@ impl Slot {
             raw: std::ptr::null(),
             users: AtomicUsize::new(0),
             places,
+            post: Arc::new(Post::new()),
         }));
         shared.raw = shared.pool.get_mut().as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
         let made: *mut Shared = shared;
@@ -131,6 +135,15 @@ impl Slot {
             unsafe { (*made).retire() };
         }
         Some(())
+    }
+
+    /// Sends home who waits for work.
+    fn dismiss(&self) {
+        let current = self.current.load(Ordering::Acquire);
+        if !current.is_null() {
+            // SAFETY: pointers stored in slots come from leaked boxes.
+            unsafe { (*current).post.dismiss() };
+        }
     }
 
     /// The pool is used no more; work that is under way ends on it.
@@ -245,12 +258,19 @@ fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
     if let Some(guard) = &guard {
         guard.0.places.keep_off(None);
     }
-    for _ in 0..helpers {
-        let job = job.clone();
-        let help = move || job.work(number() + usize::from(!inside));
-        match &guard {
-            Some(guard) => guard.pool().spawn(help),
-            None => rayon::spawn(help),
+    match &guard {
+        Some(guard) => {
+            let post = &guard.0.post;
+            post.leave(&job, helpers, |seen| {
+                let post = post.clone();
+                guard.pool().spawn(move || post.serve(seen, |job| job.work(number() + 1)));
+            });
+        }
+        None => {
+            for _ in 0..helpers {
+                let job = job.clone();
+                rayon::spawn(move || job.work(number()));
+            }
         }
     }
     job.work(number());
@@ -318,6 +338,12 @@ impl Job {
     }
 }
 
+/// The pool in which the caller waits; those who helped it leave their processors.
+fn whole_pool() -> Option<Guard> {
+    HELPERS.dismiss();
+    POOL.acquire()
+}
+
 /// Runs `f` on the calling thread of the pool, whose processor the others leave.
 fn lead<R>(places: &Places, f: impl FnOnce() -> R) -> R {
     places.keep_off(rayon::current_thread_index());
@@ -330,7 +356,7 @@ pub fn install<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     if in_pool() || threads() == 1 {
         return f();
     }
-    match POOL.acquire() {
+    match whole_pool() {
         Some(guard) => {
             let places = &*guard.0.places;
             guard.pool().install(|| lead(places, f))
@@ -357,7 +383,7 @@ pub fn scope<'s, R: Send>(f: impl FnOnce(&rayon::Scope<'s>) -> R + Send) -> Opti
     if in_pool() {
         return Some(rayon::scope(f));
     }
-    let guard = POOL.acquire()?;
+    let guard = whole_pool()?;
     let places = &*guard.0.places;
     Some(guard.pool().scope(|scope| lead(places, || f(scope))))
 }

@@ -251,18 +251,23 @@ impl Tensor {
         Ok(output)
     }
 
-    /// Writes `values` (broadcast) at the indices of this tensor.
+    /// Writes `values` (broadcast) at the indices of this tensor, or adds them.
     ///
     /// # Errors
     /// As [`Self::index_put`], or if torch refuses the write.
     #[track_caller]
-    pub(crate) fn index_put_(&self, indices: &[Option<Self>], values: &Self) -> Result<()> {
+    pub fn index_put_(
+        &self,
+        indices: &[Option<Self>],
+        values: &Self,
+        accumulate: bool,
+    ) -> Result<()> {
         let expanded = crate::tensor::is_expanded(&self.core());
         if recording(&[self, values]) || self.dtype() != values.dtype() || expanded {
-            return self.inplace("index_put_", |this| this.index_put(indices, values, false));
+            return self.inplace("index_put_", |this| this.index_put(indices, values, accumulate));
         }
         self.write_through("index_put_", |core| {
-            if let Some(mask) = whole_mask(core.shape(), indices) {
+            if let Some(mask) = whole_mask(core.shape(), indices).filter(|_| !accumulate) {
                 let (mask, value) = (mask.core(), values.core());
                 // One number where the mask holds, unless they lie in the tensor themselves.
                 if value.numel() == 1
@@ -275,7 +280,7 @@ impl Tensor {
                 }
             }
             let indices = prepare(core.shape(), indices)?;
-            launch::index_put_into(core, &indices, &values.core(), false)
+            launch::index_put_into(core, &indices, &values.core(), accumulate)
         })
     }
 

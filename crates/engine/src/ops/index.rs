@@ -47,11 +47,34 @@ impl Rule for Select {
     }
     fn vjp(&self, cx: &Cx<'_>, grads: &[Option<Tensor>]) -> Result<GradList> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None]) };
-        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
-        Ok(smallvec![Some(zeros.index_add(self.dim, &cx.saved(0)?, grad, Scalar::Int(1))?)])
+        Ok(smallvec![Some(sum_of_slices(&self.input, self.dim, &cx.saved(0)?, grad)?)])
     }
 }
 
+/// Bytes of a row from which on its contributions are brought together first.
+const WHOLE_ROW: usize = 64;
+
+/// Zeros of a shape with slices along a dimension added at the indices: the gradient of what selects them.
+#[track_caller]
+pub(super) fn sum_of_slices(
+    shape: &[usize],
+    dim: i64,
+    index: &Tensor,
+    slices: &Tensor,
+) -> Result<Tensor> {
+    let dtype = slices.dtype();
+    let row = shape.iter().skip(1).product::<usize>() * dtype.size();
+    // Rows are brought together and written once each.
+    if norm_dim(dim, shape.len())? == 0 && row >= WHOLE_ROW && !recording1(slices) {
+        let indices =
+            launch::Indices { arrays: vec![Some(index.shared_core())], common: index.shape() };
+        return Ok(Tensor::from_core(launch::index_sum(shape, &indices, &slices.core())?));
+    }
+    let add = Kind::Add(Scalar::Int(1));
+    Tensor::zeros(shape, dtype)?.index_write("index_add", dim, index, slices, add, true)
+}
+
+#[derive(Clone, Copy)]
 enum Kind {
     Add(Scalar),
     Copy,
@@ -128,7 +151,19 @@ impl Tensor {
     /// If shapes, dtypes or indices do not fit.
     #[track_caller]
     pub fn index_add(&self, dim: i64, index: &Self, source: &Self, alpha: Scalar) -> Result<Self> {
-        self.index_write("index_add", dim, index, source, Kind::Add(alpha))
+        self.index_write("index_add", dim, index, source, Kind::Add(alpha), false)
+    }
+
+    /// [`Self::index_add`] in place.
+    ///
+    /// # Errors
+    /// As there, or if this tensor may not be written.
+    #[track_caller]
+    pub fn index_add_(&self, dim: i64, index: &Self, source: &Self, alpha: Scalar) -> Result<()> {
+        let add = Kind::Add(alpha);
+        self.inplace("index_add_", |this| {
+            this.index_write("index_add", dim, index, source, add, true)
+        })
     }
 
     /// A copy with slices of `source` put at the indices.
@@ -137,9 +172,21 @@ impl Tensor {
     /// If shapes, dtypes or indices do not fit.
     #[track_caller]
     pub fn index_copy(&self, dim: i64, index: &Self, source: &Self) -> Result<Self> {
-        self.index_write("index_copy", dim, index, source, Kind::Copy)
+        self.index_write("index_copy", dim, index, source, Kind::Copy, false)
     }
 
+    /// [`Self::index_copy`] in place.
+    ///
+    /// # Errors
+    /// As there, or if this tensor may not be written.
+    #[track_caller]
+    pub fn index_copy_(&self, dim: i64, index: &Self, source: &Self) -> Result<()> {
+        self.inplace("index_copy_", |this| {
+            this.index_write("index_copy", dim, index, source, Kind::Copy, true)
+        })
+    }
+
+    /// The result is this tensor itself where it can be, if it is written `over`.
     #[track_caller]
     fn index_write(
         &self,
@@ -148,6 +195,7 @@ impl Tensor {
         index: &Self,
         source: &Self,
         kind: Kind,
+        over: bool,
     ) -> Result<Self> {
         let at = norm_dim(dim, self.ndim())?;
         let index = vector(name, index)?;
@@ -178,7 +226,8 @@ impl Tensor {
             Kind::Add(alpha) => Written::Add(&from, alpha),
             _ => Written::Copy(&from),
         };
-        let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
+        let core = launch::index_write(&self.shared_core(), at, &indices, &what, over)?;
+        let output = Self::from_core(core);
         if output.dtype().is_float() && recording(&[self, source]) {
             let plain = matches!(kind, Kind::Add(_)) && !source.requires_grad();
             // As in torch, a source that gets a gradient must not be written.
@@ -199,6 +248,20 @@ impl Tensor {
     /// If an index or the dimension is out of range.
     #[track_caller]
     pub fn index_fill(&self, dim: i64, index: &Self, value: Scalar) -> Result<Self> {
+        self.filled(dim, index, value, false)
+    }
+
+    /// [`Self::index_fill`] in place.
+    ///
+    /// # Errors
+    /// As there, or if this tensor may not be written.
+    #[track_caller]
+    pub fn index_fill_(&self, dim: i64, index: &Self, value: Scalar) -> Result<()> {
+        self.inplace("index_fill_", |this| this.filled(dim, index, value, true))
+    }
+
+    #[track_caller]
+    fn filled(&self, dim: i64, index: &Self, value: Scalar, over: bool) -> Result<Self> {
         let at = norm_dim(dim, self.ndim())?;
         let index = vector("index_fill", index)?;
         let n = self.shape().get(at).map_or(1, |&n| n as i64);
@@ -207,7 +270,8 @@ impl Tensor {
             zero.where_(&index.binary_scalar(Binary::Add, Scalar::Int(n), false)?, &index)?;
         let indices = index.core();
         let what = Written::Fill(value);
-        let output = Self::from_core(launch::index_write(&self.core(), at, &indices, &what)?);
+        let core = launch::index_write(&self.shared_core(), at, &indices, &what, over)?;
+        let output = Self::from_core(core);
         if recording1(self) {
             let op = Op::rule(Write { dim, kind: Kind::Fill });
             attach(op, &[self], &[Save::Private(&indices)], &[&output])?;

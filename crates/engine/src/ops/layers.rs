@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::index::sum_of_slices;
 use super::{Cx, Op, Rule, SavedValue};
 use crate::dtype::{DType, Scalar};
 use crate::error::{Result, ensure};
@@ -37,8 +38,9 @@ impl Rule for Embedding {
                 index.binary_scalar(super::binary::Binary::Ne, Scalar::Int(padding), false)?;
             rows = rows.or_else(&mask.unsqueeze(1)?, 0.0)?;
         }
-        let table = Tensor::zeros(&[self.rows, columns], grad.dtype())?;
-        Ok(smallvec![Some(table.index_add(0, &index, &rows, Scalar::Int(1))?)])
+        let index = index.reshape_to(&[index.numel()])?;
+        let table = sum_of_slices(&[self.rows, columns], 0, &index, &rows)?;
+        Ok(smallvec![Some(table)])
     }
 }
 

@@ -36,7 +36,8 @@ impl Rule for Gather {
             cx.saved(1)?;
         }
         let zeros = Tensor::zeros(&self.input, grad.dtype())?;
-        Ok(smallvec![Some(zeros.scatter_add(self.dim, &cx.saved(0)?, grad)?)])
+        let index = cx.saved(0)?;
+        Ok(smallvec![Some(zeros.scattered(self.dim, &index, grad, Meet::Add, true)?)])
     }
 }
 
@@ -257,6 +258,37 @@ impl Tensor {
     /// If shapes or dtypes do not fit, or an index is out of range.
     #[track_caller]
     pub fn scatter(&self, dim: i64, index: &Self, source: &Self, meet: Meet) -> Result<Self> {
+        self.scattered(dim, index, source, meet, false)
+    }
+
+    /// [`Self::scatter`] in place; `name` is for messages.
+    ///
+    /// # Errors
+    /// As there, or if this tensor may not be written.
+    #[track_caller]
+    pub fn scatter_(
+        &self,
+        name: &str,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+        meet: Meet,
+    ) -> Result<()> {
+        // The other rules need what was there.
+        let over = matches!(meet, Meet::Set | Meet::Add) || !recording(&[self, source]);
+        self.inplace(name, |this| this.scattered(dim, index, source, meet, over))
+    }
+
+    /// The result is this tensor itself where it can be, if it is written `over`.
+    #[track_caller]
+    fn scattered(
+        &self,
+        dim: i64,
+        index: &Self,
+        source: &Self,
+        meet: Meet,
+        over: bool,
+    ) -> Result<Self> {
         let at = norm_dim(dim, self.ndim())?;
         ensure!(
             self.dtype() == source.dtype(),
@@ -291,7 +323,7 @@ impl Tensor {
         }
         if !single && source.shape() != index.shape() && source.requires_grad() {
             let source = narrow_to(source, &index.shape())?;
-            return self.scatter(dim, &index, &source, meet);
+            return self.scattered(dim, &index, &source, meet, over);
         }
         let (combine, reduction) = match meet {
             Meet::Set => (Combine::Set, None),
@@ -304,7 +336,8 @@ impl Tensor {
             Meet::Amin(include) => (Combine::Min, Some((ScatterReduction::Min, include))),
         };
         let (indices, from) = (index.core(), source.core());
-        let core = launch::scatter(&self.core(), at, &indices, &from, combine, reduction)
+        let this = self.shared_core();
+        let core = launch::scatter(&this, at, &indices, &from, combine, reduction, over)
             .map_err(bounds)?;
         let output = Self::from_core(core);
         if self.dtype().is_float() && recording(&[self, source]) {

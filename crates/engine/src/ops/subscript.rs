@@ -233,7 +233,7 @@ impl Tensor {
             return view.copy_(&value);
         }
         let value = strip(value, usize::MAX)?;
-        view.index_put_(&advanced, &value)
+        view.index_put_(&advanced, &value, false)
     }
 }
 

@@ -34,7 +34,7 @@ fn columns_together(along: Along) -> usize {
         return TILE;
     }
     let each = inner.div_ceil(threads);
-    let each = if each > 8 { each.next_multiple_of(8) } else { each };
+    let each = if each > 16 { each.next_multiple_of(16) } else { each };
     each.min(TILE)
 }
 

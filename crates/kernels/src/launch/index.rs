@@ -1,4 +1,4 @@
-//! Reading and writing at indices. What writes does so into a fresh copy, which it returns.
+//! Reading and writing at indices. What writes does so into a fresh copy, which it returns, or over its input.
 
 use std::sync::Arc;
 
@@ -62,15 +62,22 @@ pub enum Written<'a> {
     Fill(Scalar),
 }
 
-/// A copy of `input` with slices along `dim` written.
+/// A copy of `input` to write to; or `input` itself, if it may be written `over`, lies row-major and apart from
+/// what is read meanwhile.
+fn target(input: &Arc<Core>, over: bool, reads: &[&Core]) -> Result<Arc<Core>> {
+    let apart = || reads.iter().all(|core| !core.same_storage(input));
+    if over && input.is_contiguous() && apart() { Ok(input.clone()) } else { copy_core(input) }
+}
+
+/// A copy of `input` with slices along `dim` written; with `over` it is `input` itself where that can be.
 pub fn index_write(
     input: &Arc<Core>,
     dim: usize,
     index: &Arc<Core>,
     what: &Written<'_>,
+    over: bool,
 ) -> Result<Arc<Core>> {
     check_index(index)?;
-    let out = copy_core(input)?;
     let index = dense(index)?;
     let along = Along::new(input.shape(), dim);
     let source = match what {
@@ -85,9 +92,10 @@ pub fn index_write(
         }
         Written::Fill(_) => index.clone(),
     };
-    let _access = Access::new(&[&index, &source], None);
+    let out = target(input, over, &[&index, &source])?;
+    let access = Access::new(&[&index, &source], Some(&out));
     dispatch!(input.dtype(), T => {
-        // SAFETY: dense and locked, the source's size was checked; the output is fresh.
+        // SAFETY: dense, locked and apart, the source's size was checked.
         unsafe {
             let (to, at) = (ptr_mut::<T>(&out), slice(&index));
             match what {
@@ -101,6 +109,7 @@ pub fn index_write(
             }
         }
     });
+    drop(access);
     Ok(out)
 }
 
@@ -154,6 +163,7 @@ pub fn scatter(
     source: &Arc<Core>,
     combine: Combine,
     reduction: Option<(ScatterReduction, bool)>,
+    over: bool,
 ) -> Result<Arc<Core>> {
     check_index(index)?;
     check_reach(index.shape(), input.shape(), dim)?;
@@ -171,34 +181,36 @@ pub fn scatter(
         && source.shape() == index.shape()
         && let Some(slices) = slices_of(index, dim, input.shape())
     {
-        let (out, slices, source) = (copy_core(input)?, dense(&slices)?, dense(source)?);
+        let (slices, source) = (dense(&slices)?, dense(source)?);
+        let out = target(input, over, &[&slices, &source])?;
         let along = Along::new(input.shape(), dim);
-        let _access = Access::new(&[&slices, &source], None);
+        let access = Access::new(&[&slices, &source], Some(&out));
         dispatch!(input.dtype(), T => {
-            // SAFETY: dense and locked, the source has a slice for each index; the output is fresh.
+            // SAFETY: dense, locked and apart, the source has a slice for each index.
             unsafe {
                 kernel::index_combine::<T>(
                     reduction, include_self, along, dim, ptr_mut(&out), slice(&slices), ptr(&source),
                 )?;
             }
         });
+        drop(access);
         return Ok(out);
     }
     if let Some(written) = written.filter(|_| reduction.is_none())
         && source.shape() == index.shape()
         && let Some(slices) = slices_of(index, dim, input.shape())
     {
-        return index_write(input, dim, &slices, &written);
+        return index_write(input, dim, &slices, &written, over);
     }
     let index = dense(index)?;
-    let out = copy_core(input)?;
-    let _access = Access::new(&[source, &index], None);
+    let out = target(input, over, &[source, &index])?;
+    let access = Access::new(&[source, &index], Some(&out));
     let size = input.shape().get(dim).copied().unwrap_or(1);
     let zeros: crate::shape::Strides = smallvec::smallvec![0; index.shape().len()];
     let steps = if single { &zeros[..] } else { source.strides() };
     dispatch!(input.dtype(), T => {
-        // SAFETY: locked; the index reaches no further than source and output, checked above and
-        // by the kernel; the output is fresh.
+        // SAFETY: locked and apart; the index reaches no further than source and output, checked above and
+        // by the kernel.
         unsafe {
             match reduction {
                 None => kernel::scatter::<T>(
@@ -212,6 +224,7 @@ pub fn scatter(
             }
         }
     });
+    drop(access);
     Ok(out)
 }
 

@@ -49,6 +49,16 @@ fn in_place<'py>(
     Ok(slf)
 }
 
+/// As [`in_place`], for what writes by itself.
+fn written<'py>(
+    slf: Bound<'py, PyTensor>,
+    work: impl FnOnce(&Tensor) -> Result<()> + Send,
+) -> Bind<Bound<'py, PyTensor>> {
+    let this = &slf.get().tensor;
+    crate::gil::detached(slf.py(), this.byte_hint(), || work(this))?;
+    Ok(slf)
+}
+
 /// A tensor, or a number in the dtype of `this`.
 fn operand(this: &Tensor, value: &Bound<'_, PyAny>) -> Bind<Tensor> {
     if let Some(tensor) = convert::tensor(value) {
@@ -128,7 +138,7 @@ impl PyTensor {
         src: &Self,
     ) -> Bind<Bound<'py, Self>> {
         let (index, src) = (&index.tensor, &src.tensor);
-        in_place(slf, "scatter_add_", |this| this.scatter_add(dim, index, src))
+        written(slf, |this| this.scatter_("scatter_add_", dim, index, src, Meet::Add))
     }
     /// Elements of `src`, or a value, put at the indices
     #[pyo3(signature = (dim, index, src = None, *, value = None, reduce = None))]
@@ -159,7 +169,7 @@ impl PyTensor {
         let this = &slf.get().tensor.clone();
         let (src, meet) = scattered(this, src, value, reduce)?;
         let index = &index.tensor;
-        in_place(slf, "scatter_", |this| this.scatter(dim, index, &src, meet))
+        written(slf, |this| this.scatter_("scatter_", dim, index, &src, meet))
     }
     /// Elements of `src` reduced at the indices
     #[pyo3(signature = (dim, index, src, reduce, *, include_self = true))]
@@ -189,7 +199,7 @@ impl PyTensor {
     ) -> Bind<Bound<'py, Self>> {
         let meet = scatter::reduction(reduce, include_self)?;
         let (index, src) = (&index.tensor, &src.tensor);
-        in_place(slf, "scatter_reduce_", |this| this.scatter(dim, index, src, meet))
+        written(slf, |this| this.scatter_("scatter_reduce_", dim, index, src, meet))
     }
     /// Slices of `source` added at the indices
     #[pyo3(signature = (dim, index, source, *, alpha = None))]
@@ -215,7 +225,7 @@ impl PyTensor {
         alpha: Option<&Bound<'_, PyAny>>,
     ) -> Bind<Bound<'py, Self>> {
         let (index, source, alpha) = (&index.tensor, &source.tensor, number(alpha)?);
-        in_place(slf, "index_add_", |this| this.index_add(dim, index, source, alpha))
+        written(slf, |this| this.index_add_(dim, index, source, alpha))
     }
     /// Slices of `source` put at the indices
     fn index_copy(&self, py: Python<'_>, dim: i64, index: &Self, source: &Self) -> Out {
@@ -231,7 +241,7 @@ impl PyTensor {
         source: &Self,
     ) -> Bind<Bound<'py, Self>> {
         let (index, source) = (&index.tensor, &source.tensor);
-        in_place(slf, "index_copy_", |this| this.index_copy(dim, index, source))
+        written(slf, |this| this.index_copy_(dim, index, source))
     }
     /// One value at the indices
     fn index_fill(&self, py: Python<'_>, dim: i64, index: &Self, value: &Bound<'_, PyAny>) -> Out {
@@ -252,10 +262,12 @@ impl PyTensor {
     ) -> Bind<Bound<'py, Self>> {
         let (index, lone) = (&index.tensor, convert::tensor(value));
         let plain = if lone.is_none() { number(Some(value))? } else { Scalar::Int(0) };
-        in_place(slf, "index_fill_", |this| match lone {
-            Some(value) => this.index_fill_tensor(dim, index, value),
-            None => this.index_fill(dim, index, plain),
-        })
+        match lone {
+            Some(value) => {
+                in_place(slf, "index_fill_", |this| this.index_fill_tensor(dim, index, value))
+            }
+            None => written(slf, |this| this.index_fill_(dim, index, plain)),
+        }
     }
     /// Values written, or added, at a tuple of indices
     #[pyo3(signature = (indices, values, accumulate = false))]
@@ -279,7 +291,7 @@ impl PyTensor {
         accumulate: bool,
     ) -> Bind<Bound<'py, Self>> {
         let (indices, values) = (index_list(indices)?, &values.tensor);
-        in_place(slf, "index_put_", |this| this.index_put(&indices, values, accumulate))
+        written(slf, |this| this.index_put_(&indices, values, accumulate))
     }
     /// Elements at flat indices replaced
     #[pyo3(signature = (index, source, accumulate = false))]
