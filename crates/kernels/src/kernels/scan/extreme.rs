@@ -165,7 +165,8 @@ pub unsafe fn cumextreme<T: Ordered>(
         return;
     }
     let (x, values, indices) = (Src::new(input), Dst::new(values), Dst::new(indices));
-    let together = columns_together(along);
+    // The positions are what is written most.
+    let together = columns_together(along, size_of::<i64>(), false);
     let units = along.outer * along.inner.div_ceil(together);
     split(units, along.n * along.inner.min(together), |first, last| match extreme {
         Extreme::Max => multiversion::run_narrow(Records::<T, true> {
