@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from oracle import T
 
@@ -81,3 +82,29 @@ def test_more_dimensions(shape: tuple[int, ...], target: tuple[int, ...], name: 
 def test_refusals(target: list[float], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         F.nll_loss(T.zeros(2, 3), T.tensor(target))
+
+
+# Loss, sum of the absolute first and second derivatives, as torch gives them.
+SMOOTHED = {
+    ("none", True, -100): (9.5179006491, 24.9427634267, 129.1099882270),
+    ("mean", True, -100): (2.0037685577, 4.6909518025, 3.5612625193),
+    ("sum", True, -100): (9.5179006491, 105.8396000436, 1812.9191124019),
+    ("mean", False, 3): (1.8488672440, 4.0455612541, 4.0580337154),
+    ("none", True, 3): (4.9797775620, 13.3985066441, 93.5977849017),
+    ("mean", True, 3): (1.8108282044, 4.0953844125, 5.8094382505),
+    ("sum", True, 3): (4.9797775620, 30.9713446195, 332.2499430703),
+}
+
+
+@pytest.mark.parametrize(("reduction", "weighted", "ignored"), list(SMOOTHED))
+def test_label_smoothing(reduction: str, weighted: bool, ignored: int) -> None:
+    x = (T.arange(35, dtype=T.float64).reshape(5, 7) * 1.7).sin().requires_grad_()
+    weight = T.arange(1, 8, dtype=T.float64) / 4 if weighted else None
+    classes = T.tensor([0, 3, 6, 2, 3])
+    loss = F.cross_entropy(x, classes, weight, ignore_index=ignored, reduction=reduction, label_smoothing=0.3)
+    (first,) = T.autograd.grad((loss * loss).sum(), x, create_graph=True)
+    (second,) = T.autograd.grad((first * first).sum(), x, retain_graph=True)
+    got = loss.sum().item(), first.abs().sum().item(), second.abs().sum().item()
+    assert got == pytest.approx(SMOOTHED[reduction, weighted, ignored], rel=1e-9)
+    (loss * loss).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), first.detach().numpy(), rtol=1e-12, atol=1e-14)

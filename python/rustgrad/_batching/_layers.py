@@ -274,10 +274,10 @@ def _class_losses(
 @rule("_cross_entropy")
 def _cross_entropy(
     level: Level, name: str, x: Any, target: Any, weight: Any, ignore_index: int, reduce: bool, mean: bool,
-    wide: bool = False,
+    wide: bool = False, smoothing: float = 0.0,
 ) -> Any:  # fmt: skip
     def run(rows: Any, classes: Any) -> Any:
-        return getattr(rows, name)(classes, weight, ignore_index, False, False, wide)
+        return getattr(rows, name)(classes, weight, ignore_index, False, False, wide, smoothing)
 
     return _class_losses(level, x, target, weight, ignore_index, reduce, mean, run)
 

@@ -52,7 +52,7 @@ def cross_entropy(
     if weight is not None and not target.dtype.is_floating_point:
         constant("nll_loss_forward", weight=weight)
     if (
-        label_smoothing == 0.0
+        0.0 <= label_smoothing <= 1.0
         and input.dim() == 2
         and target.dim() == 1
         and target.dtype is _rg.int64
@@ -60,7 +60,8 @@ def cross_entropy(
     ):
         # What most programs do, in one call.
         check(reduction)
-        return input._cross_entropy(target, weight, ignore_index, reduction != "none", reduction == "mean")
+        whole = reduction != "none"
+        return input._cross_entropy(target, weight, ignore_index, whole, reduction == "mean", smoothing=label_smoothing)
     check(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         message = f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}"
@@ -78,27 +79,9 @@ def cross_entropy(
         log = input.log_softmax(1)
         return log._nll_loss(target, weight, ignore_index, reduction != "none", reduction == "mean", True)
     rows, list_ = _rows(input), target.reshape(-1)
-    if label_smoothing == 0.0:
-        loss = rows._cross_entropy(list_, weight, ignore_index, reduction != "none", reduction == "mean", wide)
-        return loss if reduction != "none" else loss.reshape(target.shape)
-    loss = rows._cross_entropy(list_, weight, ignore_index, False, False)
-    log = rows.log_softmax(1)
-    smooth = -(log.sum(1) if weight is None else (log * weight).sum(1))
-    counts = list_ != ignore_index
-    smooth = _rg.where(counts, smooth, _rg.zeros_like(smooth))
-    share = label_smoothing / rows.shape[1]
-    loss = (1 - label_smoothing) * loss + share * smooth
-    if reduction == "none":
-        each: Tensor = loss.reshape(target.shape)
-        return each
-    total: Tensor = loss.sum()
-    if reduction == "sum":
-        return total
-    if weight is None:
-        return total / counts.sum()
-    safe = _rg.where(counts, list_, _rg.zeros_like(list_))
-    factors = weight.index_select(0, safe)
-    return total.div(_rg.where(counts, factors, _rg.zeros_like(factors)).sum())
+    whole = reduction != "none"
+    loss = rows._cross_entropy(list_, weight, ignore_index, whole, reduction == "mean", wide, label_smoothing)
+    return loss if whole else loss.reshape(target.shape)
 
 
 def _soft_cross_entropy(

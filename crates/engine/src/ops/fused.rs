@@ -91,13 +91,19 @@ struct CrossEntropy {
     wide: bool,
     ignore: i64,
     has_weights: bool,
+    /// The part of the loss that all classes share alike.
+    smoothing: f64,
     /// What the sum over rows is divided by; the rows themselves are kept if absent.
     divisor: Option<f64>,
 }
 
 impl Rule for CrossEntropy {
     fn name(&self) -> &'static str {
-        if self.wide { "NllLoss2DBackward0" } else { "NllLossBackward0" }
+        match (self.smoothing != 0.0, self.wide) {
+            (true, _) => "AddBackward0",
+            (false, true) => "NllLoss2DBackward0",
+            (false, false) => "NllLossBackward0",
+        }
     }
     fn attribute(&self, name: &str) -> Option<SavedValue> {
         match name {
@@ -135,13 +141,24 @@ impl Rule for CrossEntropy {
             };
             let factor = factor.or_else(&counts, 0.0)?;
             let grad = if grad.numel() == rows { grad.reshape_to(&[rows, 1])? } else { grad };
-            let slope = x.softmax(false, 1, None)?.sub(&hot)?.mul(&factor)?;
+            let softmax = x.softmax(false, 1, None)?;
+            let mut slope = softmax.sub(&hot)?.mul(&factor)?;
+            if self.smoothing != 0.0 {
+                let each = match &weights {
+                    Some(weights) => weights.reshape_to(&[1, n])?,
+                    None => Tensor::ones(&[1, n], x.dtype())?,
+                };
+                let all = softmax.mul(&each.sum(&[], false, None)?)?.sub(&each)?;
+                let all = all.or_else(&counts, 0.0)?.times(self.smoothing / n as f64)?;
+                slope = slope.times(1.0 - self.smoothing)?.add(&all)?;
+            }
             return Ok(smallvec![Some(slope.mul(&grad)?)]);
         }
         let sums = cx.saved(2)?.shared_core();
         let weights = weights.map(|weights| weights.shared_core());
         let classes = classes.shared_core();
-        let targets = Classes { classes: &classes, ignore: self.ignore, weights: weights.as_ref() };
+        let (weights, &Self { ignore, smoothing, .. }) = (weights.as_ref(), self);
+        let targets = Classes { classes: &classes, ignore, weights, smoothing };
         let grad = grad.to_dtype(x.dtype())?.shared_core();
         let grad = launch::cross_entropy_backward(&x.shared_core(), &targets, &sums, &grad)?;
         Ok(smallvec![Some(Tensor::from_core(grad))])
@@ -225,7 +242,8 @@ impl Tensor {
     }
 
     /// The cross entropy of rows of logits and int64 classes: of each row, or with `mean` or the
-    /// sum of all. Rows of the class `ignore` count for nothing; `wide` only matters to the name.
+    /// sum of all. Rows of the class `ignore` count for nothing; `wide` only matters to the name; of the
+    /// loss all classes share `smoothing` alike.
     ///
     /// # Errors
     /// If the shapes do not fit, or a class is out of range.
@@ -238,6 +256,7 @@ impl Tensor {
         reduce: bool,
         mean: bool,
         wide: bool,
+        smoothing: f64,
     ) -> Result<Self> {
         let logits = self.contiguous()?;
         ensure!(
@@ -248,7 +267,7 @@ impl Tensor {
         );
         let (core, list) = (logits.shared_core(), classes.shared_core());
         let weight = weights.map(Self::shared_core);
-        let targets = Classes { classes: &list, ignore, weights: weight.as_ref() };
+        let targets = Classes { classes: &list, ignore, weights: weight.as_ref(), smoothing };
         let (losses, sums, total) = launch::cross_entropy(&core, &targets)?;
         let losses = Self::from_core(losses);
         let divisor = if !reduce {
@@ -263,7 +282,8 @@ impl Tensor {
             None => losses,
         };
         if recording(&[&logits]) {
-            let rule = CrossEntropy { wide, ignore, has_weights: weights.is_some(), divisor };
+            let has_weights = weights.is_some();
+            let rule = CrossEntropy { wide, ignore, has_weights, smoothing, divisor };
             let mut saves = vec![Save::Input(0), Save::Private(&list), Save::Private(&sums)];
             if let Some(weight) = &weight {
                 saves.push(Save::Private(weight));

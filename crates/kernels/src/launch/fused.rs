@@ -140,11 +140,13 @@ pub struct Classes<'a> {
     pub ignore: i64,
     /// A factor per class.
     pub weights: Option<&'a Arc<Core>>,
+    /// The part of the loss that all classes share alike.
+    pub smoothing: f64,
 }
 
 /// Runs `$body` with `$targets` bound to the kernel's view of the classes.
 macro_rules! with_targets {
-    ($T:ty, $classes:expr, $weights:expr, $ignore:expr, |$targets:ident| $body:expr) => {{
+    ($T:ty, $classes:expr, $weights:expr, $given:expr, |$targets:ident| $body:expr) => {{
         // SAFETY: both are dense, checked for dtype and locked by the caller.
         let classes =
             // SAFETY: dense int64 of this many elements, locked by the callers.
@@ -153,7 +155,8 @@ macro_rules! with_targets {
             // SAFETY: as above.
             unsafe { std::slice::from_raw_parts(ptr::<$T>(core), core.numel()) }
         });
-        let $targets = Targets::<$T> { classes, ignore: $ignore, weights };
+        let &Classes { ignore, smoothing, .. } = $given;
+        let $targets = Targets::<$T> { classes, ignore, weights, smoothing };
         $body
     }};
 }
@@ -187,7 +190,7 @@ pub fn cross_entropy(
     reads.extend(weights.as_deref());
     let access = Access::new(&reads, None);
     let total = dispatch!(float dtype, T => {
-        with_targets!(T, classes, weights, targets.ignore, |list| {
+        with_targets!(T, classes, weights, targets, |list| {
             // SAFETY: one row of logits per class; the inputs are locked, the outputs fresh.
             unsafe {
                 rows::cross_entropy::<T>(
@@ -225,7 +228,7 @@ pub fn cross_entropy_backward(
     reads.extend(weights.as_deref());
     let access = Access::new(&reads, None);
     dispatch!(float dtype, T => {
-        with_targets!(T, classes, weights, targets.ignore, |list| {
+        with_targets!(T, classes, weights, targets, |list| {
             // SAFETY: one row of logits per class; the inputs are locked, the output fresh.
             unsafe {
                 let scale = std::slice::from_raw_parts(ptr::<T>(&scale), scale.numel());

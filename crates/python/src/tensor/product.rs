@@ -210,7 +210,7 @@ impl PyTensor {
         Ok((Wrapped(output), Wrapped(mean), Wrapped(variance)))
     }
 
-    #[pyo3(signature = (target, weight, ignore_index, reduce, mean, wide = false))]
+    #[pyo3(signature = (target, weight, ignore_index, reduce, mean, wide = false, smoothing = 0.0))]
     fn _cross_entropy(
         &self,
         py: Python<'_>,
@@ -220,10 +220,12 @@ impl PyTensor {
         reduce: bool,
         mean: bool,
         wide: bool,
+        smoothing: f64,
     ) -> Out {
         let (target, weight) = (&target.get().tensor, weight.map(|weight| &weight.get().tensor));
         run(py, &self.tensor, || {
-            self.tensor.cross_entropy_rows(target, weight, ignore_index, reduce, mean, wide)
+            let this = &self.tensor;
+            this.cross_entropy_rows(target, weight, ignore_index, reduce, mean, wide, smoothing)
         })
     }
 

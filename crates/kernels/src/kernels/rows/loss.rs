@@ -17,6 +17,8 @@ pub struct Targets<'a, T> {
     pub ignore: i64,
     /// A factor per class, if any.
     pub weights: Option<&'a [T]>,
+    /// The part of the loss that all classes share alike (Szegedy et al., 2016, section 7), 0 to 1.
+    pub smoothing: f64,
 }
 
 impl<T: Real> Targets<'_, T> {
@@ -29,6 +31,12 @@ impl<T: Real> Targets<'_, T> {
         }
         let class = class as usize;
         Some((class, self.weights.map_or(T::ONE, |w| w[class])))
+    }
+
+    /// The parts of a row's loss: of its class, and of each class of `n`.
+    #[inline(always)]
+    fn parts(&self, n: usize) -> (T, T) {
+        (T::from_f64(1.0 - self.smoothing), T::from_f64(self.smoothing / n as f64))
     }
 
     /// The sum of the factors: what the mean divides by.
@@ -91,16 +99,25 @@ impl<T: Real + Ordered> Job for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run(self) {
+        let (own, each) = self.targets.parts(self.n);
         for row in self.first..self.last {
             // SAFETY: row `row` of the logits.
             let x =
                 unsafe { std::slice::from_raw_parts(self.x.at((row * self.n) as isize), self.n) };
             let max = Max.block(x);
             let sum = sum_blocks(x, |x| (x - max).vexp()).ln();
+            // In this order as torch's log-softmax: (x - max) - log(sum) loses least.
+            let less = |x: T| sum - (x - max);
             let loss = match self.targets.weight(row) {
-                // In this order as torch's log-softmax: (x - max) - log(sum) loses least.
-                Some((class, weight)) => (sum - (x[class] - max)) * weight,
                 None => T::ZERO,
+                Some((class, weight)) if each == T::ZERO => less(x[class]) * weight,
+                Some((class, weight)) => {
+                    let all = match self.targets.weights {
+                        None => sum_blocks(x, less),
+                        Some(weights) => weighted(x.iter().map(|&x| less(x)), weights),
+                    };
+                    own * (less(x[class]) * weight) + each * all
+                }
             };
             // SAFETY: one element per row.
             unsafe {
@@ -109,6 +126,13 @@ impl<T: Real + Ordered> Job for Forward<'_, T> {
             }
         }
     }
+}
+
+/// The sum of `values` times `weights`, carried in float64.
+#[inline(always)]
+fn weighted<T: Real>(values: impl Iterator<Item = T>, weights: &[T]) -> T {
+    let sum = |sum: f64, (x, &w): (T, &T)| sum + x.to_f64() * w.to_f64();
+    T::from_f64(values.zip(weights).fold(0.0, sum))
 }
 
 /// The gradient of the logits: `(softmax - onehot) * weight * scale`, where `scales` holds one
@@ -151,6 +175,12 @@ impl<T: Real + Ordered> Job for Backward<'_, T> {
     #[inline(always)]
     fn run(self) {
         let n = self.n;
+        let (own, each) = self.targets.parts(n);
+        // The factors of all classes together.
+        let all = match self.targets.weights {
+            None => T::from_f64(n as f64),
+            Some(weights) => weighted(weights.iter().map(|_| T::ONE), weights),
+        };
         for row in self.first..self.last {
             let at = (row * n) as isize;
             let (x, d) = (self.x.at(at), self.d.at(at));
@@ -161,15 +191,29 @@ impl<T: Real + Ordered> Job for Backward<'_, T> {
                 }
                 continue;
             };
-            let scale = weight * self.scales[if self.scales.len() == 1 { 0 } else { row }];
+            let scale = self.scales[if self.scales.len() == 1 { 0 } else { row }];
+            let (hit, spread) = (own * weight * scale, each * scale);
             // SAFETY: one element per row.
             let sum = unsafe { *self.sums.at(row as isize) };
             // SAFETY: `class` was checked; the row is read before it is written.
             unsafe {
-                for i in 0..n {
-                    *d.add(i) = (*x.add(i) - sum).vexp() * scale;
+                if spread == T::ZERO {
+                    for i in 0..n {
+                        *d.add(i) = (*x.add(i) - sum).vexp() * hit;
+                    }
+                } else {
+                    let scale = hit + spread * all;
+                    for i in 0..n {
+                        *d.add(i) = (*x.add(i) - sum).vexp() * scale - spread;
+                    }
+                    if let Some(weights) = self.targets.weights {
+                        // A factor of 1 has been taken off each.
+                        for (i, &weight) in weights.iter().enumerate() {
+                            *d.add(i) = *d.add(i) + (T::ONE - weight) * spread;
+                        }
+                    }
                 }
-                *d.add(class) = *d.add(class) - scale;
+                *d.add(class) = *d.add(class) - hit;
             }
         }
     }

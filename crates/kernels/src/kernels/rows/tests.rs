@@ -55,7 +55,8 @@ fn cross_entropy_and_its_gradient() {
     let x: Vec<f64> = (0..rows * n).map(|i| (i * 7 % 5) as f64).collect();
     let classes = [1i64, 4, -100, 0];
     let weights = [1.0, 2.0, 1.0, 1.0, 0.5];
-    let targets = Targets { classes: &classes, ignore: -100, weights: Some(&weights) };
+    let targets =
+        Targets { classes: &classes, ignore: -100, weights: Some(&weights), smoothing: 0.0 };
     let (mut loss, mut sums, mut d) = (vec![9.0; rows], vec![0.0; rows], vec![9.0; rows * n]);
     // SAFETY: the vectors have these sizes.
     unsafe {
@@ -80,7 +81,7 @@ fn cross_entropy_and_its_gradient() {
             if class < 0 { 0.0 } else { (sum.ln() - x[class as usize]) * weights[class as usize] };
         assert!((loss[row] - want).abs() < 1e-12);
     }
-    let bad = Targets { classes: &[5], ignore: -100, weights: None };
+    let bad = Targets { classes: &[5], ignore: -100, weights: None, smoothing: 0.0 };
     // SAFETY: refused before anything is read.
     let error = unsafe { cross_entropy(n, x.as_ptr(), bad, loss.as_mut_ptr(), sums.as_mut_ptr()) };
     assert_eq!(error.unwrap_err().message(), "Target 5 is out of bounds.");
