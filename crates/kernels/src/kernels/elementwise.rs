@@ -36,7 +36,7 @@ pub const MAX_INPUTS: usize = 5;
 const MAX_OPERANDS: usize = MAX_INPUTS + 1;
 
 /// Bytes of traffic per parallel task.
-const TASK_BYTES: usize = 1 << 18;
+const TASK_BYTES: usize = 1 << 17;
 /// Bytes of a buffer; tiles hold as many elements of the largest operand.
 const BUFFER: usize = 1 << 14;
 /// Rows shorter than this are merged in the buffer, so that blocks are not called for crumbs.

@@ -34,7 +34,7 @@ const ON_THEIR_WAY: usize = 3;
 /// Bytes of a cycle up to which copies of it are laid side by side, so that blocks need not end with it.
 const CYCLE: usize = BUFFER;
 /// Bytes of traffic per parallel task, or of work that takes as long.
-const TASK_BYTES: usize = 1 << 18;
+const TASK_BYTES: usize = 1 << 17;
 
 /// One step of a plan.
 struct Made {

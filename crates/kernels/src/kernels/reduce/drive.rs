@@ -38,6 +38,9 @@ struct Dim {
 
 type Dims = SmallVec<[Dim; 6]>;
 
+/// Rows of which the threads may get whole ones.
+const MANY: usize = 8;
+
 /// Where elements come from: one operand, or two to be multiplied.
 trait Source<T: Element>: Copy + Send + Sync {
     /// Whether elements are made when they are asked for.
@@ -320,19 +323,26 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
             unsafe { self.fill_identity() };
             return;
         }
-        let chunks = n.div_ceil(GRAIN);
-        let per_group = if chunks > 1 { 1 } else { (GRAIN / n).max(1) };
+        // Of a few long rows the threads get pieces that are alike in number.
+        let chunk = if self.outputs * self.rows < MANY { GRAIN / 4 } else { GRAIN };
+        let chunks = n.div_ceil(chunk);
+        let per_group = if chunks > 1 { 1 } else { (chunk / n).max(1) };
         let row_groups = self.rows.div_ceil(per_group);
         let groups = row_groups * chunks;
         let units = self.outputs * groups;
-        let work = if chunks > 1 { GRAIN } else { n * per_group.min(self.rows) };
+        let work = match chunks {
+            1 => n * per_group.min(self.rows),
+            _ if S::MADE => GRAIN,
+            _ => chunk,
+        };
         let mut partials = Vec::<K::Acc>::new();
         if groups > 1 {
             partials.reserve_exact(units);
         }
         let scratch = Dst::new(partials.as_mut_ptr());
         split(units, work, |first, last| {
-            let task = RowTask { plan: self, first, last, groups, chunks, per_group, scratch };
+            let task =
+                RowTask { plan: self, first, last, groups, chunk, chunks, per_group, scratch };
             // As with `block`: memory bounds it, which vectors of half a line get through faster.
             if const { K::FOLDS && size_of::<T>() == 8 } {
                 multiversion::run_narrow(task);
@@ -455,6 +465,7 @@ struct RowTask<'a, T: Element, K: Kind<T>, S> {
     first: usize,
     last: usize,
     groups: usize,
+    chunk: usize,
     chunks: usize,
     per_group: usize,
     scratch: Dst<K::Acc>,
@@ -505,8 +516,8 @@ impl<T: Element, K: Kind<T>, S: Source<T>> Job for RowTask<'_, T, K, S> {
             let group = unit % self.groups;
             let row = group / self.chunks * self.per_group;
             let count = self.per_group.min(self.plan.rows - row);
-            let start = group % self.chunks * GRAIN;
-            let n = if self.chunks > 1 { GRAIN.min(inner.size - start) } else { inner.size };
+            let start = group % self.chunks * self.chunk;
+            let n = self.chunk.min(inner.size - start);
             if self.plan.rows > 1 {
                 rows.seek(row);
             }
