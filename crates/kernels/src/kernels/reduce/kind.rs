@@ -127,7 +127,7 @@ pub fn lanes<T: Copy, A: Copy>(
 /// As [`lanes`], with `N` accumulators: where loading takes some instructions of its own, fewer
 /// are faster (measured; 64 leave the registers).
 #[inline(always)]
-pub(super) fn lanes_of<const N: usize, T: Copy, A: Copy>(
+pub fn lanes_of<const N: usize, T: Copy, A: Copy>(
     x: &[T],
     identity: A,
     load: impl Fn(T) -> A,

@@ -5,13 +5,15 @@
 
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Aligned, Dst, Src, split};
-use crate::kernels::reduce::{lanes_of_pairs, sum_mapped};
+use crate::kernels::reduce::{lanes_of, lanes_of_pairs};
 use crate::kernels::vexp::Real;
 
 /// Planes smaller than this are gone through by rows of all channels instead.
 const SMALL: usize = 16;
 /// Columns of such rows whose sums are taken together.
 const TILE: usize = 256;
+/// Elements whose sum is taken before it is added to that of a plane.
+const RUN: usize = 4096;
 /// Rows whose sums are taken before they are joined.
 const BLOCK: usize = 64;
 
@@ -54,17 +56,30 @@ impl Sets {
     fn by_rows(&self) -> bool {
         self.groups.is_none() && self.size < SMALL
     }
+    /// The set and the channel of a pair of sums: of a plane, or, by rows, of a column.
+    fn of_sums(&self, i: usize) -> (usize, usize) {
+        if self.by_rows() {
+            (i / self.size, i / self.size)
+        } else {
+            (self.of(i), i % self.channels)
+        }
+    }
 }
 
 /// What is summed over a plane.
 #[derive(Clone, Copy)]
 enum Term<T> {
-    /// The elements.
-    Plain,
-    /// The squares of their distances from their mean.
-    Squares,
+    /// The elements, and the squares of their distances from the mean of the plane (or column) itself.
+    Spread,
     /// Gradients, and their products with those distances.
     Gradients(Src<T>),
+}
+
+/// The sum of `f` over a plane, in runs so short that no sum loses much.
+#[inline(always)]
+fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
+    let runs = x.chunks(RUN);
+    runs.fold(T::ZERO, |sum, run| sum + lanes_of::<32, _, _>(run, T::ZERO, &f, |a, b| a + b))
 }
 
 /// Two sums for each plane (or column, by rows).
@@ -91,13 +106,16 @@ impl<T: Real> Job for Sums<'_, T> {
             unsafe {
                 let x = std::slice::from_raw_parts(self.x.at(at), n);
                 *self.to.at(plane as isize) = match self.term {
-                    Term::Plain => [sum_mapped(x, |x| x), T::ZERO],
-                    Term::Squares => [sum_mapped(x, |x| (x - mean) * (x - mean)), T::ZERO],
+                    Term::Spread => {
+                        let sum = sum_of(x, |x| x);
+                        let mean = sum / T::from_f64(n as f64);
+                        [sum, sum_of(x, |x| (x - mean) * (x - mean))]
+                    }
                     Term::Gradients(grad) => {
                         let grad = std::slice::from_raw_parts(grad.at(at), n);
                         let products = |g: T, x: T| g * (x - mean);
                         [
-                            sum_mapped(grad, |g| g),
+                            sum_of(grad, |g| g),
                             lanes_of_pairs(grad, x, T::ZERO, products, |a, b| a + b),
                         ]
                     }
@@ -119,38 +137,48 @@ impl<T: Real> Job for RowSums<'_, T> {
         for tile in first..last {
             let start = tile * TILE;
             let n = TILE.min(columns - start);
+            // SAFETY: a part of a row of the operand.
+            let row_of = |x: Src<T>, row: usize| unsafe {
+                std::slice::from_raw_parts(x.at((row * columns + start) as isize), n)
+            };
             let mut mean = Aligned([T::ZERO; TILE]);
             for (j, mean) in mean[..n].iter_mut().enumerate() {
                 *mean = means[(start + j) / sets.size];
             }
             let mut sums = Aligned([[T::ZERO; TILE]; 2]);
             for block in (0..sets.batch).step_by(BLOCK) {
+                let rows = block..sets.batch.min(block + BLOCK);
                 let mut parts = Aligned([[T::ZERO; TILE]; 2]);
-                for row in block..sets.batch.min(block + BLOCK) {
-                    let at = (row * columns + start) as isize;
-                    // SAFETY: a part of a row of the operands.
-                    unsafe {
-                        let x = std::slice::from_raw_parts(x.at(at), n);
-                        let [part, products] = &mut *parts;
-                        let places = part.iter_mut().zip(x).zip(&*mean);
-                        match term {
-                            Term::Plain => {
-                                for ((part, &x), _) in places {
-                                    *part += x;
-                                }
+                let [part, products] = &mut *parts;
+                match term {
+                    Term::Spread => {
+                        for row in rows.clone() {
+                            for (part, &x) in part.iter_mut().zip(row_of(x, row)) {
+                                *part += x;
                             }
-                            Term::Squares => {
-                                for ((part, &x), &mean) in places {
-                                    *part += (x - mean) * (x - mean);
-                                }
+                        }
+                        let count = T::from_f64(rows.len() as f64);
+                        for (mean, &part) in mean.iter_mut().zip(&*part) {
+                            *mean = part / count;
+                        }
+                        for row in rows {
+                            let places = products.iter_mut().zip(row_of(x, row)).zip(&*mean);
+                            for ((square, &x), &mean) in places {
+                                *square += (x - mean) * (x - mean);
                             }
-                            Term::Gradients(grad) => {
-                                let grad = std::slice::from_raw_parts(grad.at(at), n);
-                                let places = places.zip(grad).zip(products);
-                                for ((((part, &x), &mean), &g), product) in places {
-                                    *part += g;
-                                    *product += g * (x - mean);
-                                }
+                        }
+                        if block > 0 {
+                            join(&sums, block, &mut parts, count);
+                        }
+                    }
+                    Term::Gradients(grad) => {
+                        for row in rows {
+                            let places = part.iter_mut().zip(products.iter_mut());
+                            let places =
+                                places.zip(row_of(grad, row)).zip(row_of(x, row)).zip(&*mean);
+                            for ((((part, product), &g), &x), &mean) in places {
+                                *part += g;
+                                *product += g * (x - mean);
                             }
                         }
                     }
@@ -164,6 +192,19 @@ impl<T: Real> Job for RowSums<'_, T> {
                 unsafe { *to.at((start + j) as isize) = [sums[0][j], sums[1][j]] };
             }
         }
+    }
+}
+
+/// Adds to the squares of `count` rows what the distance of their means from those of the `before` rows adds
+/// to the squares of all (Chan, Golub & LeVeque, 1983).
+#[inline(always)]
+fn join<T: Real>(sums: &[[T; TILE]; 2], before: usize, parts: &mut [[T; TILE]; 2], count: T) {
+    let before = T::from_f64(before as f64);
+    let share = before * count / (before + count);
+    let [part, squares] = parts;
+    for ((square, &part), &sum) in squares.iter_mut().zip(&*part).zip(&sums[0]) {
+        let distance = part / count - sum / before;
+        *square += distance * distance * share;
     }
 }
 
@@ -264,10 +305,10 @@ fn all_sums<T: Real>(sets: Sets, x: Src<T>, term: Term<T>, means: &[T]) -> Vec<[
     let job = |first, last| Sums { sets, x, term, means, to, first, last };
     if by_rows {
         split(count.div_ceil(TILE), TILE * sets.batch, |first, last| {
-            multiversion::run(RowSums(job(first, last)));
+            multiversion::run_narrow(RowSums(job(first, last)));
         });
     } else {
-        split(count, sets.size, |first, last| multiversion::run(job(first, last)));
+        split(count, sets.size, |first, last| multiversion::run_narrow(job(first, last)));
     }
     sums
 }
@@ -293,10 +334,10 @@ fn map_all<T: Real>(
             spread(&|channel| factors[channel][2]),
         ];
         split(sets.batch, sets.channels * sets.size, |first, last| {
-            multiversion::run(RowMap { map: job(first, last), columns: &columns });
+            multiversion::run_narrow(RowMap { map: job(first, last), columns: &columns });
         });
     } else {
-        split(sets.planes(), sets.size, |first, last| multiversion::run(job(first, last)));
+        split(sets.planes(), sets.size, |first, last| multiversion::run_narrow(job(first, last)));
     }
 }
 
@@ -309,13 +350,29 @@ fn totals<T: Real>(sets: &Sets, sums: &[[T; 2]], factor: impl Fn(usize) -> f64) 
         totals[set][1] += factor * sum[1].to_f64();
     };
     for (i, &sum) in sums.iter().enumerate() {
-        if sets.by_rows() {
-            add(i / sets.size, i / sets.size, sum);
-        } else {
-            add(sets.of(i), i % sets.channels, sum);
-        }
+        let (set, channel) = sets.of_sums(i);
+        add(set, channel, sum);
     }
     totals
+}
+
+/// Mean and variance of each set, of [`Term::Spread`] of its planes (or columns).
+fn spreads<T: Real>(sets: &Sets, sums: &[[T; 2]]) -> Vec<[f64; 2]> {
+    let count = sets.elements() as f64;
+    let each = if sets.by_rows() { sets.batch } else { sets.size } as f64;
+    let mut spreads = totals(sets, sums, |_| 1.0);
+    for spread in &mut spreads {
+        spread[0] /= count;
+    }
+    for (i, sum) in sums.iter().enumerate() {
+        let spread = &mut spreads[sets.of_sums(i).0];
+        let distance = sum[0].to_f64() / each - spread[0];
+        spread[1] += each * distance * distance;
+    }
+    for spread in &mut spreads {
+        spread[1] /= count;
+    }
+    spreads
 }
 
 /// The set and channel that each entry of a list of factors belongs to.
@@ -344,14 +401,12 @@ pub unsafe fn channel_norm<T: Real>(
 ) {
     let (x, y) = (Src::new(input), Dst::new(output));
     if !given {
-        let count = sets.elements() as f64;
+        // One pass over memory: the second one over a plane, or some rows, finds it in the caches.
         means.fill(T::ZERO);
-        for (term, to) in [(Term::Plain, 0), (Term::Squares, 1)] {
-            let sums = all_sums(sets, x, term, means);
-            let to = if to == 0 { &mut *means } else { &mut *variances };
-            for (to, total) in to.iter_mut().zip(totals(&sets, &sums, |_| 1.0)) {
-                *to = T::from_f64(total[0] / count);
-            }
+        let sums = all_sums(sets, x, Term::Spread, means);
+        let to = means.iter_mut().zip(variances.iter_mut());
+        for ((mean, variance), spread) in to.zip(spreads(&sets, &sums)) {
+            (*mean, *variance) = (T::from_f64(spread[0]), T::from_f64(spread[1]));
         }
     }
     for (rstd, &variance) in rstds.iter_mut().zip(variances.iter()) {
@@ -393,11 +448,7 @@ pub unsafe fn channel_norm_backward<T: Real>(
     let by_channel = |pick: &dyn Fn(usize, [T; 2]) -> f64, to: &mut [T]| {
         let mut totals = vec![0.0; sets.channels];
         for (i, &sum) in sums.iter().enumerate() {
-            let (set, channel) = if sets.by_rows() {
-                (i / sets.size, i / sets.size)
-            } else {
-                (sets.of(i), i % sets.channels)
-            };
+            let (set, channel) = sets.of_sums(i);
             totals[channel] += pick(set, sum);
         }
         for (to, total) in to.iter_mut().zip(totals) {
