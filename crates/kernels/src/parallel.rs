@@ -4,6 +4,7 @@
 //! of threads: callers cut it by its size, so results have the same bits however many threads run.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 
@@ -18,6 +19,11 @@ mod post;
 
 use place::Places;
 use post::Post;
+
+thread_local! {
+    /// Whether the thread belongs to those who help.
+    static HELPS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The wanted number of threads; 0 until first asked.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -236,8 +242,10 @@ pub fn in_turn(tasks: usize, f: impl Fn(usize) + Sync) {
 /// [`for_each`] in so many parts, compiled once for all kernels.
 fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
     let helpers = threads().min(tasks).saturating_sub(1);
-    // A thread of a pool shares with its own, whose user holds a guard.
-    let inside = in_pool();
+    // A thread of the pool shares with its own, whose user holds a guard. Those who help find jobs in their
+    // post alone: what is spawned in their pool would wait until they have nothing else to do.
+    let helping = HELPS.get();
+    let inside = in_pool() && !helping;
     let guard = if helpers == 0 || inside { None } else { HELPERS.acquire() };
     if helpers == 0 || (guard.is_none() && !inside) {
         return (0..tasks).for_each(f);
@@ -255,7 +263,7 @@ fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
         panic: Mutex::new(None),
         caller: std::thread::current(),
     });
-    if let Some(guard) = &guard {
+    if let Some(guard) = guard.as_ref().filter(|_| !helping) {
         guard.0.places.keep_off(None);
     }
     match &guard {
@@ -263,7 +271,10 @@ fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
             let post = &guard.0.post;
             post.leave(&job, helpers, |seen| {
                 let post = post.clone();
-                guard.pool().spawn(move || post.serve(seen, |job| job.work(number() + 1)));
+                guard.pool().spawn(move || {
+                    HELPS.set(true);
+                    post.serve(seen, |job| job.work(number() + 1));
+                });
             });
         }
         None => {
@@ -273,7 +284,7 @@ fn run(tasks: usize, parts: usize, f: &(dyn Fn(usize) + Sync)) {
             }
         }
     }
-    job.work(number());
+    job.work(number() + usize::from(helping));
     job.wait();
     let panic = job.panic.lock().take();
     if let Some(panic) = panic {

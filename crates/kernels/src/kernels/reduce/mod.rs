@@ -18,7 +18,7 @@ pub use kind::{
     AbsSum, All, Any, CountNonzero, Kind, Max, MaxAbs, Min, MinAbs, Norm, Ordered, Prod, SquareSum,
     Sum,
 };
-pub use kind::{lanes, lanes_of, lanes_of_pairs, sum_mapped, tree};
+pub use kind::{lanes, lanes_of_pairs, sum_light, sum_mapped, tree};
 pub use statistic::{LogSumExp, Mean, MeanVar, Moments, Shifted, Variance};
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 use crate::error::{Result, ensure};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Src, split};
-use crate::kernels::reduce::sum_mapped as sum_blocks;
-use crate::kernels::reduce::{Kind, Max, Ordered};
+use crate::kernels::reduce::{Kind, Max, Ordered, sum_light, sum_mapped};
 use crate::kernels::vexp::Real;
 
 /// The class of each row.
@@ -105,7 +104,7 @@ impl<T: Real + Ordered> Job for Forward<'_, T> {
             let x =
                 unsafe { std::slice::from_raw_parts(self.x.at((row * self.n) as isize), self.n) };
             let max = Max.block(x);
-            let sum = sum_blocks(x, |x| (x - max).vexp()).ln();
+            let sum = sum_mapped(x, |x| (x - max).vexp()).ln();
             // In this order as torch's log-softmax: (x - max) - log(sum) loses least.
             let less = |x: T| sum - (x - max);
             let loss = match self.targets.weight(row) {
@@ -113,7 +112,7 @@ impl<T: Real + Ordered> Job for Forward<'_, T> {
                 Some((class, weight)) if each == T::ZERO => less(x[class]) * weight,
                 Some((class, weight)) => {
                     let all = match self.targets.weights {
-                        None => sum_blocks(x, less),
+                        None => sum_light(x, less),
                         Some(weights) => weighted(x.iter().map(|&x| less(x)), weights),
                     };
                     own * (less(x[class]) * weight) + each * all

@@ -3,8 +3,7 @@
 
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Dst, Scratch, Src, split};
-use crate::kernels::reduce::sum_mapped as sum_blocks;
-use crate::kernels::reduce::{Maker, tree};
+use crate::kernels::reduce::{Maker, sum_light, tree};
 use crate::kernels::vexp::Real;
 
 /// Rows whose contributions to the affine gradients are summed before groups are joined.
@@ -59,8 +58,8 @@ impl<T: Real> Job for Forward<'_, T> {
             // SAFETY: row `row` of the input.
             let x = unsafe { std::slice::from_raw_parts(self.x.at(at), n) };
             let count = T::from_f64(n as f64);
-            let mean = sum_blocks(x, |x| x) / count;
-            let square = sum_blocks(x, |x| (x - mean) * (x - mean));
+            let mean = sum_light(x, |x| x) / count;
+            let square = sum_light(x, |x| (x - mean) * (x - mean));
             let rstd = T::ONE / (square / count + T::from_f64(self.epsilon)).sqrt();
             let (x, y) = (self.x.at(at), self.y.at(at));
             // SAFETY: n elements of each; each x is read before its y is written.

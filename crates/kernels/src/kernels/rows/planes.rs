@@ -5,15 +5,13 @@
 
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Aligned, Dst, Src, split};
-use crate::kernels::reduce::{lanes_of, lanes_of_pairs};
+use crate::kernels::reduce::{lanes_of_pairs, sum_light};
 use crate::kernels::vexp::Real;
 
 /// Planes smaller than this are gone through by rows of all channels instead.
 const SMALL: usize = 16;
 /// Columns of such rows whose sums are taken together.
 const TILE: usize = 256;
-/// Elements whose sum is taken before it is added to that of a plane.
-const RUN: usize = 4096;
 /// Rows whose sums are taken before they are joined.
 const BLOCK: usize = 64;
 
@@ -75,13 +73,6 @@ enum Term<T> {
     Gradients(Src<T>),
 }
 
-/// The sum of `f` over a plane, in runs so short that no sum loses much.
-#[inline(always)]
-fn sum_of<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    let runs = x.chunks(RUN);
-    runs.fold(T::ZERO, |sum, run| sum + lanes_of::<32, _, _>(run, T::ZERO, &f, |a, b| a + b))
-}
-
 /// Two sums for each plane (or column, by rows).
 struct Sums<'a, T> {
     sets: Sets,
@@ -107,15 +98,15 @@ impl<T: Real> Job for Sums<'_, T> {
                 let x = std::slice::from_raw_parts(self.x.at(at), n);
                 *self.to.at(plane as isize) = match self.term {
                     Term::Spread => {
-                        let sum = sum_of(x, |x| x);
+                        let sum = sum_light(x, |x| x);
                         let mean = sum / T::from_f64(n as f64);
-                        [sum, sum_of(x, |x| (x - mean) * (x - mean))]
+                        [sum, sum_light(x, |x| (x - mean) * (x - mean))]
                     }
                     Term::Gradients(grad) => {
                         let grad = std::slice::from_raw_parts(grad.at(at), n);
                         let products = |g: T, x: T| g * (x - mean);
                         [
-                            sum_of(grad, |g| g),
+                            sum_light(grad, |g| g),
                             lanes_of_pairs(grad, x, T::ZERO, products, |a, b| a + b),
                         ]
                     }

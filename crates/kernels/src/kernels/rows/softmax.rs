@@ -4,8 +4,8 @@
 use super::{Along, columns};
 use crate::kernels::multiversion::{self, Job};
 use crate::kernels::raw::{Aligned, Dst, Src, split};
-use crate::kernels::reduce::sum_mapped;
 use crate::kernels::reduce::{Kind, Max, Ordered, lanes, lanes_of_pairs};
+use crate::kernels::reduce::{sum_light, sum_mapped};
 use crate::kernels::vexp::Real;
 
 /// Columns worked on together when the dimension is not the last one.
@@ -394,7 +394,7 @@ impl<T: Real + Ordered> Backward<T> {
         let (y, g) =
             unsafe { (std::slice::from_raw_parts(y, n), std::slice::from_raw_parts(g, n)) };
         if self.log {
-            return sum_mapped(g, |g| g);
+            return sum_light(g, |g| g);
         }
         let mut sum = T::ZERO;
         for (y, g) in y.chunks(1024).zip(g.chunks(1024)) {
