@@ -116,3 +116,31 @@ def test_an_expanded_index_names_whole_slices(dim: int, strided: bool) -> None:
         x.gather(dim, T.tensor([9]).reshape(1, 1, 1).expand(shape))
     with pytest.raises((IndexError, RuntimeError)):
         x.scatter_add(dim, T.tensor([9]).reshape(1, 1, 1).expand(shape), source)
+
+
+@pytest.mark.parametrize("width", [2, 64])
+@pytest.mark.parametrize("kind", ["int32", "int64"])
+def test_gradient_of_one_slice_by_a_number(kind: str, width: int) -> None:
+    x = T.ones(4, width, requires_grad=True)
+    picked = x.index_select(0, T.tensor(2, dtype=getattr(T, kind)))
+    assert picked.shape == (1, width)
+    picked.sum().backward()
+    assert x.grad.sum(1).tolist() == [0, 0, width, 0]
+
+
+def test_what_was_put_off_reads_what_was_there_before_a_write_at_indices() -> None:
+    first, rows = T.tensor([0]), T.ones(1, 400)
+    places, column = T.zeros(1000, 1).long(), T.ones(1000, 1)
+    for write in (
+        lambda x: x.index_add_(0, first, rows),
+        lambda x: x.index_copy_(0, first, rows),
+        lambda x: x.index_fill_(0, first, 7.0),
+        lambda x: x.scatter_(1, places, 5.0),
+        lambda x: x.scatter_add_(1, places, column),
+        lambda x: x.index_put_((first,), rows, accumulate=True),
+    ):
+        x = T.full((1000, 400), 3.0)
+        twice = x * 2
+        write(x)
+        assert twice.unique().tolist() == [6]
+        assert x.unique().tolist() != [3]

@@ -63,6 +63,8 @@ pub(super) fn sum_of_slices(
     slices: &Tensor,
 ) -> Result<Tensor> {
     let dtype = slices.dtype();
+    // A 0-d index has selected one slice.
+    let index = index.reshape_to(&[index.numel()])?;
     let row = shape.iter().skip(1).product::<usize>() * dtype.size();
     // Rows are brought together and written once each.
     if norm_dim(dim, shape.len())? == 0 && row >= WHOLE_ROW && !recording1(slices) {
@@ -71,7 +73,7 @@ pub(super) fn sum_of_slices(
         return Ok(Tensor::from_core(launch::index_sum(shape, &indices, &slices.core())?));
     }
     let add = Kind::Add(Scalar::Int(1));
-    Tensor::zeros(shape, dtype)?.index_write("index_add", dim, index, slices, add, true)
+    Tensor::zeros(shape, dtype)?.index_write("index_add", dim, &index, slices, add, true)
 }
 
 #[derive(Clone, Copy)]

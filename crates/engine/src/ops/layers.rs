@@ -38,7 +38,6 @@ impl Rule for Embedding {
                 index.binary_scalar(super::binary::Binary::Ne, Scalar::Int(padding), false)?;
             rows = rows.or_else(&mask.unsqueeze(1)?, 0.0)?;
         }
-        let index = index.reshape_to(&[index.numel()])?;
         let table = sum_of_slices(&[self.rows, columns], 0, &index, &rows)?;
         Ok(smallvec![Some(table)])
     }
