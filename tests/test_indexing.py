@@ -131,14 +131,15 @@ def test_gradient_of_one_slice_by_a_number(kind: str, width: int) -> None:
 def test_what_was_put_off_reads_what_was_there_before_a_write_at_indices() -> None:
     first, rows = T.tensor([0]), T.ones(1, 400)
     places, column = T.zeros(1000, 1).long(), T.ones(1000, 1)
-    for write in (
+    writes: tuple[Callable[[Any], Any], ...] = (
         lambda x: x.index_add_(0, first, rows),
         lambda x: x.index_copy_(0, first, rows),
         lambda x: x.index_fill_(0, first, 7.0),
         lambda x: x.scatter_(1, places, 5.0),
         lambda x: x.scatter_add_(1, places, column),
         lambda x: x.index_put_((first,), rows, accumulate=True),
-    ):
+    )
+    for write in writes:
         x = T.full((1000, 400), 3.0)
         twice = x * 2
         write(x)
