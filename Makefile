@@ -39,6 +39,7 @@ test-python: $(VENV)/installed ## run the tests of the installed wheel
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(VENV)/installed ## time rustgrad and, where `make oracle` was run, torch in turn
+	cargo build --release --locked --quiet -p rustgrad-kernels --example limits
 	$(BIN)/python benchmarks/run.py --torch-python $(ORACLE)/bin/python $(BENCH_ARGS)
 	$(BIN)/python benchmarks/threads.py
 

@@ -30,6 +30,9 @@ class Row:
     per: int = 1
     flops: float = 0.0
     """Floating-point operations of one run, for rows that are bound by them."""
+    streams: float = 0.0
+    """Bytes that one run reads and writes at least, for rows that are bound by them: inputs once in each pass, results
+    and gradients once."""
     big: bool = False
     """Needs more than a second or a gigabyte; left out with ``--quick``."""
 
@@ -38,12 +41,12 @@ ROWS: list[Row] = []
 
 
 def row(
-    name: str, per: int = 1, flops: float = 0.0, big: bool = False
+    name: str, per: int = 1, flops: float = 0.0, streams: float = 0.0, big: bool = False
 ) -> Callable[[Callable[[Any], Work]], Callable[[Any], Work]]:
     """Register a function as a row."""
 
     def register(prepare: Callable[[Any], Work]) -> Callable[[Any], Work]:
-        ROWS.append(Row(name, prepare, per, flops, big))
+        ROWS.append(Row(name, prepare, per, flops, streams, big))
         return prepare
 
     return register
@@ -89,7 +92,8 @@ def scalar_graph(T: Any) -> Work:
     return work
 
 
-@row("tanh RNN, batch 16, hidden 64, 200 steps")
+# The products of a step forward, and back but for the gradients of its inputs.
+@row("tanh RNN, batch 16, hidden 64, 200 steps", flops=200 * 2 * 16 * (3 * 64 * 64 + 2 * 32 * 64))
 def rnn(T: Any) -> Work:
     T.manual_seed(0)
     w = (T.randn(64, 64) * 0.1).requires_grad_()
@@ -124,7 +128,7 @@ def mlp_step(T: Any, sizes: list[int], batch: int, adam: bool) -> Work:
     return work
 
 
-@row("MLP 64-64-64-10, batch 32, cross-entropy, SGD step")
+@row("MLP 64-64-64-10, batch 32, cross-entropy, SGD step", flops=6 * 32 * (2 * 64 * 64 + 64 * 10) - 2 * 32 * 64 * 64)
 def small_mlp(T: Any) -> Work:
     return mlp_step(T, [64, 64, 64, 10], 32, adam=False)
 
@@ -158,7 +162,7 @@ def mlp_by_hand(T: Any) -> Work:
     return work
 
 
-@row("Adam over 400 parameters of 500 elements")
+@row("Adam over 400 parameters of 500 elements", streams=7 * 4 * 400 * 500)
 def adam(T: Any) -> Work:
     parameters = [T.ones(500, requires_grad=True) for _ in range(400)]
     for parameter in parameters:
@@ -181,16 +185,17 @@ def elementwise(count: int) -> Callable[[Any], Work]:
 
 
 for label, count in (("1 k", 1_000), ("100 k", 100_000), ("4 M", 4_000_000), ("20 M", 20_000_000)):
-    row(f"((2x+1).tanh()*x).sigmoid().mean(), forward + backward, {label}", big=count > 5_000_000)(elementwise(count))
+    name = f"((2x+1).tanh()*x).sigmoid().mean(), forward + backward, {label}"
+    row(name, streams=12.0 * count, big=count > 5_000_000)(elementwise(count))
 
 
-@row("c = a + b, 20 M floats", big=True)
+@row("c = a + b, 20 M floats", streams=12 * 20e6, big=True)
 def plus(T: Any) -> Work:
     a, b = T.ones(20_000_000), T.ones(20_000_000)
     return lambda: used(a + b)
 
 
-@row("((x - mean) / std)**3 over rows of 4096 x 1024, forward + backward")
+@row("((x - mean) / std)**3 over rows of 4096 x 1024, forward + backward", streams=12 * 4096 * 1024)
 def normalise(T: Any) -> Work:
     T.manual_seed(0)
     x = T.randn(4096, 1024).requires_grad_()
@@ -203,7 +208,7 @@ def normalise(T: Any) -> Work:
     return work
 
 
-@row("cross-entropy of 2048 x 8192 logits, forward + backward")
+@row("cross-entropy of 2048 x 8192 logits, forward + backward", streams=12 * 2048 * 8192)
 def big_cross_entropy(T: Any) -> Work:
     T.manual_seed(0)
     x, y = T.randn(2048, 8192).requires_grad_(), T.randint(0, 8192, (2048,))
@@ -216,7 +221,7 @@ def big_cross_entropy(T: Any) -> Work:
     return work
 
 
-@row("layer norm + gelu on 4096 x 768, forward + backward")
+@row("layer norm + gelu on 4096 x 768, forward + backward", streams=12 * 4096 * 768)
 def layer_norm(T: Any) -> Work:
     T.manual_seed(0)
     x, norm = T.randn(4096, 768).requires_grad_(), T.nn.LayerNorm(768)
@@ -228,7 +233,7 @@ def layer_norm(T: Any) -> Work:
     return work
 
 
-@row("x.t() * y + x, 2048 x 2048, forward + backward")
+@row("x.t() * y + x, 2048 x 2048, forward + backward", streams=24 * 2048 * 2048)
 def transposed(T: Any) -> Work:
     T.manual_seed(0)
     x, y = T.randn(2048, 2048).requires_grad_(), T.randn(2048, 2048).requires_grad_()
@@ -240,7 +245,7 @@ def transposed(T: Any) -> Work:
     return work
 
 
-@row("embedding 20000 x 128, 8192 look-ups x[i], forward + backward")
+@row("embedding 20000 x 128, 8192 look-ups x[i], forward + backward", streams=4 * 128 * (8192 + 20000))
 def embedding(T: Any) -> Work:
     T.manual_seed(0)
     table, index = T.randn(20000, 128).requires_grad_(), T.randint(0, 20000, (8192,))
@@ -278,7 +283,7 @@ def batched(T: Any) -> Work:
     return lambda: T.bmm(a, b)
 
 
-@row("48 branches of 96 x 96 products and tanh, forward + backward")
+@row("48 branches of 96 x 96 products and tanh, forward + backward", flops=48 * (4 + 4 + 3) * 2 * 96**3)
 def branches(T: Any) -> Work:
     T.manual_seed(0)
     leaves = [(T.randn(96, 96) * 0.1).requires_grad_() for _ in range(48)]
@@ -303,7 +308,10 @@ def convolution(T: Any) -> Work:
     return lambda: layer(x).sum().backward()
 
 
-@row("LeNet step, batch 64")
+LENET = 2 * 64 * (28 * 28 * 6 * 25 + 10 * 10 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10)
+
+
+@row("LeNet step, batch 64", flops=3 * LENET - 2 * 64 * 28 * 28 * 6 * 25)
 def lenet(T: Any) -> Work:
     T.manual_seed(0)
     nn = T.nn
@@ -322,7 +330,10 @@ def lenet(T: Any) -> Work:
     return work
 
 
-@row("decoder of 4 layers, width 128, batch 8, context 128, AdamW step", big=True)
+DECODER = 2 * 1024 * (4 * (12 * 128 * 128 + 2 * 128 * 128) + 128 * 96)
+
+
+@row("decoder of 4 layers, width 128, batch 8, context 128, AdamW step", flops=3 * DECODER, big=True)
 def decoder(T: Any) -> Work:
     T.manual_seed(0)
     nn, functional = T.nn, T.nn.functional
@@ -404,9 +415,9 @@ def deep_chain(T: Any) -> Work:
     return work
 
 
-def simple(name: str, make: Callable[[Any], Work]) -> None:
+def simple(name: str, make: Callable[[Any], Work], streams: float = 0.0) -> None:
     """Register a row given as a lambda: other things that programs do."""
-    row(name)(make)
+    row(name, streams=streams)(make)
 
 
 def with_input(shape: tuple[int, ...], work: Callable[[Any, Any], object]) -> Callable[[Any], Work]:
@@ -420,18 +431,20 @@ def with_input(shape: tuple[int, ...], work: Callable[[Any, Any], object]) -> Ca
     return prepare
 
 
-simple("sum of 4 M floats", with_input((4_000_000,), lambda T, x: x.sum()))
-simple("sum over dim 0 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.sum(0)))
-simple("max over dim 1 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.max(1)))
-simple("softmax of 4096 x 1024", with_input((4096, 1024), lambda T, x: x.softmax(1)))
-simple("exp of 4 M floats", with_input((4_000_000,), lambda T, x: used(x.exp())))
-simple("x.t().contiguous(), 2048 x 2048", with_input((2048, 2048), lambda T, x: x.t().contiguous()))
-simple("x[:, ::2] * 2, 2048 x 2048", with_input((2048, 2048), lambda T, x: x[:, ::2] * 2))
-simple("cumsum over dim 1 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.cumsum(1)))
+simple("sum of 4 M floats", with_input((4_000_000,), lambda T, x: x.sum()), streams=16e6)
+simple("sum over dim 0 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.sum(0)), streams=4 * 2048**2)
+simple("max over dim 1 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.max(1)), streams=4 * 2048**2)
+simple("softmax of 4096 x 1024", with_input((4096, 1024), lambda T, x: x.softmax(1)), streams=8 * 4096 * 1024)
+simple("exp of 4 M floats", with_input((4_000_000,), lambda T, x: used(x.exp())), streams=32e6)
+simple(
+    "x.t().contiguous(), 2048 x 2048", with_input((2048, 2048), lambda T, x: x.t().contiguous()), streams=8 * 2048**2
+)
+simple("x[:, ::2] * 2, 2048 x 2048", with_input((2048, 2048), lambda T, x: x[:, ::2] * 2), streams=6 * 2048**2)
+simple("cumsum over dim 1 of 2048 x 2048", with_input((2048, 2048), lambda T, x: x.cumsum(1)), streams=8 * 2048**2)
 simple("sort of 1 M floats", with_input((1_000_000,), lambda T, x: x.sort()))
 simple("topk 10 of 1000 x 1000", with_input((1000, 1000), lambda T, x: x.topk(10)))
 simple("x[x > 0] of 1 M floats", with_input((1_000_000,), lambda T, x: x[x > 0]))
-simple("cat of ten 100 k", with_input((100_000,), lambda T, x: T.cat([x] * 10)))
+simple("cat of ten 100 k", with_input((100_000,), lambda T, x: T.cat([x] * 10)), streams=8e6)
 simple("reading 1000 elements x[i].item()", with_input((1000,), lambda T, x: [x[i].item() for i in range(1000)]))
 simple(
     "writing 1000 elements x[i] = 1.0", with_input((1000,), lambda T, x: [x.__setitem__(i, 1.0) for i in range(1000)])
@@ -474,48 +487,50 @@ def with_gradient(dtype: str, shape: tuple[int, ...], work: Callable[[Any, Any],
 
 # The same functions of both float types, forward; sizes that no vector divides among them.
 for dtype in ("float32", "float64"):
-    for label, shape, work in (
-        ("mean of 1000 x 1000", (1000, 1000), lambda T, x: x.mean()),
-        ("sum over the middle of 33 x 65 x 127", (33, 65, 127), lambda T, x: x.sum(1)),
-        ("max over the last of 33 x 65 x 127", (33, 65, 127), lambda T, x: x.amax(2)),
-        ("std over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.std(1)),
-        ("argmax over dim 0 of 1000 x 1000", (1000, 1000), lambda T, x: x.argmax(0)),
-        ("norm over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.norm(dim=1)),
-        ("log_softmax of 1000 x 8", (1000, 8), lambda T, x: x.log_softmax(1)),
-        ("logsumexp over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.logsumexp(1)),
-        ("x ** 2.5 of 1000 x 1000", (1000, 1000), lambda T, x: used(x**2.5)),
-        ("x * column of 1000 x 1000", (1000, 1000), lambda T, x: used(x * x[:, :1])),
-        ("x + row of 1000 x 1000", (1000, 1000), lambda T, x: used(x + x[0])),
-        ("x.t().contiguous() of 1000 x 1000", (1000, 1000), lambda T, x: used(x.t().contiguous())),
-        ("flip of 1000 x 1000", (1000, 1000), lambda T, x: used(x.flip(1))),
-        ("cumprod over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.cumprod(1)),
-        ("where of 1000 x 1000", (1000, 1000), lambda T, x: used(T.where(x > 0, x, -x))),
-        ("stack of two 1000 x 1000", (1000, 1000), lambda T, x: T.stack([x, x])),
-        ("sort of rows of 1000 x 16", (1000, 16), lambda T, x: x.sort(1)),
-        ("64 products of 8 x 8", (64, 8, 8), lambda T, x: x @ x),
+    for label, arrays, shape, work in (
+        ("mean of 1000 x 1000", 1, (1000, 1000), lambda T, x: x.mean()),
+        ("sum over the middle of 33 x 65 x 127", 1, (33, 65, 127), lambda T, x: x.sum(1)),
+        ("max over the last of 33 x 65 x 127", 1, (33, 65, 127), lambda T, x: x.amax(2)),
+        ("std over dim 1 of 1000 x 1000", 1, (1000, 1000), lambda T, x: x.std(1)),
+        ("argmax over dim 0 of 1000 x 1000", 1, (1000, 1000), lambda T, x: x.argmax(0)),
+        ("norm over dim 1 of 1000 x 1000", 1, (1000, 1000), lambda T, x: x.norm(dim=1)),
+        ("log_softmax of 1000 x 8", 2, (1000, 8), lambda T, x: x.log_softmax(1)),
+        ("logsumexp over dim 1 of 1000 x 1000", 1, (1000, 1000), lambda T, x: x.logsumexp(1)),
+        ("x ** 2.5 of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(x**2.5)),
+        ("x * column of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(x * x[:, :1])),
+        ("x + row of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(x + x[0])),
+        ("x.t().contiguous() of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(x.t().contiguous())),
+        ("flip of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(x.flip(1))),
+        ("cumprod over dim 1 of 1000 x 1000", 2, (1000, 1000), lambda T, x: x.cumprod(1)),
+        ("where of 1000 x 1000", 2, (1000, 1000), lambda T, x: used(T.where(x > 0, x, -x))),
+        ("stack of two 1000 x 1000", 3, (1000, 1000), lambda T, x: T.stack([x, x])),
+        ("sort of rows of 1000 x 16", 2, (1000, 16), lambda T, x: x.sort(1)),
+        ("64 products of 8 x 8", 0, (64, 8, 8), lambda T, x: x @ x),
     ):
-        row(f"{label}, {dtype}")(typed(dtype, shape, work))
-    for label, shape, work in (
-        ("softmax of 1000 x 1000", (1000, 1000), lambda T, x: x.softmax(1)),
-        ("std over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.std(1)),
-        ("max over dim 1 of 1000 x 1000", (1000, 1000), lambda T, x: x.max(1)[0]),
-        ("x[x > 0] of 1000 x 1000", (1000, 1000), lambda T, x: x[x > 0]),
-        ("x[5:900] of 1000 x 128", (1000, 128), lambda T, x: x[5:900]),
-        ("cat along dim 1 of 1000 x 128", (1000, 128), lambda T, x: T.cat([x, x * 2], 1)),
+        streams = arrays * math.prod(shape) * int(dtype[-2:]) / 8
+        row(f"{label}, {dtype}", streams=streams)(typed(dtype, shape, work))
+    for label, arrays, shape, work in (
+        ("softmax of 1000 x 1000", 4, (1000, 1000), lambda T, x: x.softmax(1)),
+        ("std over dim 1 of 1000 x 1000", 3, (1000, 1000), lambda T, x: x.std(1)),
+        ("max over dim 1 of 1000 x 1000", 2, (1000, 1000), lambda T, x: x.max(1)[0]),
+        ("x[x > 0] of 1000 x 1000", 0, (1000, 1000), lambda T, x: x[x > 0]),
+        ("x[5:900] of 1000 x 128", 0, (1000, 128), lambda T, x: x[5:900]),
+        ("cat along dim 1 of 1000 x 128", 0, (1000, 128), lambda T, x: T.cat([x, x * 2], 1)),
     ):
-        row(f"{label}, forward + backward, {dtype}")(with_gradient(dtype, shape, work))
+        streams = arrays * math.prod(shape) * int(dtype[-2:]) / 8
+        row(f"{label}, forward + backward, {dtype}", streams=streams)(with_gradient(dtype, shape, work))
 
-for dtype, label, work in (
-    ("int64", "sum", lambda T, x: x.sum()),
-    ("int64", "cumsum over dim 1", lambda T, x: x.cumsum(1)),
-    ("int64", "nonzero", lambda T, x: x.nonzero()),
-    ("int64", "unique", lambda T, x: x.unique()),
-    ("int32", "to float", lambda T, x: used(x.float())),
-    ("uint8", "max", lambda T, x: x.max()),
-    ("bool", "sum over dim 0", lambda T, x: x.sum(0)),
-    ("bool", "all over dim 1", lambda T, x: x.all(1)),
+for dtype, label, size, work in (
+    ("int64", "sum", 8, lambda T, x: x.sum()),
+    ("int64", "cumsum over dim 1", 16, lambda T, x: x.cumsum(1)),
+    ("int64", "nonzero", 0, lambda T, x: x.nonzero()),
+    ("int64", "unique", 0, lambda T, x: x.unique()),
+    ("int32", "to float", 8, lambda T, x: used(x.float())),
+    ("uint8", "max", 1, lambda T, x: x.max()),
+    ("bool", "sum over dim 0", 1, lambda T, x: x.sum(0)),
+    ("bool", "all over dim 1", 1, lambda T, x: x.all(1)),
 ):
-    row(f"{label} of 1000 x 1000, {dtype}")(typed(dtype, (1000, 1000), work))
+    row(f"{label} of 1000 x 1000, {dtype}", streams=size * 1e6)(typed(dtype, (1000, 1000), work))
 
 
 def looked_up(work: Callable[[Any, Any, Any, Any], object]) -> Callable[[Any], Work]:

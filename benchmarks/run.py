@@ -4,6 +4,11 @@ Each module runs in a worker process of its own; the rows alternate between them
 meet the same moods of the machine. A ratio above 1 means that rustgrad is faster.
 
     python benchmarks/run.py [--torch-python .oracle/bin/python] [--threads 1 2] [--only text] [--quick] [--json file]
+                             [--limits target/release/examples/limits]
+
+The last column says how near the time of rustgrad is to the least that the machine allows: the row's multiply-adds
+at the peak rate, or the bytes that it must move at the highest bandwidth, both measured in the same run by the
+program ``limits`` of the crate rustgrad-kernels (``cargo build --release -p rustgrad-kernels --example limits``).
 """
 
 from __future__ import annotations
@@ -108,13 +113,44 @@ def peaks(result: dict[str, Any]) -> str:
     return " / ".join(f"{peak[name] / 1e6:.0f}" if name in peak else "-" for name in ("rustgrad", "torch"))
 
 
+CACHED = 24e6
+"""Rows that move fewer bytes than this are held against the bandwidth of the third cache."""
+
+
+def limits(program: Path, threads: int) -> dict[str, float]:
+    """Measure the machine's peak rates: multiply-adds by dtype, and bytes of memory and of the third cache."""
+    if not program.exists():
+        return {}
+    answer = subprocess.run([str(program), str(threads)], check=True, capture_output=True, text=True)
+    rates: dict[str, float] = json.loads(answer.stdout)
+    return rates
+
+
+def bounds(entry: rows.Row, rates: dict[str, float]) -> tuple[float, str]:
+    """Return the least time the machine allows for one operation of a row, and what bounds it."""
+    dtype = "float64" if "float64" in entry.name else "float32"
+    place = "cache" if entry.streams < CACHED else "memory"
+    least = [(work / rates[name], label) for work, name, label in (
+        (entry.flops, dtype, "flops"), (entry.streams, place, place)
+    ) if work and name in rates]  # fmt: skip
+    seconds, label = max(least, default=(0.0, ""))
+    return seconds / entry.per, label
+
+
+def share(result: dict[str, Any]) -> str:
+    """Write what part of the time is the least that the machine allows."""
+    seconds, label = result.get("bound", (0.0, ""))
+    ours = result.get("rustgrad")
+    return f"{100 * seconds / ours:.0f} % {label}" if seconds and isinstance(ours, float) else "-"
+
+
 def line(result: dict[str, Any], flops: float) -> str:
     """Write one line of the table."""
     reasons = [
         f"{name} lacks it: {result[name]}" for name in ("rustgrad", "torch") if isinstance(result.get(name), str)
     ]
     times = [time_of(result, name, flops) for name in ("rustgrad", "torch")]
-    cells = [result["row"], *times, "; ".join([ratio(result, "skipped"), *reasons]), peaks(result)]
+    cells = [result["row"], *times, "; ".join([ratio(result, "skipped"), *reasons]), peaks(result), share(result)]
     return f"| {' | '.join(cells)} |"
 
 
@@ -129,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns that each module gets")
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one turn")
     parser.add_argument("--quick", action="store_true", help="leave out the big rows; two short turns")
+    parser.add_argument("--limits", type=Path, default=FOLDER.parent / "target/release/examples/limits")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     if options.quick:
@@ -144,12 +181,16 @@ def main() -> None:
                 print(f"no {name} ({error}); its column stays empty")
         versions = ", ".join(f"{name} {worker.version}" for name, worker in workers.items())
         today = datetime.datetime.now(tz=datetime.timezone.utc).date()
-        print(f"\n{today}, {platform.machine()}, {os.cpu_count()} processors, {threads} thread(s): {versions}\n")
-        print("| work | rustgrad | torch | torch / rustgrad | peak MB |\n| --- | --- | --- | --- | --- |")
+        rates = limits(options.limits, threads)
+        print(f"\n{today}, {platform.machine()}, {os.cpu_count()} processors, {threads} thread(s): {versions}")
+        described = ", ".join(f"{name} {rate / 1e9:.1f}" for name, rate in rates.items() if name != "threads")
+        print(f"limits of the machine, GFLOP/s and GB/s: {described or f'not measured, no {options.limits}'}\n")
+        print("| work | rustgrad | torch | torch / rustgrad | peak MB | of the limit |\n" + "| --- " * 6 + "|")
         for index, entry in enumerate(rows.ROWS):
             if options.only in entry.name and not (options.quick and entry.big):
                 result = compare(index, workers, options.rounds, options.seconds)
-                everything.append({"threads": threads, **result})
+                result["bound"] = bounds(entry, rates)
+                everything.append({"threads": threads, "rates": rates, **result})
                 print(line(result, entry.flops / entry.per), flush=True)
         for worker in workers.values():
             worker.close()

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import rows
-from run import peaks, ratio, time_of
+from run import peaks, ratio, share, time_of
 
 ROOT = Path(__file__).parent.parent
 FLOPS = {row.name: row.flops / row.per for row in rows.ROWS}
@@ -35,10 +35,13 @@ def main(path: str) -> None:
     figures = json.loads(Path(path).read_text(encoding="utf-8"))
     one = {result["row"]: result for result in figures if result["threads"] == 1}
     two = {result["row"]: result for result in figures if result["threads"] == 2}
-    table = ["| work | rustgrad | torch | 1 thread | 2 threads | peak MB |", "| --- | --- | --- | --- | --- | --- |"]
+    titles = ("work", "rustgrad", "torch", "1 thread", "2 threads", "peak MB", "of the limit, 1 thread", "2 threads")
+    table = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for name, result in one.items():
         times = [time_of(result, module, FLOPS[name]) for module in ("rustgrad", "torch")]
-        cells = [name, *times, ratio(result, "-"), ratio(two.get(name, {}), "-"), peaks(result)]
+        other = two.get(name, {})
+        ratios = [ratio(result, "-"), ratio(other, "-")]
+        cells = [name, *times, *ratios, peaks(result), share(result), share(other)]
         table.append(f"| {' | '.join(cells)} |")
     put(ROOT / "docs" / "performance.md", "table", table)
     readme = ROOT / "README.md"
