@@ -322,5 +322,5 @@ def rrelu(
         slopes[source.detach() <= 0] = drawn
         result = source * slopes
     else:
-        result = _rg.where(source >= 0, source, source * ((lower + upper) / 2))
+        result = _rg.nn.functional.leaky_relu(source, (lower + upper) / 2)
     return input.copy_(result) if inplace else result

@@ -108,13 +108,23 @@ pub(crate) fn regather(input: &Tensor, from: &Geometry, to: &Geometry) -> Result
 pub(super) fn scatter_add_strided(place: &Arc<Core>, source: &Arc<Core>) -> Result<()> {
     let add = super::elementwise::add_block(place.dtype())?;
     let shape = place.shape();
-    // Along every overlapping dimension one index at a time, the rest at once.
+    // Along every overlapping dimension one index at a time, the rest at once: along the one with the fewest of
+    // those without which nothing overlaps.
+    let overlaps_without = |dim: usize| {
+        let mut rest = Geometry::of(place);
+        rest.shape.remove(dim);
+        rest.strides.remove(dim);
+        rest.overlaps()
+    };
     let split = shape
         .iter()
         .zip(place.strides())
         .enumerate()
         .filter(|&(_, (&n, _))| n > 1)
-        .min_by_key(|&(_, (_, &stride))| stride.abs())
+        .min_by_key(|&(dim, (&n, &stride))| match overlaps_without(dim) {
+            false => (false, n),
+            true => (true, stride.unsigned_abs()),
+        })
         .map_or(0, |(dim, _)| dim);
     let (mut rest, mut strides) = (Dims::from_slice(shape), Strides::from_slice(place.strides()));
     let n = rest.remove(split);

@@ -249,6 +249,12 @@ macro_rules! backward {
             type In = (T, $($t),*);
             type Out = T;
             const OVER: bool = R::LIGHT;
+            const HARD: bool = R::QUOTIENT;
+            #[inline(always)]
+            fn hard((_, $($v),*): Self::In, _: &[f64; 2]) -> bool {
+                // What is made of a quotient saves both of its operands.
+                matches!(&[$($v),*] as &[T], [a, b] if a.hard_quotient(*b))
+            }
             #[inline(always)]
             fn call<M: Mode>((g, $($v),*): Self::In, p: &[f64; 2]) -> T {
                 gradient::<R, T, M, I, _>(g, [$($v),*], p)
@@ -293,13 +299,11 @@ impl<const I: usize> Visitor for BackwardBlock<I> {
     type Out = Option<Block>;
     fn visit<R: Row>(self) -> Option<Block> {
         let count = R::NEEDS.get(I)?.count();
-        // Divisions by remainder do not vectorise in the value, nor here; `made` is asked with the
-        // row's own mark.
         dispatch!(float self.0, T => Some(match count {
             0 => made::<Backward<R, T, (), I>>(false),
-            1 => made::<Backward<R, T, (T,), I>>(R::SLOW || R::QUOTIENT),
-            2 => made::<Backward<R, T, (T, T), I>>(R::SLOW || R::QUOTIENT),
-            _ => made::<Backward<R, T, (T, T, T), I>>(R::SLOW || R::QUOTIENT),
+            1 => made::<Backward<R, T, (T,), I>>(R::SLOW),
+            2 => made::<Backward<R, T, (T, T), I>>(R::SLOW),
+            _ => made::<Backward<R, T, (T, T, T), I>>(R::SLOW),
         }), else None)
     }
 }

@@ -140,10 +140,26 @@ impl<T: Float> Job for Average<T> {
                     }
                     let (left, right, _) = columns[x];
                     let mut sum = T::ZERO;
+                    let mut lanes = [T::ZERO; LANES];
                     for line in top..bottom {
-                        for column in left..right {
-                            // SAFETY: the window was cut to the image.
-                            sum += unsafe { *image.add(line * p.input[1] + column) };
+                        // SAFETY: the window was cut to the image.
+                        let line = unsafe {
+                            let from = image.add(line * p.input[1] + left);
+                            std::slice::from_raw_parts(from, right.saturating_sub(left))
+                        };
+                        let (vectors, rest) = line.as_chunks::<LANES>();
+                        for vector in vectors {
+                            for (lane, &x) in lanes.iter_mut().zip(vector) {
+                                *lane += x;
+                            }
+                        }
+                        for &x in rest {
+                            sum += x;
+                        }
+                    }
+                    if right >= left + LANES {
+                        for lane in lanes {
+                            sum += lane;
                         }
                     }
                     // SAFETY: a place of the plane.
@@ -157,6 +173,9 @@ impl<T: Float> Job for Average<T> {
         }
     }
 }
+
+/// Columns of a wide window that are summed apart.
+const LANES: usize = 32;
 
 /// Windows that are averaged together.
 const SIDE_BY_SIDE: usize = 8;

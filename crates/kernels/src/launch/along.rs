@@ -6,7 +6,7 @@ use super::blocks::copy_core;
 use super::{ptr, ptr_mut};
 use crate::dtype::{DType, Scalar, dispatch};
 use crate::error::{Result, bail, ensure};
-use crate::kernels::index::{self as index_kernel, Combine};
+use crate::kernels::index::{self as index_kernel, Base, Combine};
 use crate::kernels::reduce::{self as reduce_kernel, Extreme};
 use crate::kernels::rows::{self, Along};
 use crate::kernels::scan;
@@ -246,7 +246,10 @@ pub fn put(source: &Core, dim: usize, index: &Arc<Core>, size: usize) -> Result<
         index.shape()
     );
     let out = Core::alloc(source.dtype(), &resized(source.shape(), dim, size))?;
-    super::blocks::fill(&out, Scalar::Int(0))?;
+    let last = dim + 1 == index.shape().len();
+    if index.numel() == 0 || !last {
+        super::blocks::fill(&out, Scalar::Int(0))?;
+    }
     if index.numel() == 0 {
         return Ok(out);
     }
@@ -257,7 +260,7 @@ pub fn put(source: &Core, dim: usize, index: &Arc<Core>, size: usize) -> Result<
             let list = std::slice::from_raw_parts(ptr::<i64>(&index), index.numel());
             index_kernel::scatter::<T>(
                 Combine::Add, ptr_mut::<T>(&out), out.strides(), dim, size, list, index.shape(),
-                ptr::<T>(source), source.strides(),
+                ptr::<T>(source), source.strides(), if last { Base::Zeros } else { Base::There },
             )
         }
     }, else return Err(missing("scatter_add", source.dtype())));

@@ -6,7 +6,7 @@ use super::blocks::copy_core;
 use super::{ptr, ptr_mut};
 use crate::dtype::{Bool, DType, Element, Scalar, dispatch};
 use crate::error::{Result, ensure};
-use crate::kernels::index::{self as kernel, IndexArray, IndexPlan};
+use crate::kernels::index::{self as kernel, Base, IndexArray, IndexPlan};
 use crate::kernels::rows::Along;
 use crate::shape::{Dims, broadcast_strides};
 use crate::storage::{Access, Core};
@@ -203,9 +203,20 @@ pub fn scatter(
         return index_write(input, dim, &slices, &written, over);
     }
     let index = dense(index)?;
-    let out = target(input, over, &[source, &index])?;
-    let access = Access::new(&[source, &index], Some(&out));
     let size = input.shape().get(dim).copied().unwrap_or(1);
+    // Lines that are all written to are copied one by one.
+    let by_lines = !over
+        && reduction.is_none()
+        && index.numel() > 0
+        && input.is_contiguous()
+        && matches!(index.shape(), [lines @ .., _] if dim == lines.len() && input.shape().starts_with(lines));
+    let out = if by_lines {
+        Core::alloc(input.dtype(), input.shape())?
+    } else {
+        target(input, over, &[source, &index])?
+    };
+    let reads: [&Core; 3] = [source, &index, input];
+    let access = Access::new(&reads[..2 + usize::from(by_lines)], Some(&out));
     let zeros: crate::shape::Strides = smallvec::smallvec![0; index.shape().len()];
     let steps = if single { &zeros[..] } else { source.strides() };
     dispatch!(input.dtype(), T => {
@@ -215,7 +226,7 @@ pub fn scatter(
             match reduction {
                 None => kernel::scatter::<T>(
                     combine, ptr_mut(&out), out.strides(), dim, size, slice(&index), index.shape(),
-                    ptr(source), steps,
+                    ptr(source), steps, if by_lines { Base::Copy(ptr(input)) } else { Base::There },
                 )?,
                 Some((reduction, include_self)) => kernel::scatter_reduce::<T>(
                     reduction, include_self, ptr_mut(&out), out.shape(), dim, slice(&index),

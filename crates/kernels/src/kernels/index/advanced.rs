@@ -7,7 +7,7 @@ use super::{Number, copy_run, out_of_bounds};
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::kernels::multiversion::{self, Job};
-use crate::kernels::raw::{Dst, Src, Walk, split};
+use crate::kernels::raw::{Dst, GRAIN, Src, Walk, split};
 
 /// One index array, already broadcast to the common shape (strides of 0 where it was).
 #[derive(Clone, Copy, Debug)]
@@ -165,21 +165,40 @@ impl IndexPlan {
         &self.shape
     }
 
-    /// How rows of values go to rows of the target, if each of the latter is one contiguous run and
-    /// the values are dense or one number.
+    /// How rows of values go to rows of the target, if each of the latter is one contiguous run, and the
+    /// former are runs or numbers, one as far from the next as all are.
     fn rows(&self, value_strides: &[isize]) -> Option<Rows> {
         let (before, outer, (len, step)) = self.parts();
         if before != 1 || !self.before.is_empty() || outer > 1 || (step != 1 && len != 1) {
             return None;
         }
-        let mut dense = 1;
-        let mut packed = true;
-        for (&n, &stride) in self.shape.iter().zip(value_strides).rev() {
-            packed &= n == 1 || stride == dense;
-            dense *= n as isize;
-        }
-        let single = self.shape.iter().zip(value_strides).all(|(&n, &s)| n == 1 || s == 0);
-        (packed || single).then_some(Rows { len, start: 0, pitch: len, single })
+        // From the last dimension on as long as there are elements of a row, then the positions.
+        let mut dims =
+            self.shape.iter().zip(value_strides).rev().filter(|&(&n, _)| n != 1).peekable();
+        let (mut width, mut strides) = (1, [0; 2]);
+        let mut joined = |width: &mut usize, stride: &mut isize, most: usize| {
+            let mut fits = true;
+            *width = 1;
+            while *width < most {
+                let Some((&n, &next)) = dims.next() else { return false };
+                fits &= *width == 1 || next == *stride * *width as isize;
+                if *width == 1 {
+                    *stride = next;
+                }
+                *width *= n;
+            }
+            fits && *width == most
+        };
+        let [along, pitch] = &mut strides;
+        let fits = joined(&mut width, along, len) && joined(&mut width, pitch, self.offsets.len());
+        let [along, pitch] = strides;
+        let constant = along == 0 && len != 1;
+        (fits && (along == 1 || constant || len == 1)).then_some(Rows {
+            len,
+            start: 0,
+            pitch,
+            constant,
+        })
     }
 
     fn parts(&self) -> (usize, usize, (usize, isize)) {
@@ -196,9 +215,9 @@ struct Rows {
     len: usize,
     /// The first column, and the distance of rows of values.
     start: usize,
-    pitch: usize,
-    /// One number for all.
-    single: bool,
+    pitch: isize,
+    /// One number for each row.
+    constant: bool,
 }
 
 impl Rows {
@@ -213,11 +232,12 @@ impl Rows {
     /// `len` elements must be writable at `to`; the values must have a row `p`.
     #[inline(always)]
     unsafe fn put<T: Number>(self, to: *mut T, values: Src<T>, p: usize, accumulate: bool) {
+        let row = p as isize * self.pitch;
         // SAFETY: by the contract.
         unsafe {
             let to = std::slice::from_raw_parts_mut(to, self.len);
-            if self.single {
-                let value = *values.at(0);
+            if self.constant {
+                let value = *values.at(row);
                 if accumulate {
                     for to in to.iter_mut() {
                         *to = to.plus(value);
@@ -227,8 +247,7 @@ impl Rows {
                 }
                 return;
             }
-            let from = values.at((p * self.pitch + self.start) as isize);
-            let from = std::slice::from_raw_parts(from, self.len);
+            let from = std::slice::from_raw_parts(values.at(row + self.start as isize), self.len);
             if accumulate {
                 for (to, &value) in to.iter_mut().zip(from) {
                     *to = to.plus(value);
@@ -404,21 +423,45 @@ pub unsafe fn index_put<T: Number>(
         return;
     }
     if let Some(rows) = plan.rows(value_strides) {
-        if positions * per_position < crate::kernels::raw::GRAIN {
+        if positions * per_position < GRAIN {
             for (p, &offset) in plan.offsets.iter().enumerate() {
                 // SAFETY: the plan was checked; one task.
                 unsafe { rows.put(y.at(offset), x, p, accumulate) };
             }
             return;
         }
-        // Cut into columns, for which all positions are gone through in order.
-        let tile = if per_position >= 1024 { 256 } else { per_position };
-        split(per_position.div_ceil(tile), positions * tile, |first, last| {
-            let (start, end) = (first * tile, per_position.min(last * tile));
-            let part = rows.part(start, end);
+        if per_position * size_of::<T>() < 64 {
             for (p, &offset) in plan.offsets.iter().enumerate() {
-                // SAFETY: the plan was checked; these columns of the destination are this task's.
-                unsafe { part.put(y.at(offset + start as isize), x, p, accumulate) };
+                // SAFETY: the plan was checked; one task.
+                unsafe { rows.put(y.at(offset), x, p, accumulate) };
+            }
+            return;
+        }
+        if positions < 64 {
+            // Cut into columns, for which all positions are gone through in order.
+            let tile = 256;
+            split(per_position.div_ceil(tile), positions * tile, |first, last| {
+                let (start, end) = (first * tile, per_position.min(last * tile));
+                let part = rows.part(start, end);
+                for (p, &offset) in plan.offsets.iter().enumerate() {
+                    // SAFETY: the plan was checked; these columns of the destination are this task's.
+                    unsafe { part.put(y.at(offset + start as isize), x, p, accumulate) };
+                }
+            });
+            return;
+        }
+        // Each task goes through all positions, for those within its part of the target.
+        let low = plan.offsets.iter().copied().min().unwrap_or(0);
+        let high = plan.offsets.iter().copied().max().unwrap_or(0) + 1;
+        let parts = (positions * per_position / GRAIN).clamp(2, 16) as isize;
+        let part = (high - low).div_euclid(parts) + 1;
+        crate::parallel::for_each(parts as usize, |task| {
+            let from = low + part * task as isize;
+            for (p, &offset) in plan.offsets.iter().enumerate() {
+                if (from..from + part).contains(&offset) {
+                    // SAFETY: the plan was checked; rows that begin here are this task's.
+                    unsafe { rows.put(y.at(offset), x, p, accumulate) };
+                }
             }
         });
         return;

@@ -14,7 +14,7 @@ pub use mask::{
     Found, check_classes, masked_scatter, masked_select, masked_spread, nonzero, one_hot,
     repeat_indices, roll, triangle,
 };
-pub use scatter::{Combine, Reduction, gather, scatter, scatter_reduce};
+pub use scatter::{Base, Combine, Reduction, gather, scatter, scatter_reduce};
 pub use select::{index_add, index_combine, index_copy, index_fill, index_select};
 
 use crate::dtype::Element;

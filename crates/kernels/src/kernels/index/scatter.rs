@@ -6,13 +6,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
-use super::{Number, all_inside, check};
+use super::{Number, all_inside, check, copy_run};
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::kernels::raw::{Dst, Src, Walk, split};
 
 /// Columns of one task where the dimension is not the last.
 const TILE: usize = 256;
+
+/// What an output has where nothing is written to.
+#[derive(Clone, Copy, Debug)]
+pub enum Base<T> {
+    /// What is there.
+    There,
+    /// Zeros; the output is fresh, contiguous, and of the index's shape but for the last dimension, which is the
+    /// one that is indexed.
+    Zeros,
+    /// These elements, as many and as contiguous; the output is as for zeros.
+    Copy(*const T),
+}
+
+// SAFETY: elements that are read while the caller holds them.
+unsafe impl<T: Sync> Sync for Base<T> {}
 
 /// How a source element meets the one already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,10 +197,11 @@ pub unsafe fn gather<T: Element>(
 
 /// `output[p with p[dim] = index[p]]` combined with `source[p]`, for all p of `shape` (that of the
 /// contiguous index); sources that meet are taken in index order. `source_strides` of 0 make a
-/// scalar of the source.
+/// scalar of the source. A fresh output gets the elements of its `base` line by line.
 ///
 /// # Errors
-/// An index outside `0..size`, the extent of `output` along `dim`; nothing is written then.
+/// An index outside `0..size`, the extent of `output` along `dim`; nothing is written then, or a fresh output is of
+/// no use.
 ///
 /// # Safety
 /// `source` must be readable wherever `shape` reaches, `output` readable and writable wherever
@@ -200,47 +216,73 @@ pub unsafe fn scatter<T: Number>(
     shape: &[usize],
     source: *const T,
     source_strides: &[isize],
+    base: Base<T>,
 ) -> Result<()> {
-    check(index, dim, size)?;
-    let write = |f: &(dyn Fn(*mut T, T) + Sync)| {
-        // SAFETY: every index was checked; lines of different tasks are disjoint.
-        unsafe { lines_write(output, strides, dim, index, shape, source, source_strides, f) };
+    if matches!(base, Base::There) {
+        check(index, dim, size)?;
+    }
+    let base = (base, size);
+    let lines = |f: &(dyn Fn(*mut T, T) + Sync)| {
+        // SAFETY: every index was checked, or is; lines of different tasks are disjoint.
+        unsafe { lines_write(output, strides, dim, index, shape, source, source_strides, base, f) }
     };
     // SAFETY (all): the destination is valid and belongs to the line.
-    match combine {
+    let inside = match combine {
         // SAFETY: see above.
         Combine::Set => unsafe {
-            lines_write(output, strides, dim, index, shape, source, source_strides, |to, x| {
-                *to = x;
-            });
+            lines_write(
+                output,
+                strides,
+                dim,
+                index,
+                shape,
+                source,
+                source_strides,
+                base,
+                |to, x| {
+                    *to = x;
+                },
+            )
         },
         // SAFETY: see above.
         Combine::Add => unsafe {
-            lines_write(output, strides, dim, index, shape, source, source_strides, |to, x| {
-                // The common one is worth its own loop.
-                *to = (*to).plus(x);
-            });
+            lines_write(
+                output,
+                strides,
+                dim,
+                index,
+                shape,
+                source,
+                source_strides,
+                base,
+                |to, x| {
+                    // The common one is worth its own loop.
+                    *to = (*to).plus(x);
+                },
+            )
         },
         // SAFETY: see above.
-        Combine::Multiply => write(&|to, x| unsafe { *to = (*to).times(x) }),
+        Combine::Multiply => lines(&|to, x| unsafe { *to = (*to).times(x) }),
         // SAFETY: see above.
-        Combine::Max => write(&|to, x| unsafe {
+        Combine::Max => lines(&|to, x| unsafe {
             if x > *to || x.unordered() {
                 *to = x;
             }
         }),
         // SAFETY: see above.
-        Combine::Min => write(&|to, x| unsafe {
+        Combine::Min => lines(&|to, x| unsafe {
             if x < *to || x.unordered() {
                 *to = x;
             }
         }),
-    }
-    Ok(())
+    };
+    if inside { Ok(()) } else { check(index, dim, size) }
 }
 
+/// `false` if an index is out of range: looked at only where the output is fresh.
+///
 /// # Safety
-/// As for [`scatter`], with the indices checked.
+/// As for [`scatter`], with the indices checked if the output is not fresh.
 unsafe fn lines_write<T: Number>(
     output: *mut T,
     strides: &[isize],
@@ -249,24 +291,39 @@ unsafe fn lines_write<T: Number>(
     shape: &[usize],
     source: *const T,
     source_strides: &[isize],
+    (base, size): (Base<T>, usize),
     f: impl Fn(*mut T, T) + Sync,
-) {
+) -> bool {
     let (x, y) = (Src::new(source), Dst::new(output));
     if shape.is_empty() {
         // SAFETY: 0-d: one element each.
         f(output, unsafe { *source });
-        return;
+        return true;
     }
     let lines = Lines::new(shape, dim, strides, source_strides);
     let (step, run, run_source) = (lines.steps[1], lines.run.1[1], lines.run.1[2]);
     if lines.run.0 == 1 && lines.steps[0] == 1 {
         // Along the last dimension: one tight loop per line.
         let (n, step_source) = (lines.n, lines.steps[2]);
+        let bad = AtomicBool::new(false);
         split(index.len() / n.max(1), n, |first, last| {
             let mut walk = Walk::new(lines.dims.iter().copied(), first);
             for _ in first..last {
-                let [at, base, from] = walk.offset;
-                let (index, to, from) = (&index[at as usize..][..n], y.at(base), x.at(from));
+                let [at, line, from] = walk.offset;
+                let (index, to, from) = (&index[at as usize..][..n], y.at(line), x.at(from));
+                let base = &base;
+                if !matches!(base, Base::There) && !all_inside(index, size) {
+                    bad.store(true, Ordering::Relaxed);
+                    return;
+                }
+                // SAFETY: lines of both, as long as the dimension; of all types a zero has zero bits only.
+                unsafe {
+                    match *base {
+                        Base::There => {}
+                        Base::Zeros => std::ptr::write_bytes(to, 0, size),
+                        Base::Copy(base) => copy_run(base.wrapping_offset(line), 1, to, 1, size),
+                    }
+                }
                 if step == 1 && step_source == 1 {
                     for (i, &index) in index.iter().enumerate() {
                         // SAFETY: every index was checked; this task owns the line.
@@ -284,8 +341,9 @@ unsafe fn lines_write<T: Number>(
                 walk.advance();
             }
         });
-        return;
+        return !bad.into_inner();
     }
+    debug_assert!(matches!(base, Base::There), "a base goes with the last dimension");
     lines.for_each(|[at, base, from], len| {
         for j in 0..len as isize {
             // SAFETY: every index was checked; this task owns the line.
@@ -295,6 +353,7 @@ unsafe fn lines_write<T: Number>(
             }
         }
     });
+    true
 }
 
 /// torch's `scatter_reduce`: as [`scatter`] on a contiguous `output` of `out_shape`; without
@@ -337,15 +396,28 @@ pub unsafe fn scatter_reduce<T: Number>(
                 shape,
                 &raw const identity,
                 &zeros,
+                Base::There,
             )?;
         }
-        scatter(combine, output, &strides, dim, size, index, shape, source, source_strides)?;
+        scatter(
+            combine,
+            output,
+            &strides,
+            dim,
+            size,
+            index,
+            shape,
+            source,
+            source_strides,
+            Base::There,
+        )?;
         if reduction == Reduction::Mean {
             let total = out_shape.iter().product::<usize>();
             let mut counts = vec![i64::from(include_self); total];
             let one = 1i64;
             let to = counts.as_mut_ptr();
-            scatter(Combine::Add, to, &strides, dim, size, index, shape, &raw const one, &zeros)?;
+            let one = &raw const one;
+            scatter(Combine::Add, to, &strides, dim, size, index, shape, one, &zeros, Base::There)?;
             for (at, &count) in counts.iter().enumerate() {
                 if count > 1 {
                     *output.add(at) = (*output.add(at)).over(count);

@@ -71,8 +71,19 @@ fn scatter_of_every_kind() {
     let index = vec![1i64; 3 * 300];
     // SAFETY: the sizes are as stated.
     unsafe {
-        scatter(Combine::Add, out.as_mut_ptr(), &[300, 1], 0, 2, &index, &[3, 300], &7, &[0, 0])
-            .unwrap();
+        scatter(
+            Combine::Add,
+            out.as_mut_ptr(),
+            &[300, 1],
+            0,
+            2,
+            &index,
+            &[3, 300],
+            &7,
+            &[0, 0],
+            Base::There,
+        )
+        .unwrap();
     }
     assert!(out[..300].iter().all(|&x| x == 0) && out[300..].iter().all(|&x| x == 21));
 }

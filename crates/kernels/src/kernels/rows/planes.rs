@@ -456,11 +456,15 @@ pub unsafe fn channel_norm_backward<T: Real>(
         return;
     }
     let scale = |channel: usize| weight.map_or(T::ONE, |weight| weight[channel]);
-    let shares = if given {
-        vec![[0.0; 2]; sets.count()]
-    } else {
-        totals(&sets, &sums, |channel| scale(channel).to_f64())
-    };
+    if given {
+        // The statistics are constants, and the input does not matter.
+        let factors: Vec<[T; 3]> = places(sets)
+            .map(|(set, channel)| [T::ZERO, rstds[set] * scale(channel), T::ZERO])
+            .collect();
+        let means = vec![T::ZERO; means.len()];
+        return map_all(sets, g, None, &means, &factors, Dst::new(grad_in));
+    }
+    let shares = totals(&sets, &sums, |channel| scale(channel).to_f64());
     let count = sets.elements() as f64;
     let factors: Vec<[T; 3]> = places(sets)
         .map(|(set, channel)| {
