@@ -410,8 +410,10 @@ impl Tensor {
             crate::shape::shape_text(&source.shape()),
             crate::shape::shape_text(&view.shape())
         );
-        let (base, view) = (Geometry::of(&whole.core()), Geometry::of(&view.core()));
-        super::strided::replace_part(name, self, Some(source), &base, &view)
+        let (base, geometry) = (Geometry::of(&whole.core()), Geometry::of(&view.core()));
+        // Its memory, which nobody has touched, is to be the result's.
+        drop((whole, view));
+        super::strided::replace_part(name, self, Some(source), &base, &geometry)
     }
 }
 

@@ -35,8 +35,13 @@ impl Rule for Gather {
             // Only the shape matters, but as in torch the input must not have been written.
             cx.saved(1)?;
         }
-        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
         let index = cx.saved(0)?;
+        if !recording1(grad) && !self.input.is_empty() {
+            let dim = norm_dim(self.dim, self.input.len())?;
+            let made = super::along::put(grad, dim, &index.shared_core(), &self.input)?;
+            return Ok(smallvec![Some(made)]);
+        }
+        let zeros = Tensor::zeros(&self.input, grad.dtype())?;
         Ok(smallvec![Some(zeros.scattered(self.dim, &index, grad, Meet::Add, true)?)])
     }
 }
@@ -102,10 +107,21 @@ impl Rule for Scatter {
         let index = cx.saved(0)?;
         let (dim, zero) = (self.dim, Tensor::scalar(0.0)?.to_dtype(grad.dtype())?);
         let cleared = |grad: &Tensor| grad.scatter(dim, &index, &zero, Meet::Set);
+        let listed = |this: Option<Tensor>, source: Option<Tensor>| -> GradList {
+            let mut list: GradList = smallvec![this];
+            if cx.node().edges().len() > 1 {
+                list.push(source);
+            }
+            list
+        };
         let (this, source) = match self.meet {
-            Meet::Set => (cleared(grad)?, grad.gather(dim, &index)?),
-            Meet::Add | Meet::Sum(true) => (grad.clone(), grad.gather(dim, &index)?),
-            Meet::Sum(false) => (cleared(grad)?, grad.gather(dim, &index)?),
+            Meet::Set | Meet::Add | Meet::Sum(_) => {
+                let stays = matches!(self.meet, Meet::Add | Meet::Sum(true));
+                let this = || if stays { Ok(grad.clone()) } else { cleared(grad) };
+                let this = cx.needs(0).then(this).transpose()?;
+                let source = cx.needs(1).then(|| grad.gather(dim, &index)).transpose()?;
+                return Ok(listed(this, source));
+            }
             Meet::Mean(include) => {
                 let start = i64::from(include);
                 let counts = Tensor::full(&grad.shape(), Scalar::Int(start), grad.dtype())?;
@@ -162,11 +178,7 @@ impl Rule for Scatter {
                 (this_grad, theirs)
             }
         };
-        let mut list: GradList = smallvec![cx.needs(0).then_some(this)];
-        if cx.node().edges().len() > 1 {
-            list.push(cx.needs(1).then_some(source));
-        }
-        Ok(list)
+        Ok(listed(cx.needs(0).then_some(this), cx.needs(1).then_some(source)))
     }
 }
 

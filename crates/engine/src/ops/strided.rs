@@ -268,7 +268,12 @@ pub(super) fn replace_part(
     view: &Geometry,
 ) -> Result<Tensor> {
     let len = base.end().max(view.end());
-    let buffer = Tensor::zeros(&[len], grad.dtype())?.shared_core();
+    // Where the base is all there is every element is written.
+    let buffer = if base.shape.iter().product::<usize>() == len && !base.overlaps() {
+        Core::alloc(grad.dtype(), &[len])?
+    } else {
+        Tensor::zeros(&[len], grad.dtype())?.shared_core()
+    };
     let copy = copy::copy_block(grad.dtype().size());
     let whole = buffer.view(&base.shape, &base.strides, base.offset)?;
     run_into(copy, &[0.0; 2], &whole, &[&grad.core()])?;

@@ -145,6 +145,26 @@ pub(crate) unsafe fn copy_bytes(from: *const u8, to: *mut u8, n: usize) {
     }
 }
 
+/// [`copy_bytes`] of a run that does not follow the one before. The C library's string instruction begins faster
+/// than loads that the processor does not expect, where both places are as far into their lines (Zen 4, 2000 rows of
+/// 8000 bytes from last to first: 0.75 of the time).
+///
+/// # Safety
+/// As for [`copy_bytes`].
+#[inline]
+pub(crate) unsafe fn copy_line(from: *const u8, to: *mut u8, n: usize) {
+    /// From here on it takes the instruction.
+    const STRING: usize = 2112;
+    // SAFETY: by the contract.
+    unsafe {
+        if n > STRING && (to as usize).wrapping_sub(from as usize).is_multiple_of(64) {
+            std::ptr::copy_nonoverlapping(from, to, n);
+        } else {
+            copy_bytes(from, to, n);
+        }
+    }
+}
+
 /// [`copy_bytes`] of 160 and more.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
@@ -226,7 +246,7 @@ pub(super) unsafe fn gather_tile<T: Copy>(
                 let to = buffer.add(i * cols);
                 // Steps known to the compiler become shuffles of whole vectors.
                 if c == size {
-                    copy_bytes(row, to.cast(), cols * size_of::<T>());
+                    copy_line(row, to.cast(), cols * size_of::<T>());
                 } else if c == 2 * size {
                     spread::<T, 2>(row.cast::<T>(), to, cols);
                 } else if c == 3 * size {

@@ -513,7 +513,7 @@ impl Plan {
                 let from = ptrs[1].wrapping_offset(self.row.strides[1] * i);
                 let to = ptrs[0].wrapping_offset(self.row.strides[0] * i);
                 // SAFETY: a row of the tile, of which both are contiguous.
-                unsafe { super::copy::copy_bytes(from, to, cols * self.sizes[0]) };
+                unsafe { super::copy::copy_line(from, to, cols * self.sizes[0]) };
             }
             return;
         }

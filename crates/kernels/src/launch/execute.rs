@@ -99,6 +99,15 @@ pub(super) struct Program {
 // ranges of them.
 unsafe impl Sync for Program {}
 
+impl Program {
+    /// Whether there is one instruction, and nothing in buffers: blocks may be of any length.
+    pub(super) fn is_direct(&self) -> bool {
+        let [only] = &self.code[..] else { return false };
+        let brought = self.spreads.len() + self.panels.len() + self.copies.len();
+        brought == 0 && only.store.is_none() && !matches!(only.out, Place::Buffer(_))
+    }
+}
+
 /// The memory of a thread for what is on its way between instructions.
 struct Room {
     memory: Vec<u64>,

@@ -536,6 +536,8 @@ fn run(plan: &Plan<'_>, result: *mut u8) -> bool {
     let whole = program.panels.first().map_or(tile, |panel| panel.together * panel.across.cols);
     let step = (TASK_BYTES / cost.max(1)).next_multiple_of(whole);
     let (result, size) = (Dst::new(result), plan.target.dtype().size());
+    // What goes from memory to memory in one step need not stop on its way.
+    let tile = if program.is_direct() { usize::MAX } else { tile };
     let part = |start: usize, end: usize| {
         // SAFETY: the operands have `numel` elements, are locked, and tasks write disjoint ranges.
         unsafe { execute(&program, start, end, tile, result.at((start * size) as isize)) };

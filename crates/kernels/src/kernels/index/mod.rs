@@ -118,7 +118,7 @@ pub fn check(indices: &[i64], dim: usize, size: usize) -> Result<()> {
 #[inline(always)]
 unsafe fn copy_elements<T: Element>(from: *const T, to: *mut T, len: usize) {
     // SAFETY: passed on.
-    unsafe { super::copy::copy_bytes(from.cast(), to.cast(), len * size_of::<T>()) }
+    unsafe { super::copy::copy_line(from.cast(), to.cast(), len * size_of::<T>()) }
 }
 
 /// `len` elements from one place to another, strided or not.
