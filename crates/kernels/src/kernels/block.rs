@@ -338,6 +338,7 @@ unsafe fn apart<F: Map>(
     }
 }
 
+/// Returns how many elements at the end are not done.
 #[inline(always)]
 unsafe fn run<F: Map, const BYTES: usize>(
     ins: *const *const u8,
@@ -346,7 +347,7 @@ unsafe fn run<F: Map, const BYTES: usize>(
     p: &[f64; 2],
     units: Units<F>,
     units_over: Option<Units<F>>,
-) {
+) -> usize {
     const { assert!(!(F::OVER && F::HARD), "what is hard is found by reading the inputs again") };
     let unit = const { unit::<F>(BYTES) };
     let mut out = out.cast::<F::Out>();
@@ -364,6 +365,9 @@ unsafe fn run<F: Map, const BYTES: usize>(
             ptrs = F::In::advance(ptrs, take);
             out = out.add(take);
             left -= take;
+            if left <= FEW_OVER {
+                return left;
+            }
         }
         let meets = F::In::meets(ptrs, out.cast_const().cast());
         let most = if F::HARD || meets { CHUNK } else { usize::MAX };
@@ -391,15 +395,22 @@ unsafe fn run<F: Map, const BYTES: usize>(
             std::ptr::copy_nonoverlapping(tmp, out, left);
         }
     }
+    0
 }
 
-/// A few elements at a time: 0-d tensors and scalars must not pay for a full vector unit.
+/// Elements from `start` on, one by one: 0-d tensors and scalars must not pay for a full vector unit.
 #[inline(always)]
-unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
+unsafe fn run_few<F: Map, M: Mode>(
+    ins: *const *const u8,
+    out: *mut u8,
+    start: usize,
+    n: usize,
+    p: &[f64; 2],
+) {
     // SAFETY: as in `run`.
     unsafe {
         let ptrs = F::In::pointers(ins);
-        for j in 0..n {
+        for j in start..n {
             let x = F::In::get(ptrs, j);
             let y =
                 if F::HARD && F::hard(x, p) { F::call::<Exact>(x, p) } else { F::call::<M>(x, p) };
@@ -410,6 +421,8 @@ unsafe fn run_few<F: Map, M: Mode>(ins: *const *const u8, out: *mut u8, n: usize
 
 /// Up to this many elements go through [`run_few`].
 const FEW: usize = 3;
+/// As many as whole vectors leave of what is written over its input.
+const FEW_OVER: usize = 31;
 
 macro_rules! level {
     ($name:ident, $units:ident, $over:ident, $mode:ty, $bytes:literal $(, $feature:literal)?) => {
@@ -444,13 +457,13 @@ macro_rules! level {
         ) {
             // SAFETY: the contract of `Block` is passed on.
             unsafe {
-                if n <= FEW {
-                    run_few::<F, $mode>(ins, out, n, p);
-                } else {
+                let mut left = n;
+                if n > FEW {
                     // Compiled only where it is wanted.
                     let over = const { if F::OVER { Some($over::<F> as Units<F>) } else { None } };
-                    run::<F, $bytes>(ins, out, n, p, $units::<F>, over);
+                    left = run::<F, $bytes>(ins, out, n, p, $units::<F>, over);
                 }
+                run_few::<F, $mode>(ins, out, n - left, n, p);
             }
         }
     };
@@ -498,7 +511,7 @@ pub fn block_narrow<F: Map>() -> Block {
 pub fn block_scalar<F: Map>() -> Block {
     unsafe fn scalar<F: Map>(ins: *const *const u8, out: *mut u8, n: usize, p: &[f64; 2]) {
         // SAFETY: the contract of `Block` is passed on; an element is read before it is written.
-        unsafe { run_few::<F, Exact>(ins, out, n, p) }
+        unsafe { run_few::<F, Exact>(ins, out, 0, n, p) }
     }
     scalar::<F>
 }

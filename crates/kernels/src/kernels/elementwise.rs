@@ -366,7 +366,10 @@ impl Plan {
             self.packed = true;
             self.number = None;
             self.tile_cols = self.col.len;
-            self.tile_rows = self.row.len.min(tile / self.col.len);
+            let most = self.row.len.min(tile / self.col.len);
+            // Whole vectors, if a few rows more or less make them.
+            let whole = 32 >> self.col.len.trailing_zeros().min(5);
+            self.tile_rows = if most > whole { most / whole * whole } else { most };
             self.access = std::array::from_fn(|k| match k {
                 _ if follows(k) => Access::Direct,
                 _ if repeats(k) => Access::Repeated,
@@ -419,7 +422,7 @@ impl Plan {
         let element_bytes: usize = self.sizes.iter().sum();
         let tile_bytes = (self.tile_rows * self.tile_cols * element_bytes).max(1);
         let total = outer * self.row.len * self.col.len * element_bytes;
-        if total < parallel::threshold() {
+        if total < parallel::threshold() || parallel::threads() == 1 {
             // SAFETY: all tiles lie within the operands.
             unsafe { self.run_tiles(0, tiles, row_tiles, col_tiles, block, p) };
             return;
@@ -448,6 +451,10 @@ impl Plan {
     ) {
         #[expect(clippy::large_stack_arrays, reason = "uninitialised scratch, 96 KiB")]
         let mut buffers: [Buffer; MAX_OPERANDS] = [const { Buffer::uninit() }; MAX_OPERANDS];
+        if self.is_even() {
+            // SAFETY: passed on.
+            return unsafe { self.run_even(first, last, &mut buffers, block, p) };
+        }
         let mut filled = [None; MAX_OPERANDS];
         for tile in first..last {
             let (rest, ct) = (tile / col_tiles, tile % col_tiles);
@@ -469,6 +476,51 @@ impl Plan {
             let cols = self.tile_cols.min(self.col.len - c0);
             // SAFETY: the tile lies within the operands.
             unsafe { self.tile(ptrs, rows, cols, &mut buffers, &mut filled, block, p) };
+        }
+    }
+
+    /// Whether all tiles are like the first, further on in some operands and with the same rows of the others.
+    fn is_even(&self) -> bool {
+        let even = |access: &Access| matches!(access, Access::Direct | Access::Repeated);
+        self.packed
+            && !self.copies
+            && self.outer.is_empty()
+            && self.access[..self.count].iter().all(even)
+    }
+
+    /// [`Self::run_tiles`] of a plan that [is even](Self::is_even).
+    unsafe fn run_even(
+        &self,
+        first: usize,
+        last: usize,
+        buffers: &mut [Buffer; MAX_OPERANDS],
+        block: Block,
+        p: &[f64; 2],
+    ) {
+        let (rows, cols) = (self.tile_rows, self.col.len);
+        let mut ptrs = self.ptrs;
+        let mut steps = [0isize; MAX_OPERANDS];
+        for k in 0..self.count {
+            if self.access[k] == Access::Direct {
+                steps[k] = self.row.strides[k] * rows as isize;
+                ptrs[k] = ptrs[k].wrapping_offset(steps[k] * first as isize);
+            } else {
+                let buffer = buffers[k].as_mut_ptr().cast::<u8>();
+                // SAFETY: a tile fits the buffer, a row lies within the operand.
+                unsafe {
+                    gather(ptrs[k], 0, self.col.strides[k], buffer, rows, cols, self.sizes[k]);
+                }
+                ptrs[k] = buffer;
+            }
+        }
+        for tile in first..last {
+            let rows = rows.min(self.row.len - tile * rows);
+            let inputs: [*const u8; MAX_INPUTS] = std::array::from_fn(|k| ptrs[k + 1].cast_const());
+            // SAFETY: rows of a tile, contiguous at each pointer.
+            unsafe { block(inputs.as_ptr(), ptrs[0], rows * cols, p) };
+            for (ptr, step) in ptrs.iter_mut().zip(steps) {
+                *ptr = ptr.wrapping_offset(step);
+            }
         }
     }
 

@@ -542,7 +542,7 @@ fn run(plan: &Plan<'_>, result: *mut u8) -> bool {
         // SAFETY: the operands have `numel` elements, are locked, and tasks write disjoint ranges.
         unsafe { execute(&program, start, end, tile, result.at((start * size) as isize)) };
     };
-    if numel * cost < crate::parallel::threshold() {
+    if numel * cost < crate::parallel::threshold() || crate::parallel::threads() == 1 {
         part(0, numel);
     } else {
         let body = |task: usize| part(task * step, numel.min((task + 1) * step));
