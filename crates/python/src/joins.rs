@@ -297,21 +297,25 @@ fn triangle(
     row: i64,
     col: i64,
     dtype: Option<&Bound<'_, PyDType>>,
-    keep: impl Fn(i64, i64) -> bool,
+    kept: impl Fn(i64) -> (i64, i64),
 ) -> Out {
     if row < 0 || col < 0 {
         return Err(PyValueError::new_err("row and col must be non-negative").into());
     }
-    let (mut rows, mut columns) = (Vec::new(), Vec::new());
+    // The columns of each row that are kept.
+    let kept = |i: i64| {
+        let (start, end) = kept(i);
+        start.clamp(0, col)..end.clamp(0, col)
+    };
+    let n: usize = (0..row).map(|i| kept(i).count()).sum();
+    let mut places: Vec<i64> = Vec::with_capacity(2 * n);
     for i in 0..row {
-        for j in (0..col).filter(|&j| keep(i, j)) {
-            rows.push(i);
-            columns.push(j);
-        }
+        places.extend(std::iter::repeat_n(i, kept(i).count()));
     }
-    let n = rows.len();
-    rows.append(&mut columns);
-    let result = Tensor::from_slice(&rows, &[2, n])?;
+    for i in 0..row {
+        places.extend(kept(i));
+    }
+    let result = Tensor::from_slice(&places, &[2, n])?;
     Ok(Wrapped(result.to_dtype(dtype.map_or(DType::I64, |dtype| dtype.get().0))?))
 }
 
@@ -325,7 +329,7 @@ fn tril_indices(
     dtype: Option<&Bound<'_, PyDType>>,
     _rest: Option<&Bound<'_, PyDict>>,
 ) -> Out {
-    triangle(row, col, dtype, |i, j| j - i <= offset)
+    triangle(row, col, dtype, |i| (0, i.saturating_add(offset).saturating_add(1)))
 }
 
 /// The indices of an upper triangle.
@@ -338,7 +342,7 @@ fn triu_indices(
     dtype: Option<&Bound<'_, PyDType>>,
     _rest: Option<&Bound<'_, PyDict>>,
 ) -> Out {
-    triangle(row, col, dtype, |i, j| j - i >= offset)
+    triangle(row, col, dtype, |i| (i.saturating_add(offset), col))
 }
 
 /// Rows with a one at each index.

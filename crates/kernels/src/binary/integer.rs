@@ -70,10 +70,11 @@ fn remainder<T: Arithmetic>(a: T, b: T) -> T {
 /// Python's `//`.
 #[inline(always)]
 fn floor_divide<T: Arithmetic>(a: T, b: T) -> T {
-    let r = a.fmod(b);
     let q = a.div_trunc(b);
+    // By the quotient: a second division takes longer.
+    let r = if b == T::default() { b } else { a.sub(q.mul(b)) };
     let zero = T::default();
-    if r != zero && (r < zero) != (b < zero) { q.sub(T::from_i64(1)) } else { q }
+    if (r != zero) & ((r < zero) != (b < zero)) { q.sub(T::from_i64(1)) } else { q }
 }
 
 #[inline(always)]

@@ -177,7 +177,7 @@ macro_rules! for_each_binary {
                 db [] |g, _| g.lit(0.0);
             }
             Lerp "lerp" "LerpBackward1" FloatOnly {} "`a + c (b - a)`" {
-                value |a, b, c, _| {
+                light true value |a, b, c, _| {
                     let d = b.sub(a);
                     let low = c.fma(&d, a);
                     let high = c.sub_from(1.0).neg().fma(&d, b);

@@ -27,11 +27,11 @@ macro_rules! for_each_unary {
                 input |x, _| sign(x);
             }
             Sign "sign" "SignBackward0" KeepBool {} "-1, 0 or 1, as the sign of `x`" {
-                plain true value |x, _| sign(x);
+                light true value |x, _| sign(x);
                 constant;
             }
             Sgn "sgn" "SgnBackward0" KeepBool {} "-1, 0 or 1, as the sign of `x`" {
-                plain true value |x, _| sign(x);
+                light true value |x, _| sign(x);
                 constant;
             }
             Angle "angle" "AngleBackward0" Promote {} "The angle of a real number: 0, or pi for negative ones" {
@@ -77,7 +77,7 @@ macro_rules! for_each_unary {
                 with_output |g, y, _| g.div(&y.mul_lit(2.0));
             }
             Rsqrt "rsqrt" "RsqrtBackward0" Promote {} "`1 / sqrt(x)`" {
-                plain true value |x, _| x.sqrt().div_into(1.0);
+                light true value |x, _| x.sqrt().div_into(1.0);
                 output |y, _| y.mul(&y.square()).mul_lit(-0.5);
             }
             Square "square" "PowBackward0" Keep {} "`x^2`" {
@@ -161,7 +161,7 @@ macro_rules! for_each_unary {
                 with_output |g, y, _| g.keep(&!y.le_lit(0.0));
             }
             Relu6 "relu6" "HardtanhBackward0" Keep {} "`min(max(x, 0), 6)`" {
-                plain true value |x, _| limit(x, 0.0, 6.0);
+                light true value |x, _| limit(x, 0.0, 6.0);
                 with_input |g, x, _| g.keep(&(x.gt_lit(0.0) & x.lt_lit(6.0)));
             }
             LeakyRelu "leaky_relu" "LeakyReluBackward0" Refuse {"negative_slope" = 0.01} "`x` where positive, else `negative_slope x`" {
@@ -219,7 +219,7 @@ macro_rules! for_each_unary {
         };
             }
             Hardtanh "hardtanh" "HardtanhBackward0" Keep {"min_val" = -1.0, "max_val" = 1.0} "`x` limited to `[min_val, max_val]`" {
-                plain true value |x, p| limit(x, p[0], p[1]);
+                light true value |x, p| limit(x, p[0], p[1]);
                 with_input |g, x, p| g.keep(&(x.gt_lit(p[0]) & x.lt_lit(p[1])));
             }
             Hardsigmoid "hardsigmoid" "HardsigmoidBackward0" Refuse {} "`relu6(x + 3) / 6`" {
@@ -257,23 +257,23 @@ macro_rules! for_each_unary {
                 with_input |g, x, p| g.keep(&!x.le_lit(p[0]));
             }
             Floor "floor" "FloorBackward0" Keep {} "The nearest integer not above `x`" {
-                plain true value |x, _| x.floor();
+                light true value |x, _| x.floor();
                 constant;
             }
             Ceil "ceil" "CeilBackward0" Keep {} "The nearest integer not below `x`" {
-                plain true value |x, _| x.ceil();
+                light true value |x, _| x.ceil();
                 constant;
             }
             Round "round" "RoundBackward0" Keep {} "The nearest integer, ties to even" {
-                plain true value |x, _| x.round();
+                light true value |x, _| x.round();
                 constant;
             }
             Trunc "trunc" "TruncBackward0" Keep {} "`x` without its fractional part" {
-                plain true value |x, _| x.trunc();
+                light true value |x, _| x.trunc();
                 constant;
             }
             Frac "frac" "FracBackward0" Refuse {} "`x - trunc(x)`" {
-                plain true value |x, _| x.sub(&x.trunc());
+                light true value |x, _| x.sub(&x.trunc());
                 nothing |g| g.clone();
             }
             Erf "erf" "ErfBackward0" Promote {} "The error function" {
@@ -320,11 +320,11 @@ macro_rules! for_each_unary {
         };
             }
             Deg2Rad "deg2rad" "Deg2RadBackward0" Promote {} "Degrees to radians" {
-                plain true value |x, _| x.mul_lit(PI / 180.0);
+                light true value |x, _| x.mul_lit(PI / 180.0);
                 nothing |g| g.mul_lit(PI / 180.0);
             }
             Rad2Deg "rad2deg" "Rad2DegBackward0" Promote {} "Radians to degrees" {
-                plain true value |x, _| x.mul_lit(180.0 / PI);
+                light true value |x, _| x.mul_lit(180.0 / PI);
                 nothing |g| g.mul_lit(180.0 / PI);
             }
             I0 "i0" "I0Backward0" Promote {} "The modified Bessel function of the first kind, order 0" {

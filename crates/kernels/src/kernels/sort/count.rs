@@ -70,7 +70,26 @@ pub fn searchsorted<T: Element>(
     assert!(output.len() >= values.len(), "one position per value");
     let shared = sorted.len() <= n;
     split(values.len(), 32, |first, last| {
-        for at in first..last {
+        let mut done = first;
+        if shared && !sorted.is_empty() {
+            // Several searches at a time: none waits for the comparisons of another.
+            for eight in values[first..last].as_chunks::<ABREAST>().0 {
+                let places = if right {
+                    abreast(sorted, eight, |x, value| !(x > value))
+                } else {
+                    abreast(sorted, eight, |x, value| !(x >= value))
+                };
+                for place in places {
+                    // SAFETY: one element per value; the length was checked.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        *target.at(done as isize) = place as i64;
+                    }
+                    done += 1;
+                }
+            }
+        }
+        for at in done..last {
             let value = values[at];
             let line = if shared { sorted } else { &sorted[at / m * n..][..n] };
             let place = if right {
@@ -85,6 +104,32 @@ pub fn searchsorted<T: Element>(
             }
         }
     });
+}
+
+/// Searches that are done at a time.
+const ABREAST: usize = 8;
+
+/// For each of the values how many elements of a line are before it.
+#[inline(always)]
+fn abreast<T: Element>(
+    line: &[T],
+    values: &[T; ABREAST],
+    before: impl Fn(T, T) -> bool,
+) -> [usize; ABREAST] {
+    let mut places = [0; ABREAST];
+    let mut size = line.len();
+    while size > 1 {
+        let half = size / 2;
+        for (place, &value) in places.iter_mut().zip(values) {
+            let middle = *place + half;
+            *place = if before(line[middle], value) { middle } else { *place };
+        }
+        size -= half;
+    }
+    for (place, &value) in places.iter_mut().zip(values) {
+        *place += usize::from(before(line[*place], value));
+    }
+    places
 }
 
 /// The sign bits of all numbers joined, and the greatest of them.

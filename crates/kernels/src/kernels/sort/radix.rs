@@ -72,11 +72,48 @@ packed!(u64 i32, u128 i64);
 /// Keys below which counting costs more than comparing.
 const SMALL: usize = 768;
 
+/// Sorts up to `SMALL` wide keys by the leading bits of their distances from the least, with which positions share
+/// a word of half the size; what these leave in disorder is exchanged. `false`, in some order, if that is much.
+fn by_leading_bits<P: Packed>(keys: &mut Vec<P>) -> bool {
+    const PLACES: u32 = SMALL.ilog2() + 1;
+    let low = keys.iter().map(|k| k.key()).min().unwrap_or(0);
+    let high = keys.iter().map(|k| k.key()).max().unwrap_or(0);
+    let left_out = PLACES.saturating_sub((high - low).leading_zeros());
+    let mut words = [0u64; SMALL];
+    let words = &mut words[..keys.len()];
+    for ((i, word), key) in (0..).zip(words.iter_mut()).zip(keys.iter()) {
+        *word = (key.key() - low) >> left_out << PLACES | i;
+    }
+    words.sort_unstable();
+    let given = keys.clone();
+    for (key, word) in keys.iter_mut().zip(words.iter()) {
+        *key = given[(word & ((1 << PLACES) - 1)) as usize];
+    }
+    if left_out == 0 {
+        return true;
+    }
+    let mut left = 8 * keys.len();
+    for end in 1..keys.len() {
+        let mut at = end;
+        while at > 0 && keys[at - 1] > keys[at] {
+            keys.swap(at - 1, at);
+            at -= 1;
+            left -= 1;
+            if left == 0 {
+                return false;
+            }
+        }
+    }
+    true
+}
+
 /// Sorts keys whose positions ascend.
 pub(super) fn sort<P: Packed>(keys: &mut Vec<P>) {
     let n = keys.len();
     if n < SMALL {
-        keys.sort_unstable();
+        if P::DIGITS <= 4 || n < 32 || !by_leading_bits(keys) {
+            keys.sort_unstable();
+        }
         return;
     }
     if keys.is_sorted() {
