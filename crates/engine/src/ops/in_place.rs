@@ -115,6 +115,12 @@ impl Tensor {
                 return self.write_through(op, |core| run_into(block, &p, core, &[core]));
             }
         }
+        if kind == Binary::Pow && dtype.is_float() && promoted == dtype && !recording1(self) {
+            let p = [number.to_f64(), 0.0];
+            if let Some(block) = Unary::PowScalar.forward(dtype, &p) {
+                return self.write_through(op, |core| run_into(block, &p, core, &[core]));
+            }
+        }
         self.inplace(op, |this| this.binary_scalar(kind, number, false))
     }
 }

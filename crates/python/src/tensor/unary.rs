@@ -294,6 +294,28 @@ fn rounded(tensor: &Tensor, decimals: i32) -> rustgrad_engine::Result<Tensor> {
         .binary_scalar(down, scale, false)
 }
 
+/// What NaN and the infinities are replaced by.
+fn replacements(
+    tensor: &Tensor,
+    nan: Option<f64>,
+    posinf: Option<f64>,
+    neginf: Option<f64>,
+) -> (f64, f64, f64) {
+    let largest = if tensor.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+    (nan.unwrap_or(0.0), posinf.unwrap_or(largest), neginf.unwrap_or(-largest))
+}
+
+/// The row that replaces them in place, if one does.
+fn replacing(
+    tensor: &Tensor,
+    nan: Option<f64>,
+    posinf: Option<f64>,
+    neginf: Option<f64>,
+) -> Option<(Unary, [f64; 2])> {
+    let (nan, high, low) = replacements(tensor, nan, posinf, neginf);
+    (tensor.dtype().is_float() && low == -high).then_some((Unary::NanToNum, [nan, high]))
+}
+
 /// Replaces NaN and the infinities.
 fn without_nan(
     tensor: &Tensor,
@@ -301,9 +323,7 @@ fn without_nan(
     posinf: Option<f64>,
     neginf: Option<f64>,
 ) -> rustgrad_engine::Result<Tensor> {
-    let largest = if tensor.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
-    let (nan, high) = (nan.unwrap_or(0.0), posinf.unwrap_or(largest));
-    let low = neginf.unwrap_or(-largest);
+    let (nan, high, low) = replacements(tensor, nan, posinf, neginf);
     if !tensor.dtype().is_float() {
         return tensor.copied();
     }
@@ -418,11 +438,13 @@ with_arguments! {
         => |x| clamped(x, min, None, "ClampMinBackward1"), row clamping(x, min, None)?;
     clamp_max, clamp_max_(max: Option<&Bound<'_, PyAny>> = None)
         => |x| clamped(x, None, max, "ClampMaxBackward1"), row clamping(x, None, max)?;
-    round, round_(decimals: i32 = 0) => |x| rounded(x, decimals);
+    round, round_(decimals: i32 = 0)
+        => |x| rounded(x, decimals), row (decimals == 0).then_some((Unary::Round, [0.0; 2]));
     nan_to_num, nan_to_num_(nan: Option<f64> = None, posinf: Option<f64> = None, neginf: Option<f64> = None)
-        => |x| without_nan(x, nan, posinf, neginf);
+        => |x| without_nan(x, nan, posinf, neginf), row replacing(x, nan, posinf, neginf);
     logit, logit_(eps: Option<f64> = None)
-        => |x| x.unary(Unary::Logit, [eps.unwrap_or(-1.0), 0.0]);
+        => |x| x.unary(Unary::Logit, [eps.unwrap_or(-1.0), 0.0]),
+        row Some((Unary::Logit, [eps.unwrap_or(-1.0), 0.0]));
     threshold, threshold_(threshold: f64 = 0.0, value: f64 = 0.0)
         => |x| x.unary(Unary::Threshold, [threshold, value]), row Some((Unary::Threshold, [threshold, value]));
     hardshrink, hardshrink_(lambd: f64 = 0.5)

@@ -122,7 +122,8 @@ fn abreast<T: Element>(
         let half = size / 2;
         for (place, &value) in places.iter_mut().zip(values) {
             let middle = *place + half;
-            *place = if before(line[middle], value) { middle } else { *place };
+            // Which way cannot be guessed.
+            *place = std::hint::select_unpredictable(before(line[middle], value), middle, *place);
         }
         size -= half;
     }
