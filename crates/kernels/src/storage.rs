@@ -485,6 +485,21 @@ pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Arc<Core>> 
     Ok(core)
 }
 
+/// A fresh row-major core whose elements `fill` writes over zeros.
+pub fn filled_by<T: Element>(
+    shape: &[usize],
+    fill: impl FnOnce(&mut [T]) -> Result<()>,
+) -> Result<Arc<Core>> {
+    let core = Core::alloc(T::DTYPE, shape)?;
+    let data = core.data().cast::<T>();
+    // SAFETY: fresh, unshared, contiguous and of this many elements, all of whose types have zero bits as a value.
+    fill(unsafe {
+        std::ptr::write_bytes(data, 0, core.numel);
+        std::slice::from_raw_parts_mut(data, core.numel)
+    })?;
+    Ok(core)
+}
+
 /// The right to touch the elements of some cores, held while the value lives.
 ///
 /// Locks are taken on roots in address order, each once, so accesses cannot deadlock among

@@ -308,14 +308,19 @@ fn triangle(
         start.clamp(0, col)..end.clamp(0, col)
     };
     let n: usize = (0..row).map(|i| kept(i).count()).sum();
-    let mut places: Vec<i64> = Vec::with_capacity(2 * n);
-    for i in 0..row {
-        places.extend(std::iter::repeat_n(i, kept(i).count()));
-    }
-    for i in 0..row {
-        places.extend(kept(i));
-    }
-    let result = Tensor::from_slice(&places, &[2, n])?;
+    let result = Tensor::filled_by(&[2, n], |places: &mut [i64]| {
+        let (rows, columns) = places.split_at_mut(n);
+        let mut at = 0;
+        for i in 0..row {
+            let end = at + kept(i).count();
+            rows[at..end].fill(i);
+            for (place, j) in columns[at..end].iter_mut().zip(kept(i)) {
+                *place = j;
+            }
+            at = end;
+        }
+        Ok(())
+    })?;
     Ok(Wrapped(result.to_dtype(dtype.map_or(DType::I64, |dtype| dtype.get().0))?))
 }
 

@@ -7,7 +7,7 @@ use super::Tensor;
 use crate::dtype::{DType, Element, Scalar};
 use crate::error::{Result, ensure};
 use crate::launch::create::from_fn;
-use crate::storage::{Core, from_slice};
+use crate::storage::{Core, filled_by, from_slice};
 
 static DEFAULT: AtomicU8 = AtomicU8::new(DType::F32 as u8);
 
@@ -37,6 +37,17 @@ impl Tensor {
     /// If `data` does not fill the shape, or memory is short.
     pub fn from_slice<T: Element>(data: &[T], shape: &[usize]) -> Result<Self> {
         Ok(Self::from_core(from_slice(data, shape)?))
+    }
+
+    /// A row-major tensor whose elements `fill` writes over zeros.
+    ///
+    /// # Errors
+    /// Those of `fill`, or if memory is short.
+    pub fn filled_by<T: Element>(
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]) -> Result<()>,
+    ) -> Result<Self> {
+        Ok(Self::from_core(filled_by(shape, fill)?))
     }
 
     /// A 0-d tensor.

@@ -58,7 +58,7 @@ impl Tensor {
         generator: &mut Generator,
         contiguous: bool,
     ) -> Result<Self> {
-        let count = crate::shape::numel(shape)?;
+        crate::shape::numel(shape)?;
         let name = match from {
             Distribution::Unit => "rand",
             Distribution::Uniform(..) => "check_uniform_bounds",
@@ -68,33 +68,31 @@ impl Tensor {
             Distribution::LogNormal(..) => "log_normal_cpu",
             _ => {
                 return crate::dtype::dispatch!(dtype, T => {
-                    let mut values = vec![T::default(); count];
-                    whole(from, generator, &mut values)?;
-                    Self::from_slice(&values, shape)
+                    Self::filled_by::<T>(shape, |values| whole(from, generator, values))
                 });
             }
         };
         crate::dtype::dispatch!(float dtype, T => {
-            let mut values = vec![T::default(); count];
-            let out = &mut values[..];
-            match from {
-                Distribution::Uniform(a, b) => random::uniform(generator, out, a, b)?,
-                Distribution::Normal(mean, std) if contiguous => {
-                    random::normal(generator, out, mean, std)?;
+            Self::filled_by::<T>(shape, |out| {
+                match from {
+                    Distribution::Uniform(a, b) => random::uniform(generator, out, a, b)?,
+                    Distribution::Normal(mean, std) if contiguous => {
+                        random::normal(generator, out, mean, std)?;
+                    }
+                    Distribution::Normal(mean, std) => {
+                        random::normal_sequential(generator, out, mean, std)?;
+                    }
+                    Distribution::Exponential(rate) => random::exponential(generator, out, rate)?,
+                    Distribution::Cauchy(median, sigma) => {
+                        random::cauchy(generator, out, median, sigma)?;
+                    }
+                    Distribution::LogNormal(mean, std) => {
+                        random::log_normal(generator, out, mean, std)?;
+                    }
+                    _ => random::rand(generator, out),
                 }
-                Distribution::Normal(mean, std) => {
-                    random::normal_sequential(generator, out, mean, std)?;
-                }
-                Distribution::Exponential(rate) => random::exponential(generator, out, rate)?,
-                Distribution::Cauchy(median, sigma) => {
-                    random::cauchy(generator, out, median, sigma)?;
-                }
-                Distribution::LogNormal(mean, std) => {
-                    random::log_normal(generator, out, mean, std)?;
-                }
-                _ => random::rand(generator, out),
-            }
-            Self::from_slice(&values, shape)
+                Ok(())
+            })
         }, else Err(unsupported(name, dtype)))
     }
 

@@ -27,7 +27,7 @@ pub trait Real: Element + Add<Output = Self> + Div<Output = Self> {
 
 macro_rules! between {
     ($t:ty) => {
-        #[inline]
+        #[inline(always)]
         fn between(unit: Self, from: f64, to: f64) -> Self {
             let (from, to) = (from as $t, to as $t);
             // Rounded once, as torch's vector code does.
@@ -110,14 +110,33 @@ pub fn uniform<T: Real>(
          from={from} which result in to-from to exceed the limit",
         T::DTYPE.scalar_name()
     );
+    if (from, to) == (0.0, 1.0) {
+        T::units(generator, out);
+        return Ok(());
+    }
     // By pieces that stay in cache.
     for piece in out.chunks_mut(4096) {
         T::units(generator, piece);
-        for slot in piece {
-            *slot = T::between(*slot, from, to);
-        }
+        multiversion::run_narrow(Between { piece, from, to });
     }
     Ok(())
+}
+
+/// Moves numbers from `[0, 1)` to `[from, to)`: a processor with fused multiply-adds need not ask a library for them.
+struct Between<'a, T> {
+    piece: &'a mut [T],
+    from: f64,
+    to: f64,
+}
+
+impl<T: Real> Job for Between<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for slot in self.piece {
+            *slot = T::between(*slot, self.from, self.to);
+        }
+    }
 }
 
 /// Fills with exponentially distributed numbers of rate `lambda`, by inversion of the distribution

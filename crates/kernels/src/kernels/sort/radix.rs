@@ -110,13 +110,13 @@ fn by_leading_bits<P: Packed>(keys: &mut Vec<P>) -> bool {
 /// Sorts keys whose positions ascend.
 pub(super) fn sort<P: Packed>(keys: &mut Vec<P>) {
     let n = keys.len();
+    if keys.is_sorted() {
+        return;
+    }
     if n < SMALL {
         if P::DIGITS <= 4 || n < 32 || !by_leading_bits(keys) {
             keys.sort_unstable();
         }
-        return;
-    }
-    if keys.is_sorted() {
         return;
     }
     if P::DIGITS > 4 && u32::try_from(n).is_ok() {
