@@ -8,6 +8,7 @@ use super::normal::pair;
 use crate::dtype::{DType, Element};
 use crate::error::{Result, ensure};
 use crate::kernels::block::Fused;
+use crate::kernels::math::log::log1p_f64;
 use crate::kernels::math::trig::tan_f64;
 use crate::kernels::multiversion::{self, Job};
 
@@ -150,8 +151,22 @@ impl<T: Real> Job for Between<'_, T> {
 /// ```
 pub fn exponential<T: Real>(generator: &mut Generator, out: &mut [T], lambda: f64) -> Result<()> {
     ensure!(lambda > 0.0, runtime, "exponential_ expects lambda > 0.0, but found lambda={lambda}");
-    for slot in out {
-        *slot = T::from_f64(-1.0 / lambda * (-generator.unit_f64()).ln_1p());
+    let scale = -1.0 / lambda;
+    if T::DTYPE == DType::F64 {
+        for slot in out {
+            *slot = T::from_f64(scale * (-generator.unit_f64()).ln_1p());
+        }
+        return Ok(());
+    }
+    // As for the tangents below.
+    let mut units = [0.0; 256];
+    for out in out.chunks_mut(units.len()) {
+        let units = &mut units[..out.len()];
+        generator.units_f64(units);
+        multiversion::run_narrow(Logarithms { units });
+        for (slot, &mut logarithm) in out.iter_mut().zip(units) {
+            *slot = T::from_f64(scale * logarithm);
+        }
     }
     Ok(())
 }
@@ -210,6 +225,21 @@ pub fn log_normal<T: Real>(
         *slot = T::from_f64(pair(generator).mul_add(std, mean).exp());
     }
     Ok(())
+}
+
+/// The logarithms of one less uniform numbers, in the place of these.
+struct Logarithms<'a> {
+    units: &'a mut [f64],
+}
+
+impl Job for Logarithms<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        for unit in self.units {
+            *unit = log1p_f64::<Fused>(-*unit);
+        }
+    }
 }
 
 /// The tangents of angles between the quarters of a circle, in the place of uniform numbers.
