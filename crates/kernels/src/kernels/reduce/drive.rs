@@ -40,6 +40,8 @@ type Dims = SmallVec<[Dim; 6]>;
 
 /// Rows of which the threads may get whole ones.
 const MANY: usize = 8;
+/// Parts of rows that are summed by columns, where there is but one group of them.
+const SHARES: usize = 4;
 
 /// Where elements come from: one operand, or two to be multiplied.
 trait Source<T: Element>: Copy + Send + Sync {
@@ -377,11 +379,17 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
             unsafe { self.fill_identity() };
             return;
         }
-        let tile = width.min(TILE);
-        let tiles = width.div_ceil(tile);
+        let mut tile = width.min(TILE);
         // Whole cascades per group, and never so many groups that merging them costs much.
         let per_group = (GRAIN / tile).max(self.rows.div_ceil(64)).next_multiple_of(K::ROWS * FAN);
         let groups = self.rows.div_ceil(per_group);
+        // Rows in one group are cut into as many parts as several threads want; no column is summed otherwise.
+        let few = self.outputs * groups * width.div_ceil(tile) < SHARES && groups == 1;
+        let large = self.outputs * self.rows * width >= 2 * GRAIN;
+        if few && large && !S::MADE && crate::parallel::threads() > 1 {
+            tile = tile.min(width.div_ceil(SHARES).next_multiple_of(16));
+        }
+        let tiles = width.div_ceil(tile);
         let units = self.outputs * groups * tiles;
         let mut partials = Vec::<K::Acc>::new();
         if groups > 1 {
