@@ -121,9 +121,9 @@ pub(super) fn scatter_add_strided(place: &Arc<Core>, source: &Arc<Core>) -> Resu
         .zip(place.strides())
         .enumerate()
         .filter(|&(_, (&n, _))| n > 1)
-        .min_by_key(|&(dim, (&n, &stride))| match overlaps_without(dim) {
-            false => (false, n),
-            true => (true, stride.unsigned_abs()),
+        .min_by_key(|&(dim, (&n, &stride))| {
+            let overlaps = overlaps_without(dim);
+            (overlaps, if overlaps { stride.unsigned_abs() } else { n })
         })
         .map_or(0, |(dim, _)| dim);
     let (mut rest, mut strides) = (Dims::from_slice(shape), Strides::from_slice(place.strides()));

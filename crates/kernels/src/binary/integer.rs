@@ -74,7 +74,7 @@ fn floor_divide<T: Arithmetic>(a: T, b: T) -> T {
     // By the quotient: a second division takes longer.
     let r = if b == T::default() { b } else { a.sub(q.mul(b)) };
     let zero = T::default();
-    if (r != zero) & ((r < zero) != (b < zero)) { q.sub(T::from_i64(1)) } else { q }
+    if r != zero && (r < zero) != (b < zero) { q.sub(T::from_i64(1)) } else { q }
 }
 
 #[inline(always)]

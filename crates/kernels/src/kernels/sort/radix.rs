@@ -74,7 +74,7 @@ const SMALL: usize = 768;
 
 /// Sorts up to `SMALL` wide keys by the leading bits of their distances from the least, with which positions share
 /// a word of half the size; what these leave in disorder is exchanged. `false`, in some order, if that is much.
-fn by_leading_bits<P: Packed>(keys: &mut Vec<P>) -> bool {
+fn by_leading_bits<P: Packed>(keys: &mut [P]) -> bool {
     const PLACES: u32 = SMALL.ilog2() + 1;
     let low = keys.iter().map(|k| k.key()).min().unwrap_or(0);
     let high = keys.iter().map(|k| k.key()).max().unwrap_or(0);
@@ -85,7 +85,7 @@ fn by_leading_bits<P: Packed>(keys: &mut Vec<P>) -> bool {
         *word = (key.key() - low) >> left_out << PLACES | i;
     }
     words.sort_unstable();
-    let given = keys.clone();
+    let given = keys.to_owned();
     for (key, word) in keys.iter_mut().zip(words.iter()) {
         *key = given[(word & ((1 << PLACES) - 1)) as usize];
     }
