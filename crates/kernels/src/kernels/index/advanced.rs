@@ -453,7 +453,9 @@ pub unsafe fn index_put<T: Number>(
         // Each task goes through all positions, for those within its part of the target.
         let low = plan.offsets.iter().copied().min().unwrap_or(0);
         let high = plan.offsets.iter().copied().max().unwrap_or(0) + 1;
-        let parts = (positions * per_position / GRAIN).clamp(2, 16) as isize;
+        // No element's values are written in another order, however many there are.
+        let threads = crate::parallel::threads();
+        let parts = if threads == 1 { 1 } else { (2 * threads).min(16) as isize };
         let part = (high - low).div_euclid(parts) + 1;
         crate::parallel::for_each(parts as usize, |task| {
             let from = low + part * task as isize;
