@@ -485,6 +485,11 @@ def with_gradient(dtype: str, shape: tuple[int, ...], work: Callable[[Any, Any],
     return prepare
 
 
+def size_of(shape: tuple[int, ...], dtype: str) -> float:
+    """Return the bytes of an array of floats."""
+    return math.prod(shape) * int(dtype.removeprefix("float")) / 8
+
+
 # The same functions of both float types, forward; sizes that no vector divides among them.
 for dtype in ("float32", "float64"):
     for label, arrays, shape, work in (
@@ -507,8 +512,7 @@ for dtype in ("float32", "float64"):
         ("sort of rows of 1000 x 16", 2, (1000, 16), lambda T, x: x.sort(1)),
         ("64 products of 8 x 8", 0, (64, 8, 8), lambda T, x: x @ x),
     ):
-        streams = arrays * math.prod(shape) * int(dtype[-2:]) / 8
-        row(f"{label}, {dtype}", streams=streams)(typed(dtype, shape, work))
+        row(f"{label}, {dtype}", streams=arrays * size_of(shape, dtype))(typed(dtype, shape, work))
     for label, arrays, shape, work in (
         ("softmax of 1000 x 1000", 4, (1000, 1000), lambda T, x: x.softmax(1)),
         ("std over dim 1 of 1000 x 1000", 3, (1000, 1000), lambda T, x: x.std(1)),
@@ -517,8 +521,9 @@ for dtype in ("float32", "float64"):
         ("x[5:900] of 1000 x 128", 0, (1000, 128), lambda T, x: x[5:900]),
         ("cat along dim 1 of 1000 x 128", 0, (1000, 128), lambda T, x: T.cat([x, x * 2], 1)),
     ):
-        streams = arrays * math.prod(shape) * int(dtype[-2:]) / 8
-        row(f"{label}, forward + backward, {dtype}", streams=streams)(with_gradient(dtype, shape, work))
+        row(f"{label}, forward + backward, {dtype}", streams=arrays * size_of(shape, dtype))(
+            with_gradient(dtype, shape, work)
+        )
 
 for dtype, label, size, work in (
     ("int64", "sum", 8, lambda T, x: x.sum()),

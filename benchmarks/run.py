@@ -190,7 +190,7 @@ def main() -> None:
             if options.only in entry.name and not (options.quick and entry.big):
                 result = compare(index, workers, options.rounds, options.seconds)
                 result["bound"] = bounds(entry, rates)
-                everything.append({"threads": threads, "rates": rates, **result})
+                everything.append({"threads": threads, **result})
                 print(line(result, entry.flops / entry.per), flush=True)
         for worker in workers.values():
             worker.close()

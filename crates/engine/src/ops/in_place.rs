@@ -100,26 +100,26 @@ impl Tensor {
         let promoted = if number.category() > dtype.category() { natural } else { dtype };
         let direct = dtype != DType::Bool
             && promoted == dtype
-            && kind != Binary::Pow
             && (dtype.is_float() || !kind.divides())
             && kind.result() != ResultType::Bool
             && compute_type(kind, promoted) == dtype;
-        if direct && !recording1(self) {
-            if let Some(block) = kind.forward_scalar(dtype, false) {
-                let number = if dtype.is_float() {
-                    number.to_f64()
-                } else {
-                    f64::from_bits(number.to_i64() as u64)
-                };
-                let p = [number, 1.0];
-                return self.write_through(op, |core| run_into(block, &p, core, &[core]));
+        let found = match (kind, dtype.is_float()) {
+            _ if !direct => None,
+            (Binary::Pow, false) => None,
+            (Binary::Pow, true) => {
+                let p = [number.to_f64(), 0.0];
+                Unary::PowScalar.forward(dtype, &p).map(|block| (block, p))
             }
-        }
-        if kind == Binary::Pow && dtype.is_float() && promoted == dtype && !recording1(self) {
-            let p = [number.to_f64(), 0.0];
-            if let Some(block) = Unary::PowScalar.forward(dtype, &p) {
-                return self.write_through(op, |core| run_into(block, &p, core, &[core]));
+            (_, true) => {
+                kind.forward_scalar(dtype, false).map(|block| (block, [number.to_f64(), 1.0]))
             }
+            (_, false) => {
+                let bits = f64::from_bits(number.to_i64() as u64);
+                kind.forward_scalar(dtype, false).map(|block| (block, [bits, 1.0]))
+            }
+        };
+        if let Some((block, p)) = found.filter(|_| !recording1(self)) {
+            return self.write_through(op, |core| run_into(block, &p, core, &[core]));
         }
         self.inplace(op, |this| this.binary_scalar(kind, number, false))
     }

@@ -9,6 +9,7 @@ pub use maximum::maximum;
 use super::matmul::Float;
 use super::multiversion::{self, Job};
 use super::raw::{Dst, Src, split};
+use super::reduce::sum_light;
 
 /// Sizes of a pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,26 +141,18 @@ impl<T: Float> Job for Average<T> {
                     }
                     let (left, right, _) = columns[x];
                     let mut sum = T::ZERO;
-                    let mut lanes = [T::ZERO; LANES];
                     for line in top..bottom {
                         // SAFETY: the window was cut to the image.
                         let line = unsafe {
                             let from = image.add(line * p.input[1] + left);
                             std::slice::from_raw_parts(from, right.saturating_sub(left))
                         };
-                        let (vectors, rest) = line.as_chunks::<LANES>();
-                        for vector in vectors {
-                            for (lane, &x) in lanes.iter_mut().zip(vector) {
-                                *lane += x;
+                        if line.len() < WIDE {
+                            for &x in line {
+                                sum += x;
                             }
-                        }
-                        for &x in rest {
-                            sum += x;
-                        }
-                    }
-                    if right >= left + LANES {
-                        for lane in lanes {
-                            sum += lane;
+                        } else {
+                            sum += sum_light(line, |x| x);
                         }
                     }
                     // SAFETY: a place of the plane.
@@ -174,8 +167,8 @@ impl<T: Float> Job for Average<T> {
     }
 }
 
-/// Columns of a wide window that are summed apart.
-const LANES: usize = 32;
+/// Columns of a window from which on they are summed by vectors.
+const WIDE: usize = 32;
 
 /// Windows that are averaged together.
 const SIDE_BY_SIDE: usize = 8;

@@ -158,16 +158,12 @@ pub fn exponential<T: Real>(generator: &mut Generator, out: &mut [T], lambda: f6
         }
         return Ok(());
     }
-    // As for the tangents below.
-    let mut units = [0.0; 256];
-    for out in out.chunks_mut(units.len()) {
-        let units = &mut units[..out.len()];
-        generator.units_f64(units);
-        multiversion::run_narrow(Logarithms { units });
-        for (slot, &mut logarithm) in out.iter_mut().zip(units) {
-            *slot = T::from_f64(scale * logarithm);
-        }
-    }
+    by_doubles(
+        generator,
+        out,
+        |units| multiversion::run_narrow(Logarithms { units }),
+        |logarithm| scale * logarithm,
+    );
     Ok(())
 }
 
@@ -193,16 +189,12 @@ pub fn cauchy<T: Real>(
         }
         return Ok(());
     }
-    // Of singles the last bits of a double's tangent are not seen.
-    let mut units = [0.0; 256];
-    for out in out.chunks_mut(units.len()) {
-        let units = &mut units[..out.len()];
-        generator.units_f64(units);
-        multiversion::run_narrow(Tangents { units });
-        for (slot, &mut tangent) in out.iter_mut().zip(units) {
-            *slot = T::from_f64(sigma.mul_add(tangent, median));
-        }
-    }
+    by_doubles(
+        generator,
+        out,
+        |units| multiversion::run_narrow(Tangents { units }),
+        |tangent| sigma.mul_add(tangent, median),
+    );
     Ok(())
 }
 
@@ -225,6 +217,25 @@ pub fn log_normal<T: Real>(
         *slot = T::from_f64(pair(generator).mul_add(std, mean).exp());
     }
     Ok(())
+}
+
+/// Fills with what vectors make of uniform numbers in double precision, `finish`ed one by one: of singles the last
+/// bits of a double's logarithm or tangent are not seen.
+fn by_doubles<T: Real>(
+    generator: &mut Generator,
+    out: &mut [T],
+    map: impl Fn(&mut [f64]),
+    finish: impl Fn(f64) -> f64,
+) {
+    let mut units = [0.0; 256];
+    for out in out.chunks_mut(units.len()) {
+        let units = &mut units[..out.len()];
+        generator.units_f64(units);
+        map(units);
+        for (slot, &mut value) in out.iter_mut().zip(units) {
+            *slot = T::from_f64(finish(value));
+        }
+    }
 }
 
 /// The logarithms of one less uniform numbers, in the place of these.

@@ -173,8 +173,7 @@ impl IndexPlan {
             return None;
         }
         // From the last dimension on as long as there are elements of a row, then the positions.
-        let mut dims =
-            self.shape.iter().zip(value_strides).rev().filter(|&(&n, _)| n != 1).peekable();
+        let mut dims = self.shape.iter().zip(value_strides).rev().filter(|&(&n, _)| n != 1);
         let (mut width, mut strides) = (1, [0; 2]);
         let mut joined = |width: &mut usize, stride: &mut isize, most: usize| {
             let mut fits = true;
@@ -423,14 +422,7 @@ pub unsafe fn index_put<T: Number>(
         return;
     }
     if let Some(rows) = plan.rows(value_strides) {
-        if positions * per_position < GRAIN {
-            for (p, &offset) in plan.offsets.iter().enumerate() {
-                // SAFETY: the plan was checked; one task.
-                unsafe { rows.put(y.at(offset), x, p, accumulate) };
-            }
-            return;
-        }
-        if per_position * size_of::<T>() < 64 {
+        if positions * per_position < GRAIN || per_position * size_of::<T>() < 64 {
             for (p, &offset) in plan.offsets.iter().enumerate() {
                 // SAFETY: the plan was checked; one task.
                 unsafe { rows.put(y.at(offset), x, p, accumulate) };

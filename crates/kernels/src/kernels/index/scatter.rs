@@ -221,139 +221,113 @@ pub unsafe fn scatter<T: Number>(
     if matches!(base, Base::There) {
         check(index, dim, size)?;
     }
-    let base = (base, size);
-    let lines = |f: &(dyn Fn(*mut T, T) + Sync)| {
-        // SAFETY: every index was checked, or is; lines of different tasks are disjoint.
-        unsafe { lines_write(output, strides, dim, index, shape, source, source_strides, base, f) }
-    };
+    // Every index was checked, or is; lines of different tasks are disjoint.
+    let lines =
+        Scattered { output, strides, dim, size, index, shape, source, source_strides, base };
     // SAFETY (all): the destination is valid and belongs to the line.
     let inside = match combine {
+        // SAFETY: see above. The common ones are worth loops of their own.
+        Combine::Set => unsafe { lines.write(|to, x| *to = x) },
         // SAFETY: see above.
-        Combine::Set => unsafe {
-            lines_write(
-                output,
-                strides,
-                dim,
-                index,
-                shape,
-                source,
-                source_strides,
-                base,
-                |to, x| {
-                    *to = x;
-                },
-            )
-        },
-        // SAFETY: see above.
-        Combine::Add => unsafe {
-            lines_write(
-                output,
-                strides,
-                dim,
-                index,
-                shape,
-                source,
-                source_strides,
-                base,
-                |to, x| {
-                    // The common one is worth its own loop.
-                    *to = (*to).plus(x);
-                },
-            )
-        },
-        // SAFETY: see above.
-        Combine::Multiply => lines(&|to, x| unsafe { *to = (*to).times(x) }),
-        // SAFETY: see above.
-        Combine::Max => lines(&|to, x| unsafe {
-            if x > *to || x.unordered() {
-                *to = x;
-            }
-        }),
-        // SAFETY: see above.
-        Combine::Min => lines(&|to, x| unsafe {
-            if x < *to || x.unordered() {
-                *to = x;
-            }
-        }),
+        Combine::Add => unsafe { lines.write(|to, x| *to = (*to).plus(x)) },
+        _ => {
+            let join: &(dyn Fn(T, T) -> T + Sync) = match combine {
+                Combine::Multiply => &|there, x| there.times(x),
+                Combine::Max => &|there, x| if x > there || x.unordered() { x } else { there },
+                _ => &|there, x| if x < there || x.unordered() { x } else { there },
+            };
+            // SAFETY: see above.
+            unsafe { lines.write(|to, x| *to = join(*to, x)) }
+        }
     };
     if inside { Ok(()) } else { check(index, dim, size) }
 }
 
-/// `false` if an index is out of range: looked at only where the output is fresh.
-///
-/// # Safety
-/// As for [`scatter`], with the indices checked if the output is not fresh.
-unsafe fn lines_write<T: Number>(
+/// What [`scatter`] is given.
+#[derive(Clone, Copy)]
+struct Scattered<'a, T> {
     output: *mut T,
-    strides: &[isize],
+    strides: &'a [isize],
     dim: usize,
-    index: &[i64],
-    shape: &[usize],
+    size: usize,
+    index: &'a [i64],
+    shape: &'a [usize],
     source: *const T,
-    source_strides: &[isize],
-    (base, size): (Base<T>, usize),
-    f: impl Fn(*mut T, T) + Sync,
-) -> bool {
-    let (x, y) = (Src::new(source), Dst::new(output));
-    if shape.is_empty() {
-        // SAFETY: 0-d: one element each.
-        f(output, unsafe { *source });
-        return true;
-    }
-    let lines = Lines::new(shape, dim, strides, source_strides);
-    let (step, run, run_source) = (lines.steps[1], lines.run.1[1], lines.run.1[2]);
-    if lines.run.0 == 1 && lines.steps[0] == 1 {
-        // Along the last dimension: one tight loop per line.
-        let (n, step_source) = (lines.n, lines.steps[2]);
-        let bad = AtomicBool::new(false);
-        split(index.len() / n.max(1), n, |first, last| {
-            let mut walk = Walk::new(lines.dims.iter().copied(), first);
-            for _ in first..last {
-                let [at, line, from] = walk.offset;
-                let (index, to, from) = (&index[at as usize..][..n], y.at(line), x.at(from));
-                let base = &base;
-                if !matches!(base, Base::There) && !all_inside(index, size) {
-                    bad.store(true, Ordering::Relaxed);
-                    return;
-                }
-                // SAFETY: lines of both, as long as the dimension; of all types a zero has zero bits only.
-                unsafe {
-                    match *base {
-                        Base::There => {}
-                        Base::Zeros => std::ptr::write_bytes(to, 0, size),
-                        Base::Copy(base) => copy_run(base.wrapping_offset(line), 1, to, 1, size),
+    source_strides: &'a [isize],
+    base: Base<T>,
+}
+
+impl<T: Number> Scattered<'_, T> {
+    /// Calls `f(destination, source)` for every index, those of one line in order. `false` if an index is out of
+    /// range: looked at only where the output is fresh.
+    ///
+    /// # Safety
+    /// As for [`scatter`], with the indices checked if the output is not fresh.
+    unsafe fn write(self, f: impl Fn(*mut T, T) + Sync) -> bool {
+        let Self { output, strides, dim, size, index, shape, source, source_strides, base } = self;
+        let (x, y) = (Src::new(source), Dst::new(output));
+        if shape.is_empty() {
+            // SAFETY: 0-d: one element each.
+            f(output, unsafe { *source });
+            return true;
+        }
+        let lines = Lines::new(shape, dim, strides, source_strides);
+        let (step, run, run_source) = (lines.steps[1], lines.run.1[1], lines.run.1[2]);
+        if lines.run.0 == 1 && lines.steps[0] == 1 {
+            // Along the last dimension: one tight loop per line.
+            let (n, step_source) = (lines.n, lines.steps[2]);
+            let bad = AtomicBool::new(false);
+            split(index.len() / n.max(1), n, |first, last| {
+                let mut walk = Walk::new(lines.dims.iter().copied(), first);
+                for _ in first..last {
+                    let [at, line, from] = walk.offset;
+                    let (index, to, from) = (&index[at as usize..][..n], y.at(line), x.at(from));
+                    let base = &base;
+                    if !matches!(base, Base::There) && !all_inside(index, size) {
+                        bad.store(true, Ordering::Relaxed);
+                        return;
                     }
-                }
-                if step == 1 && step_source == 1 {
-                    for (i, &index) in index.iter().enumerate() {
-                        // SAFETY: every index was checked; this task owns the line.
-                        unsafe { f(to.add(index as usize), *from.add(i)) };
-                    }
-                } else {
-                    for (i, &index) in (0..).zip(index) {
-                        // SAFETY: as above.
-                        unsafe {
-                            let to = to.wrapping_offset(index as isize * step);
-                            f(to, *from.wrapping_offset(i * step_source));
+                    // SAFETY: lines of both, as long as the dimension; of all types a zero has zero bits only.
+                    unsafe {
+                        match *base {
+                            Base::There => {}
+                            Base::Zeros => std::ptr::write_bytes(to, 0, size),
+                            Base::Copy(base) => {
+                                copy_run(base.wrapping_offset(line), 1, to, 1, size);
+                            }
                         }
                     }
+                    if step == 1 && step_source == 1 {
+                        for (i, &index) in index.iter().enumerate() {
+                            // SAFETY: every index was checked; this task owns the line.
+                            unsafe { f(to.add(index as usize), *from.add(i)) };
+                        }
+                    } else {
+                        for (i, &index) in (0..).zip(index) {
+                            // SAFETY: as above.
+                            unsafe {
+                                let to = to.wrapping_offset(index as isize * step);
+                                f(to, *from.wrapping_offset(i * step_source));
+                            }
+                        }
+                    }
+                    walk.advance();
                 }
-                walk.advance();
+            });
+            return !bad.into_inner();
+        }
+        debug_assert!(matches!(base, Base::There), "a base goes with the last dimension");
+        lines.for_each(|[at, base, from], len| {
+            for j in 0..len as isize {
+                // SAFETY: every index was checked; this task owns the line.
+                unsafe {
+                    let index = *index.get_unchecked((at + j) as usize) as isize;
+                    f(y.at(base + j * run + index * step), *x.at(from + j * run_source));
+                }
             }
         });
-        return !bad.into_inner();
+        true
     }
-    debug_assert!(matches!(base, Base::There), "a base goes with the last dimension");
-    lines.for_each(|[at, base, from], len| {
-        for j in 0..len as isize {
-            // SAFETY: every index was checked; this task owns the line.
-            unsafe {
-                let index = *index.get_unchecked((at + j) as usize) as isize;
-                f(y.at(base + j * run + index * step), *x.at(from + j * run_source));
-            }
-        }
-    });
-    true
 }
 
 /// torch's `scatter_reduce`: as [`scatter`] on a contiguous `output` of `out_shape`; without

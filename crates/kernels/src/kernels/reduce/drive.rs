@@ -384,7 +384,7 @@ impl<T: Element, K: Kind<T>, S: Source<T>> PlanOf<T, K, S> for Plan<K, S, K::Out
         let per_group = (GRAIN / tile).max(self.rows.div_ceil(64)).next_multiple_of(K::ROWS * FAN);
         let groups = self.rows.div_ceil(per_group);
         // Rows in one group are cut into as many parts as several threads want; no column is summed otherwise.
-        let few = self.outputs * groups * width.div_ceil(tile) < SHARES && groups == 1;
+        let few = groups == 1 && self.outputs * width.div_ceil(tile) < SHARES;
         let large = self.outputs * self.rows * width >= 2 * GRAIN;
         if few && large && !S::MADE && crate::parallel::threads() > 1 {
             tile = tile.min(width.div_ceil(SHARES).next_multiple_of(16));

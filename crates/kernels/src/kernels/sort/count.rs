@@ -66,42 +66,46 @@ pub fn searchsorted<T: Element>(
     right: bool,
     output: &mut [i64],
 ) {
+    if right {
+        search(sorted, n, values, m, output, |x, value| !(x > value));
+    } else {
+        search(sorted, n, values, m, output, |x, value| !(x >= value));
+    }
+}
+
+/// [`searchsorted`], given which elements are before a value.
+fn search<T: Element>(
+    sorted: &[T],
+    n: usize,
+    values: &[T],
+    m: usize,
+    output: &mut [i64],
+    before: impl Fn(T, T) -> bool + Sync,
+) {
     let target = crate::kernels::raw::Dst::new(output.as_mut_ptr());
     assert!(output.len() >= values.len(), "one position per value");
+    let put = |at: usize, place: usize| {
+        // SAFETY: one element per value; the length was checked.
+        #[allow(unsafe_code)]
+        unsafe {
+            *target.at(at as isize) = place as i64;
+        }
+    };
     let shared = sorted.len() <= n;
     split(values.len(), 32, |first, last| {
         let mut done = first;
         if shared && !sorted.is_empty() {
             // Several searches at a time: none waits for the comparisons of another.
             for eight in values[first..last].as_chunks::<ABREAST>().0 {
-                let places = if right {
-                    abreast(sorted, eight, |x, value| !(x > value))
-                } else {
-                    abreast(sorted, eight, |x, value| !(x >= value))
-                };
-                for place in places {
-                    // SAFETY: one element per value; the length was checked.
-                    #[allow(unsafe_code)]
-                    unsafe {
-                        *target.at(done as isize) = place as i64;
-                    }
+                for place in abreast(sorted, eight, &before) {
+                    put(done, place);
                     done += 1;
                 }
             }
         }
         for at in done..last {
-            let value = values[at];
             let line = if shared { sorted } else { &sorted[at / m * n..][..n] };
-            let place = if right {
-                line.partition_point(|x| !(*x > value))
-            } else {
-                line.partition_point(|x| !(*x >= value))
-            };
-            // SAFETY: one element per value; the length was checked.
-            #[allow(unsafe_code)]
-            unsafe {
-                *target.at(at as isize) = place as i64;
-            }
+            put(at, line.partition_point(|&x| before(x, values[at])));
         }
     });
 }
